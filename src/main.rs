@@ -1,0 +1,2 @@
+//! Chooses the role, runs it, prints the error chain.
+fn main() {}
