@@ -94,16 +94,16 @@ impl fmt::Display for Bytes {
         if self.0 < 1024 {
             return write!(f, "{} B", self.0);
         }
-        let mut value = self.0 as f64;
-        let mut unit = "";
+        // In tenths and whole numbers: floating point costs an initramfs 20 KiB.
+        let (mut tenths, mut unit) = (u128::from(self.0) * 10, "");
         for next in UNITS {
-            if value < 1024.0 {
+            if tenths < 10240 {
                 break;
             }
-            value /= 1024.0;
+            tenths = (tenths + 512) / 1024;
             unit = next;
         }
-        write!(f, "{value:.1} {unit}")
+        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
     }
 }
 

@@ -3,6 +3,22 @@
 //! Everything here reads what comes from outside (disks, the kernel, users), so nothing is trusted:
 //! each offset, length and count is checked against the bytes at hand.
 
+pub mod bytes;
+pub mod cmdline;
+pub mod config;
+pub mod cpio;
 pub mod devno;
+pub mod elf;
+pub mod gpt;
 pub mod guid;
+pub mod kernel_release;
+pub mod mbr;
+pub mod modindex;
+pub mod modules;
+pub mod mount_options;
+pub mod mountinfo;
+pub mod os_release;
 pub mod root_hash;
+pub mod superblock;
+pub mod uevent;
+pub mod verity;

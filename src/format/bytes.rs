@@ -1,0 +1,34 @@
+//! Fixed fields at fixed places of untrusted bytes.
+
+/// The `N` bytes at `offset`; `None` where they are not all there.
+#[must_use]
+pub fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk::<N>().copied()
+}
+
+/// A little-endian 16-bit number.
+#[must_use]
+pub fn le16(bytes: &[u8], offset: usize) -> Option<u16> {
+    array(bytes, offset).map(u16::from_le_bytes)
+}
+
+/// A little-endian 32-bit number.
+#[must_use]
+pub fn le32(bytes: &[u8], offset: usize) -> Option<u32> {
+    array(bytes, offset).map(u32::from_le_bytes)
+}
+
+/// A little-endian 64-bit number.
+#[must_use]
+pub fn le64(bytes: &[u8], offset: usize) -> Option<u64> {
+    array(bytes, offset).map(u64::from_le_bytes)
+}
+
+/// Text that ends with a zero, or with the field; `None` where it is empty. What is not UTF-8 is replaced.
+#[must_use]
+pub fn text(bytes: &[u8], offset: usize, length: usize) -> Option<String> {
+    let field = bytes.get(offset..offset.checked_add(length)?)?;
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    let text = String::from_utf8_lossy(field.get(..end)?).trim_end().to_owned();
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,153 @@
+//! nextroot.conf: sections and keys in the manner of systemd (systemd.syntax(7)).
+
+use super::cmdline::CommandLine;
+
+/// The configuration of an initramfs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The file, for messages.
+    pub file: String,
+    /// `[Boot] CommandLine=`: parameters that the kernel command line may override.
+    pub defaults: CommandLine,
+    /// `[Policy] CommandLine=`: parameters that override the kernel command line.
+    pub fixed: CommandLine,
+    /// `[Policy] Verity=required`: only a verified root is mounted.
+    pub verity_required: bool,
+    /// `[Policy] UsrVerity=required`: only a verified /usr is mounted.
+    pub usr_verity_required: bool,
+    /// Keys that mean nothing, with their places.
+    pub unknown: Vec<String>,
+}
+
+/// A file that cannot be read as configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A line that is neither a section nor an assignment.
+    #[error("{file}:{line}: \"{text}\" is neither [Section] nor Key=value")]
+    Line {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
+    },
+    /// A value that is not possible.
+    #[error("{file}:{line}: {key}={value}: {allowed} is needed")]
+    Value {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// What is possible.
+        allowed: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a file's text; an empty assignment takes back what was assigned before.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
+        let mut config = Self { file: file.to_owned(), ..Self::default() };
+        let mut section = String::new();
+        for (line, text) in logical_lines(text) {
+            let text = text.trim();
+            if let Some(name) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                name.clone_into(&mut section);
+            } else if let Some((key, value)) = text.split_once('=') {
+                config.assign(line, &section, key.trim(), value.trim())?;
+            } else {
+                return Err(Error::Line { file: config.file, line, text: text.to_owned() });
+            }
+        }
+        Ok(config)
+    }
+
+    fn assign(&mut self, line: usize, section: &str, key: &str, value: &str) -> Result<(), Error> {
+        let required = || match value {
+            "required" => Ok(true),
+            "allowed" | "" => Ok(false),
+            _ => Err(Error::Value {
+                file: self.file.clone(),
+                line,
+                key: key.to_owned(),
+                value: value.to_owned(),
+                allowed: "required or allowed",
+            }),
+        };
+        match (section, key) {
+            ("Boot", "CommandLine") => extend(&mut self.defaults, value),
+            ("Policy", "CommandLine") => extend(&mut self.fixed, value),
+            ("Policy", "Verity") => self.verity_required = required()?,
+            ("Policy", "UsrVerity") => self.usr_verity_required = required()?,
+            _ => self.unknown.push(format!("{}:{line}: [{section}] {key}=", self.file)),
+        }
+        Ok(())
+    }
+}
+
+fn extend(line: &mut CommandLine, value: &str) {
+    match value {
+        "" => line.parameters.clear(),
+        value => line.parameters.extend(CommandLine::parse(value).parameters),
+    }
+}
+
+/// Lines with what their trailing backslashes join, without comments and empty ones, each with the number
+/// of its first.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut open = false;
+    for (number, text) in (1..).zip(text.lines()) {
+        let comment = matches!(text.trim_start().bytes().next(), None | Some(b'#' | b';'));
+        if comment && !open {
+            continue;
+        }
+        if comment {
+            open = !text.trim().is_empty(); // a comment within a continued line is left out of it
+            continue;
+        }
+        let (text, continues) = text.strip_suffix('\\').map_or((text, false), |text| (text, true));
+        match lines.last_mut().filter(|_| open) {
+            Some((_, line)) => {
+                line.push(' ');
+                line.push_str(text);
+            }
+            None => lines.push((number, text.to_owned())),
+        }
+        open = continues;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file() {
+        let text = "# c\n[Boot]\nCommandLine=quiet \\\n  # inside\n  rd.timeout=5\n[Policy]\nVerity = required\nColour=blue\n[Boot]\nCommandLine=ro\n";
+        let config = Config::parse(text, "f").unwrap();
+        assert_eq!(config.defaults, CommandLine::parse("quiet rd.timeout=5 ro"));
+        assert!(config.verity_required && !config.usr_verity_required);
+        assert_eq!(config.unknown, ["f:8: [Policy] Colour="]);
+        let config =
+            Config::parse("[Boot]\nCommandLine=a\nCommandLine=\n[Policy]\nVerity=required\nVerity=\n", "f")
+                .unwrap();
+        assert_eq!((config.defaults, config.verity_required), (CommandLine::default(), false));
+    }
+
+    #[test]
+    fn malformed() {
+        for (text, message) in [
+            ("[Policy]\nVerity=maybe\n", "f:2: Verity=maybe: required or allowed is needed"),
+            ("\nnonsense\n", "f:2: \"nonsense\" is neither [Section] nor Key=value"),
+            ("[Policy\n", "f:1: \"[Policy\" is neither [Section] nor Key=value"),
+        ] {
+            assert_eq!(Config::parse(text, "f").unwrap_err().to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Mount options as fstab(5) and `rootflags=` write them: `noatime,subvol=@,ro`.
+//!
+//! Some belong to the mount (mount(8), "FILESYSTEM-INDEPENDENT MOUNT OPTIONS"), the rest to the file
+//! system, which knows best what it takes.
+
+/// Options, told apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// Attributes of the mount.
+    pub flags: Vec<Flag>,
+    /// What the file system is given, in order: a name with or without a value.
+    pub filesystem: Vec<(String, Option<String>)>,
+}
+
+/// An attribute of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// `ro`
+    ReadOnly,
+    /// `nodev`
+    NoDev,
+    /// `nosuid`
+    NoSuid,
+    /// `noexec`
+    NoExec,
+    /// `noatime`
+    NoAtime,
+    /// `strictatime`
+    StrictAtime,
+    /// `nodiratime`
+    NoDirAtime,
+    /// `nosymfollow`
+    NoSymFollow,
+}
+
+/// What a word means to a mount: a flag that it sets, or one that it takes back.
+const FLAGS: [(&str, Flag, bool); 12] = [
+    ("ro", Flag::ReadOnly, true),
+    ("rw", Flag::ReadOnly, false),
+    ("nodev", Flag::NoDev, true),
+    ("dev", Flag::NoDev, false),
+    ("nosuid", Flag::NoSuid, true),
+    ("suid", Flag::NoSuid, false),
+    ("noexec", Flag::NoExec, true),
+    ("exec", Flag::NoExec, false),
+    ("noatime", Flag::NoAtime, true),
+    ("strictatime", Flag::StrictAtime, true),
+    ("nodiratime", Flag::NoDirAtime, true),
+    ("nosymfollow", Flag::NoSymFollow, true),
+];
+
+/// Words of fstab that mean something to programs, or what is so anyway.
+const WITHOUT_EFFECT: [&str; 7] =
+    ["defaults", "auto", "noauto", "nofail", "_netdev", "relatime", "x-initrd.mount"];
+
+impl MountOptions {
+    /// Reads a comma-separated list; `ro` and `rw` go to the mount and to the file system.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut options = Self::default();
+        for word in text.split(',').filter(|word| !word.is_empty() && !WITHOUT_EFFECT.contains(word)) {
+            let known = FLAGS.iter().find(|(name, ..)| *name == word);
+            if let Some((_, flag, set)) = known {
+                options.flags.retain(|other| other != flag);
+                options.flags.extend(set.then_some(*flag));
+            }
+            if known.is_none_or(|(_, flag, _)| *flag == Flag::ReadOnly) {
+                options
+                    .filesystem
+                    .retain(|(name, _)| known.is_none() || !matches!(name.as_str(), "ro" | "rw"));
+                let (name, value) =
+                    word.split_once('=').map_or((word, None), |(n, v)| (n, Some(v.to_owned())));
+                options.filesystem.push((name.to_owned(), value));
+            }
+        }
+        options
+    }
+
+    /// Takes write access away, whatever was said before.
+    pub fn read_only(&mut self) {
+        self.flags.retain(|flag| *flag != Flag::ReadOnly);
+        self.flags.push(Flag::ReadOnly);
+        self.filesystem.retain(|(name, _)| !matches!(name.as_str(), "ro" | "rw"));
+        self.filesystem.push(("ro".to_owned(), None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Row<'a> = (&'a str, &'a [Flag], &'a [(&'a str, Option<&'a str>)]);
+
+    #[test]
+    fn lists() {
+        let rows: [Row<'_>; 8] = [
+            ("", &[], &[]),
+            ("defaults", &[], &[]),
+            (",,", &[], &[]),
+            ("ro", &[Flag::ReadOnly], &[("ro", None)]),
+            ("ro,rw", &[], &[("rw", None)]),
+            ("noatime,subvol=@,nodev,dev", &[Flag::NoAtime], &[("subvol", Some("@"))]),
+            ("data=a=b,ro", &[Flag::ReadOnly], &[("data", Some("a=b")), ("ro", None)]),
+            ("norecovery,norecovery", &[], &[("norecovery", None), ("norecovery", None)]),
+        ];
+        for (text, flags, filesystem) in rows {
+            let options = MountOptions::parse(text);
+            assert_eq!(options.flags, flags, "{text}");
+            let got: Vec<_> = options.filesystem.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+            assert_eq!(got, filesystem, "{text}");
+        }
+    }
+
+    #[test]
+    fn read_only_wins() {
+        let mut options = MountOptions::parse("rw,noload");
+        options.read_only();
+        assert_eq!(options.flags, [Flag::ReadOnly]);
+        assert_eq!(options.filesystem, [("noload".to_owned(), None), ("ro".to_owned(), None)]);
+    }
+}

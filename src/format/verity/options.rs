@@ -1,0 +1,315 @@
+//! `systemd.verity_root_options=` and its likes (systemd-veritysetup-generator(8), veritytab(5)).
+
+use serde::Serialize;
+
+use super::{
+    from_hex,
+    superblock::{LARGEST_BLOCK, LONGEST_SALT, is_algorithm},
+};
+use crate::{
+    format::guid::Guid,
+    units::{BlockSize, Bytes},
+};
+
+/// The options, as given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerityOptions {
+    /// `superblock=no`: everything below is given here.
+    pub no_superblock: bool,
+    /// `format=`
+    pub format: Option<u32>,
+    /// `data-block-size=`
+    pub data_block_size: Option<BlockSize>,
+    /// `hash-block-size=`
+    pub hash_block_size: Option<BlockSize>,
+    /// `data-blocks=`
+    pub data_blocks: Option<u64>,
+    /// `hash-offset=`
+    pub hash_offset: Bytes,
+    /// `salt=`; empty for `-`.
+    pub salt: Option<Vec<u8>>,
+    /// `uuid=`
+    pub uuid: Option<Guid>,
+    /// `hash=`
+    pub algorithm: Option<String>,
+    /// What happens when a block does not match.
+    pub corruption: Corruption,
+    /// `ignore-zero-blocks`
+    pub ignore_zero_blocks: bool,
+    /// `check-at-most-once`
+    pub check_at_most_once: bool,
+}
+
+/// What happens when a block does not match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Corruption {
+    /// The read fails.
+    #[default]
+    Fail,
+    /// It is logged, and the read succeeds.
+    Ignore,
+    /// The machine restarts.
+    Restart,
+    /// The kernel panics.
+    Panic,
+}
+
+/// An option that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A value.
+    #[error("{option}={value}: {allowed} is needed")]
+    Value {
+        /// The option.
+        option: String,
+        /// What was given.
+        value: String,
+        /// What is possible.
+        allowed: &'static str,
+    },
+    /// A value where there is none, or the other way round.
+    #[error("{option} {problem}")]
+    Shape {
+        /// The option.
+        option: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A word that nobody knows.
+    #[error("the option \"{0}\" is not known")]
+    Unknown(String),
+    /// Two actions for one event.
+    #[error("{0} and {1} exclude each other")]
+    Contradiction(&'static str, &'static str),
+    /// An option of a later version.
+    #[error(
+        "{0} is not available in this version, and without it the image would be less protected than asked for"
+    )]
+    NotYet(String),
+}
+
+impl VerityOptions {
+    /// Reads a comma-separated list.
+    pub fn parse(list: &str) -> Result<Self, Error> {
+        let mut options = Self::default();
+        for word in list.split(',').filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                Some((option, value)) => options.set(option, value)?,
+                None => options.flag(word)?,
+            }
+        }
+        Ok(options)
+    }
+
+    fn flag(&mut self, word: &str) -> Result<(), Error> {
+        match word {
+            "ignore-corruption" => self.on_corruption(Corruption::Ignore),
+            "restart-on-corruption" => self.on_corruption(Corruption::Restart),
+            "panic-on-corruption" => self.on_corruption(Corruption::Panic),
+            "ignore-zero-blocks" => {
+                self.ignore_zero_blocks = true;
+                Ok(())
+            }
+            "check-at-most-once" => {
+                self.check_at_most_once = true;
+                Ok(())
+            }
+            _ if VALUED.contains(&word) => {
+                Err(Error::Shape { option: word.to_owned(), problem: "needs a value" })
+            }
+            _ => Err(Error::Unknown(word.to_owned())),
+        }
+    }
+
+    fn on_corruption(&mut self, action: Corruption) -> Result<(), Error> {
+        let before = std::mem::replace(&mut self.corruption, action);
+        if before == Corruption::Fail || before == action {
+            return Ok(());
+        }
+        Err(Error::Contradiction(before.option(), action.option()))
+    }
+
+    fn set(&mut self, option: &str, value: &str) -> Result<(), Error> {
+        let wrong = |allowed| Error::Value { option: option.to_owned(), value: value.to_owned(), allowed };
+        match option {
+            "superblock" => self.no_superblock = !boolean(value).ok_or(wrong("yes or no"))?,
+            "format" => {
+                self.format = Some(match value {
+                    "0" => 0,
+                    "1" => 1,
+                    _ => return Err(wrong("0 or 1")),
+                });
+            }
+            "data-block-size" => self.data_block_size = Some(block_size(value).ok_or(wrong(BLOCK_SIZE))?),
+            "hash-block-size" => self.hash_block_size = Some(block_size(value).ok_or(wrong(BLOCK_SIZE))?),
+            "data-blocks" => {
+                let blocks = value.parse().ok().filter(|blocks| *blocks > 0);
+                self.data_blocks = Some(blocks.ok_or(wrong("a number of blocks, 1 at least,"))?);
+            }
+            "hash-offset" => {
+                let offset = size(value).filter(|offset| offset.is_multiple_of(512));
+                self.hash_offset = Bytes(offset.ok_or(wrong("a number of bytes, a multiple of 512,"))?);
+            }
+            "salt" => {
+                let salt = from_hex(value).filter(|salt| salt.len() <= LONGEST_SALT);
+                self.salt = Some(salt.ok_or(wrong("- or up to 256 bytes in hexadecimal"))?);
+            }
+            "uuid" => self.uuid = Some(uuid(value).ok_or(wrong("a UUID"))?),
+            "hash" if is_algorithm(value) => self.algorithm = Some(value.to_owned()),
+            "hash" => return Err(wrong("the kernel's name of a hash algorithm")),
+            "fec-device" | "fec-offset" | "fec-roots" | "root-hash-signature" => {
+                return Err(Error::NotYet(format!("{option}=")));
+            }
+            _ if FLAGS.contains(&option) => {
+                return Err(Error::Shape { option: option.to_owned(), problem: "takes no value" });
+            }
+            _ => return Err(Error::Unknown(option.to_owned())),
+        }
+        Ok(())
+    }
+}
+
+impl Corruption {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Fail => "",
+            Self::Ignore => "ignore-corruption",
+            Self::Restart => "restart-on-corruption",
+            Self::Panic => "panic-on-corruption",
+        }
+    }
+}
+
+const BLOCK_SIZE: &str = "a power of two from 512 to 512K";
+const FLAGS: [&str; 5] = [
+    "ignore-corruption",
+    "restart-on-corruption",
+    "panic-on-corruption",
+    "ignore-zero-blocks",
+    "check-at-most-once",
+];
+const VALUED: [&str; 13] = [
+    "superblock",
+    "format",
+    "data-block-size",
+    "hash-block-size",
+    "data-blocks",
+    "hash-offset",
+    "salt",
+    "uuid",
+    "hash",
+    "fec-device",
+    "fec-offset",
+    "fec-roots",
+    "root-hash-signature",
+];
+
+/// systemd's words for yes and no (systemd.syntax(7)).
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Bytes, with systemd's suffixes to the base of 1024.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match text.get(digits.len()..)? {
+        "" | "B" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        "P" => 1 << 50,
+        "E" => 1 << 60,
+        _ => return None,
+    };
+    let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    all_digits.then(|| digits.parse::<u64>().ok()?.checked_mul(factor)).flatten()
+}
+
+/// With or without hyphens, as sd_id128_from_string(3) takes it.
+fn uuid(text: &str) -> Option<Guid> {
+    text.parse().ok().or_else(|| Some(Guid::from_bytes(from_hex(text)?.try_into().ok()?)))
+}
+
+fn block_size(text: &str) -> Option<BlockSize> {
+    let bytes = u32::try_from(size(text)?).ok()?;
+    BlockSize::new(bytes).ok().filter(|_| bytes <= LARGEST_BLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists() {
+        let parsed = VerityOptions::parse(
+            "superblock=no,format=1,data-block-size=4096,hash-block-size=1K,data-blocks=77,hash-offset=1M,salt=00ff,\
+             uuid=4f68bce3-e8cd-4db1-96e7-fbcaf984b709,hash=sha512,panic-on-corruption,ignore-zero-blocks,check-at-most-once",
+        );
+        let expected = VerityOptions {
+            no_superblock: true,
+            format: Some(1),
+            data_block_size: Some(BlockSize::B4096),
+            hash_block_size: BlockSize::new(1024).ok(),
+            data_blocks: Some(77),
+            hash_offset: Bytes(1 << 20),
+            salt: Some(vec![0, 0xff]),
+            uuid: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709".parse().ok(),
+            algorithm: Some("sha512".to_owned()),
+            corruption: Corruption::Panic,
+            ignore_zero_blocks: true,
+            check_at_most_once: true,
+        };
+        assert_eq!(parsed, Ok(expected));
+        assert_eq!(VerityOptions::parse(""), Ok(VerityOptions::default()));
+        assert_eq!(VerityOptions::parse("salt=-").unwrap().salt, Some(Vec::new()));
+        let plain = VerityOptions::parse("uuid=4f68bce3e8cd4db196e7fbcaf984b709,hash-offset=1P").unwrap();
+        assert_eq!(plain.uuid, "4f68bce3-e8cd-4db1-96e7-fbcaf984b709".parse().ok());
+        assert_eq!(plain.hash_offset, Bytes(1 << 50));
+        assert!(VerityOptions::parse("restart-on-corruption,restart-on-corruption").is_ok());
+    }
+
+    #[test]
+    fn malformed() {
+        for (list, message) in [
+            ("format=2", "format=2: 0 or 1 is needed"),
+            ("format=", "format=: 0 or 1 is needed"),
+            ("format=+1", "format=+1: 0 or 1 is needed"),
+            ("uuid=00-11", "uuid=00-11: a UUID is needed"),
+            ("uuid=-", "uuid=-: a UUID is needed"),
+            ("hash-offset=16E", "hash-offset=16E: a number of bytes, a multiple of 512, is needed"),
+            ("superblock=maybe", "superblock=maybe: yes or no is needed"),
+            ("data-block-size=4097", "data-block-size=4097: a power of two from 512 to 512K is needed"),
+            ("hash-block-size=1M", "hash-block-size=1M: a power of two from 512 to 512K is needed"),
+            ("data-blocks=0", "data-blocks=0: a number of blocks, 1 at least, is needed"),
+            ("hash-offset=100", "hash-offset=100: a number of bytes, a multiple of 512, is needed"),
+            (
+                "hash-offset=99999999999T",
+                "hash-offset=99999999999T: a number of bytes, a multiple of 512, is needed",
+            ),
+            ("salt=0", "salt=0: - or up to 256 bytes in hexadecimal is needed"),
+            ("salt=", "salt=: - or up to 256 bytes in hexadecimal is needed"),
+            ("uuid=1", "uuid=1: a UUID is needed"),
+            ("hash=sha 256", "hash=sha 256: the kernel's name of a hash algorithm is needed"),
+            ("hash", "hash needs a value"),
+            ("ignore-corruption=yes", "ignore-corruption takes no value"),
+            ("nonsense", "the option \"nonsense\" is not known"),
+            ("nonsense=1", "the option \"nonsense\" is not known"),
+            (
+                "ignore-corruption,panic-on-corruption",
+                "ignore-corruption and panic-on-corruption exclude each other",
+            ),
+            (
+                "fec-roots=2",
+                "fec-roots= is not available in this version, and without it the image would be less protected than asked for",
+            ),
+        ] {
+            assert_eq!(VerityOptions::parse(list).unwrap_err().to_string(), message);
+        }
+    }
+}
