@@ -1,1 +1,47 @@
-//! Placeholder.
+//! Pure decisions: what was asked ([`intent`]) and what was found ([`facts`]) become an ordered list of
+//! steps. No I/O, no file descriptors; the text of a [`Plan`] is what people read, golden tests compare
+//! and the kernel log shows.
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub mod boot;
+pub mod facts;
+mod find;
+pub mod intent;
+pub mod request;
+mod resolve;
+pub mod step;
+mod tag;
+
+pub use step::Step;
+
+/// Steps in the order in which they are done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// The plan as text, a step a line, with `>>` before the step at `failed`.
+    #[must_use]
+    pub fn with_failed(&self, failed: usize) -> String {
+        self.lines(Some(failed))
+    }
+
+    fn lines(&self, failed: Option<usize>) -> String {
+        let line = |(index, step): (usize, &Step)| {
+            let mark = if failed == Some(index) { ">>" } else { "  " };
+            format!("{mark}{:2}. {step} [undo: {}]\n", index + 1, step.undo())
+        };
+        self.steps.iter().enumerate().map(line).collect()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines(None))
+    }
+}

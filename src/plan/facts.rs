@@ -1,0 +1,111 @@
+//! What was found on the machine, as far as it was looked at.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    format::{devno::Devno, guid::Guid, superblock::Superblock, verity::superblock::VeritySuperblock},
+    units::{BlockSize, Bytes},
+};
+
+/// What is known of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The running kernel's release: `6.12.48+deb13-amd64`.
+    pub kernel_release: String,
+    /// Block devices in the order in which they appeared.
+    pub devices: Vec<BlockDevice>,
+    /// The partition that the boot loader was started from: the EFI variable LoaderDevicePartUUID.
+    pub loader_partition: Option<Guid>,
+}
+
+/// A disk, a partition or a device made of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockDevice {
+    /// The kernel's name: `vda2`.
+    pub name: String,
+    /// Its number.
+    pub devno: Devno,
+    /// Its length.
+    pub size: Bytes,
+    /// The smallest unit that it can be read in.
+    pub logical_block_size: BlockSize,
+    /// Whether the kernel refuses to write to it.
+    pub read_only: bool,
+    /// For a device-mapper device, its dm name.
+    pub dm_name: Option<String>,
+    /// For a partition whose table could not be read, the reason.
+    pub table_error: Option<String>,
+    /// Where it is a partition: which.
+    pub partition: Option<Partition>,
+    /// What it holds.
+    pub content: Content,
+    /// The verity superblock, where one was looked for.
+    pub verity: Option<VerityRead>,
+}
+
+/// A partition, as its table describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// The kernel's name of the disk: `vda`.
+    pub disk: String,
+    /// Its number in the table, counted from 1.
+    pub number: u32,
+    /// What PARTUUID= compares with: a GUID (GPT) or `xxxxxxxx-NN` (MBR), lower case.
+    pub uuid: Option<String>,
+    /// The type (GPT only).
+    pub type_uuid: Option<Guid>,
+    /// The label (GPT only).
+    pub label: Option<String>,
+    /// The attribute bits (GPT only).
+    pub attributes: u64,
+}
+
+/// What the first blocks of a device hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// Nobody looked yet.
+    #[default]
+    Unread,
+    /// Nothing that is recognised.
+    Unknown,
+    /// This.
+    Found(Superblock),
+    /// They cannot be read, with the reason.
+    Unreadable(String),
+}
+
+/// What stood where a verity superblock was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerityRead {
+    /// Where: distance from the device's start.
+    pub offset: Bytes,
+    /// The superblock, or why there is none.
+    pub outcome: Result<VeritySuperblock, String>,
+}
+
+impl fmt::Display for BlockDevice {
+    /// For messages: `vda2 (PARTLABEL=root PARTUUID=..., erofs)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut about: Vec<String> = Vec::new();
+        if let Some(partition) = &self.partition {
+            about
+                .extend(partition.label.as_ref().filter(|l| !l.is_empty()).map(|l| format!("PARTLABEL={l}")));
+            about.extend(partition.uuid.as_ref().map(|uuid| format!("PARTUUID={uuid}")));
+        }
+        match &self.content {
+            Content::Found(superblock) => about.push(superblock.kind.to_string()),
+            Content::Unreadable(why) => about.push(format!("cannot be read: {why}")),
+            Content::Unread | Content::Unknown => {}
+        }
+        about.extend(self.table_error.as_ref().map(|why| format!("partition table: {why}")));
+        f.write_str(&self.name)?;
+        if about.is_empty() { Ok(()) } else { write!(f, " ({})", about.join(", ")) }
+    }
+}

@@ -1,0 +1,169 @@
+//! What was asked for: the kernel command line, resolved against the configuration and policy that are
+//! baked into the initramfs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use crate::format::{root_hash::RootHash, verity::options::VerityOptions};
+
+pub use super::resolve::Error;
+use super::step::HashOrigin;
+
+/// What the init role is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Intent {
+    /// The root file system.
+    pub root: FileSystem,
+    /// A separate /usr, mounted before the switch.
+    pub usr: Option<FileSystem>,
+    /// Whether what is written to the root is forgotten.
+    pub volatile: Volatile,
+    /// `init=`: the only candidate, where given.
+    pub init: Option<String>,
+    /// How long devices are waited for; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// How long to wait before looking for the root at all (`rootdelay=`).
+    pub delay: Duration,
+    /// What to do after a failure, and how long to leave the message on the screen first.
+    pub emergency: Emergency,
+    /// What goes to the kernel log.
+    pub verbosity: Verbosity,
+    /// Kernel modules.
+    pub modules: Modules,
+    /// What is tolerated, said in the log: unknown `rd.` parameters, words without effect.
+    pub notes: Vec<String>,
+}
+
+/// A file system to mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileSystem {
+    /// Where it comes from.
+    pub from: From,
+    /// The type, where given.
+    pub fstype: Option<String>,
+    /// Mount options, where given: `rootflags=`, `mount.usrflags=`.
+    pub flags: String,
+    /// Without write access. Verified ones always are.
+    pub read_only: bool,
+}
+
+/// Where a file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum From {
+    /// A block device as it is, not verified.
+    Device(Tag),
+    /// A dm-verity device.
+    Verity(Box<Verity>),
+    /// Discoverable partitions on the disk that the boot loader names.
+    GptAuto,
+    /// An empty tmpfs.
+    Tmpfs,
+    /// A directory of the initramfs.
+    Bind(String),
+}
+
+/// A verified file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verity {
+    /// The dm name: `root` or `usr`.
+    pub name: String,
+    /// The root hash.
+    pub root_hash: RootHash,
+    /// Where the root hash comes from.
+    pub root_hash_from: HashOrigin,
+    /// The data device.
+    pub data: Tag,
+    /// The device with the hash tree; equal to `data` where the tree follows the data.
+    pub hash: Tag,
+    /// `systemd.verity_root_options=`, `systemd.verity_usr_options=`.
+    pub options: VerityOptions,
+}
+
+/// How a block device is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tag {
+    /// The kernel's name of it: `vda2` for /dev/vda2.
+    Name(String),
+    /// A device number.
+    Number(crate::format::devno::Devno),
+    /// PARTUUID=, lower case.
+    PartUuid(String),
+    /// The partition that lies so many numbers after the one with this PARTUUID.
+    PartNrOff(String, i64),
+    /// PARTLABEL=
+    PartLabel(String),
+    /// UUID=, as its file system writes it; compared without regard to case.
+    Uuid(String),
+    /// LABEL=
+    Label(String),
+}
+
+/// `systemd.volatile=`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Volatile {
+    /// What the root says; `state` is left to the real init.
+    #[default]
+    No,
+    /// An empty root with /usr of the image.
+    Yes,
+    /// Writes go to a tmpfs above the image.
+    Overlay,
+}
+
+/// What ends a failed boot: by default a reboot after ten seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Emergency {
+    /// The action.
+    pub action: EmergencyAction,
+    /// The pause before it.
+    pub pause: Duration,
+}
+
+impl Default for Emergency {
+    fn default() -> Self {
+        Self { action: EmergencyAction::default(), pause: Duration::from_secs(10) }
+    }
+}
+
+/// `rd.emergency=`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmergencyAction {
+    /// Restart the machine.
+    #[default]
+    Reboot,
+    /// Switch it off.
+    Poweroff,
+    /// Stop it.
+    Halt,
+}
+
+/// How much goes to the kernel log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verbosity {
+    /// Steps, at level info.
+    #[default]
+    Normal,
+    /// Also devices and modules as they appear (`rd.debug`, `debug`).
+    Debug,
+}
+
+/// Kernel modules by command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Modules {
+    /// Loaded first, in this order (`rd.driver.pre=`).
+    pub first: Vec<String>,
+    /// Loaded at start (`modules_load=`, `rd.modules_load=`).
+    pub load: Vec<String>,
+    /// Loaded when devices are there (`rd.driver.post=`).
+    pub last: Vec<String>,
+    /// Never loaded (`module_blacklist=`, `rd.driver.blacklist=`).
+    pub blacklist: Vec<String>,
+    /// Parameters by module: `virtio_blk.queue_depth=64` gives `virtio_blk` -> `queue_depth=64`.
+    pub parameters: BTreeMap<String, Vec<String>>,
+}

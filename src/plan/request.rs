@@ -1,0 +1,211 @@
+//! The command line as it was written: each parameter that we know, and who gave its last value.
+
+use crate::format::cmdline::{CommandLine, same_name};
+
+use super::step::HashOrigin;
+
+/// A value, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) value: String,
+    pub(super) origin: HashOrigin,
+}
+
+/// Last values, and lists.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Request {
+    pub(super) root: Option<Given>,
+    pub(super) rootfstype: Option<Given>,
+    pub(super) rootflags: Option<Given>,
+    pub(super) write: bool,
+    pub(super) init: Option<Given>,
+    pub(super) rootwait: Option<Option<Given>>,
+    pub(super) rootdelay: Option<Given>,
+    pub(super) rootfallback: Option<Given>,
+    pub(super) usr: Option<Given>,
+    pub(super) usrfstype: Option<Given>,
+    pub(super) usrflags: Option<Given>,
+    pub(super) roothash: Option<Given>,
+    pub(super) usrhash: Option<Given>,
+    pub(super) root_data: Option<Given>,
+    pub(super) root_hash: Option<Given>,
+    pub(super) root_options: Option<Given>,
+    pub(super) usr_data: Option<Given>,
+    pub(super) usr_hash: Option<Given>,
+    pub(super) usr_options: Option<Given>,
+    pub(super) verity: Option<Given>,
+    pub(super) rd_verity: Option<Given>,
+    pub(super) gpt_auto: Option<Given>,
+    pub(super) rd_gpt_auto: Option<Given>,
+    pub(super) volatile: Option<Given>,
+    pub(super) timeout: Option<Given>,
+    pub(super) emergency: Option<Given>,
+    pub(super) panic: Option<Given>,
+    pub(super) debug: bool,
+    pub(super) first: Vec<String>,
+    pub(super) load: Vec<String>,
+    pub(super) last: Vec<String>,
+    pub(super) blacklist: Vec<String>,
+    pub(super) module_parameters: Vec<(String, String)>,
+    pub(super) notes: Vec<String>,
+}
+
+/// What a parameter does to the request.
+enum Meaning {
+    /// Its last value counts.
+    Last(fn(&mut Request) -> &mut Option<Given>),
+    /// The same; the word alone stands for this value.
+    LastOr(fn(&mut Request) -> &mut Option<Given>, &'static str),
+    /// Comma-separated values are collected.
+    List(fn(&mut Request) -> &mut Vec<String>),
+    /// It is a word.
+    Word(fn(&mut Request)),
+    /// It takes a value or none.
+    Rootwait,
+    /// It is understood and has no effect here, with the reason.
+    Without(&'static str),
+    /// It asks for what this version does not have, and doing without would protect less.
+    NotYet,
+}
+
+use Meaning::{Last, LastOr, List, NotYet, Rootwait, Without, Word};
+
+/// Every parameter that is known. docs/cmdline.md has a row for each; a test compares both.
+const PARAMETERS: [(&str, Meaning); 49] = [
+    ("root", Last(|r| &mut r.root)),
+    ("rootfstype", Last(|r| &mut r.rootfstype)),
+    ("rootflags", Last(|r| &mut r.rootflags)),
+    ("ro", Word(|r| r.write = false)),
+    ("rw", Word(|r| r.write = true)),
+    ("init", Last(|r| &mut r.init)),
+    ("rootwait", Rootwait),
+    ("rootdelay", Last(|r| &mut r.rootdelay)),
+    ("rootfallback", Last(|r| &mut r.rootfallback)),
+    ("mount.usr", Last(|r| &mut r.usr)),
+    ("mount.usrfstype", Last(|r| &mut r.usrfstype)),
+    ("mount.usrflags", Last(|r| &mut r.usrflags)),
+    ("roothash", Last(|r| &mut r.roothash)),
+    ("usrhash", Last(|r| &mut r.usrhash)),
+    ("systemd.verity_root_data", Last(|r| &mut r.root_data)),
+    ("systemd.verity_root_hash", Last(|r| &mut r.root_hash)),
+    ("systemd.verity_root_options", Last(|r| &mut r.root_options)),
+    ("systemd.verity_usr_data", Last(|r| &mut r.usr_data)),
+    ("systemd.verity_usr_hash", Last(|r| &mut r.usr_hash)),
+    ("systemd.verity_usr_options", Last(|r| &mut r.usr_options)),
+    ("systemd.verity", LastOr(|r| &mut r.verity, "yes")),
+    ("rd.systemd.verity", LastOr(|r| &mut r.rd_verity, "yes")),
+    ("systemd.gpt_auto", LastOr(|r| &mut r.gpt_auto, "yes")),
+    ("rd.systemd.gpt_auto", LastOr(|r| &mut r.rd_gpt_auto, "yes")),
+    ("systemd.volatile", LastOr(|r| &mut r.volatile, "yes")),
+    ("systemd.image_policy", NotYet),
+    ("systemd.image_filter", NotYet),
+    (
+        "systemd.allow_userspace_verity",
+        Without("no signature is checked in this version, neither here nor by the kernel"),
+    ),
+    ("rd.timeout", Last(|r| &mut r.timeout)),
+    ("rd.retry", Without("devices are waited for, not tried again")),
+    ("rd.emergency", Last(|r| &mut r.emergency)),
+    ("panic", Last(|r| &mut r.panic)),
+    ("rd.shell", Without("this initramfs has no shell")),
+    ("rd.break", Without("this initramfs has no shell")),
+    ("rd.debug", Word(|r| r.debug = true)),
+    ("debug", Word(|r| r.debug = true)),
+    ("rd.info", Word(|_| ())),
+    ("quiet", Word(|_| ())),
+    ("rd.driver.blacklist", List(|r| &mut r.blacklist)),
+    ("module_blacklist", List(|r| &mut r.blacklist)),
+    ("modprobe.blacklist", List(|r| &mut r.blacklist)),
+    ("modules_load", List(|r| &mut r.load)),
+    ("rd.modules_load", List(|r| &mut r.load)),
+    ("rd.driver.pre", List(|r| &mut r.first)),
+    ("rd.driver.post", List(|r| &mut r.last)),
+    ("rd.luks", Without("encrypted volumes are not opened here")),
+    ("rd.lvm", Without("logical volumes are not activated here")),
+    ("rd.md", Without("RAID arrays are not assembled here")),
+    ("rd.plymouth", Without("there is no splash screen here")),
+];
+
+/// First parts of dotted names that are no modules.
+const NOT_MODULES: [&str; 10] =
+    ["rd", "systemd", "udev", "nextroot", "mount", "luks", "fsck", "quotacheck", "printk", "sysctl"];
+
+/// A parameter in a form that it does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No value.
+    #[error("{0}= needs a value")]
+    NoValue(String),
+    /// Not in this version.
+    #[error(
+        "{0}= is not available in this version, and going on without it would protect less than was asked for: leave it out"
+    )]
+    NotYet(String),
+}
+
+/// Names of all parameters that are known.
+pub fn known_parameters() -> impl Iterator<Item = &'static str> {
+    PARAMETERS.iter().map(|(name, _)| *name)
+}
+
+impl Request {
+    /// Takes in a command line; later ones win. What is wrong is left out, and the first of it returned.
+    pub(super) fn apply(&mut self, line: &CommandLine, origin: HashOrigin) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for parameter in &line.parameters {
+            let known = PARAMETERS.iter().find(|(name, _)| same_name(name, &parameter.name));
+            match known {
+                Some((name, meaning)) => {
+                    outcome = outcome.and(self.apply_one(name, meaning, parameter.value.as_deref(), origin));
+                }
+                None => self.unknown(&parameter.name, parameter.value.as_deref()),
+            }
+        }
+        outcome
+    }
+
+    fn apply_one(
+        &mut self,
+        name: &str,
+        meaning: &Meaning,
+        value: Option<&str>,
+        origin: HashOrigin,
+    ) -> Result<(), Error> {
+        let given = |value: &str| Given { value: value.to_owned(), origin };
+        let no_value = || Error::NoValue(name.to_owned());
+        match (meaning, value) {
+            (Last(_) | LastOr(..) | List(_), Some("")) | (Last(_) | List(_), None) => return Err(no_value()),
+            (Last(place) | LastOr(place, _), Some(value)) => *place(self) = Some(given(value)),
+            (LastOr(place, default), None) => *place(self) = Some(given(default)),
+            (List(place), Some(value)) => {
+                let names = value.split(',').filter(|name| !name.is_empty());
+                place(self).extend(names.map(|name| name.replace('-', "_")));
+            }
+            (Word(set), None) => set(self),
+            (Word(_), Some(value)) => {
+                self.notes.push(format!("{name}={value}: {name} takes no value, ignoring"))
+            }
+            (Rootwait, value) => self.rootwait = Some(value.map(given)),
+            (Without(why), _) => self.notes.push(format!("{name} has no effect: {why}")),
+            (NotYet, _) => return Err(Error::NotYet(name.to_owned())),
+        }
+        Ok(())
+    }
+
+    fn unknown(&mut self, name: &str, value: Option<&str>) {
+        match name.split_once('.') {
+            Some(("rd", _)) => self.notes.push(format!("{name} is not known, ignoring")),
+            Some((module, _)) if NOT_MODULES.contains(&module) => {}
+            Some((module, key)) => {
+                let value = value.map_or_else(|| key.to_owned(), |value| format!("{key}={}", quoted(value)));
+                self.module_parameters.push((module.replace('-', "_"), value));
+            }
+            None => {}
+        }
+    }
+}
+
+/// A value as the kernel splits module parameters: quoted where it has spaces.
+fn quoted(value: &str) -> String {
+    if value.contains(char::is_whitespace) { format!("\"{value}\"") } else { value.to_owned() }
+}

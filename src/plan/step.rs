@@ -1,0 +1,277 @@
+//! The steps that a plan is made of: what each does, and what undoes it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::format::{devno::Devno, superblock::Kind, verity::table::VerityTable};
+
+/// One step: one or two kernel calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Step {
+    /// Loads kernel modules, with what they need; built-in ones are known.
+    LoadModules {
+        /// Their names, with underscores.
+        names: Vec<String>,
+    },
+    /// Creates a dm-verity device, read-only.
+    OpenVerity(OpenVerity),
+    /// Holds a dm-verity device to its word: status `V`, and its first block reads.
+    CheckVerity {
+        /// The dm name.
+        name: String,
+        /// Whether blocks that do not match were asked to be read all the same.
+        corruption_ignored: bool,
+    },
+    /// Mounts a file system from a block device.
+    Mount {
+        /// The block device.
+        what: Volume,
+        /// The type; found by superblock, read through the device itself, where none is given.
+        fstype: Option<Fstype>,
+        /// Where.
+        at: String,
+        /// Whether without write access.
+        read_only: bool,
+        /// Further options, comma-separated as in fstab(5).
+        options: String,
+    },
+    /// Mounts a new tmpfs.
+    Tmpfs {
+        /// Where; made if missing.
+        at: String,
+        /// Options as in tmpfs(5).
+        options: String,
+    },
+    /// Lays a writable tmpfs over a mounted root (overlayfs).
+    Overlay {
+        /// The mounted root, covered by the overlay.
+        at: String,
+        /// The tmpfs that takes what is written.
+        store: String,
+    },
+    /// Makes a root that forgets: an empty tmpfs, with only /usr of the mounted root.
+    VolatileUsr {
+        /// The mounted root, replaced by the tmpfs.
+        at: String,
+        /// Where the tmpfs is mounted until then.
+        store: String,
+    },
+    /// Binds one directory over another, with the mounts below it.
+    Bind {
+        /// The directory shown.
+        from: String,
+        /// Where.
+        at: String,
+    },
+    /// Makes what an empty root lacks beside /usr: the links into it, and the directories that systemd and
+    /// the kernel need (systemd's src/shared/base-filesystem.c).
+    BaseFileSystem {
+        /// The root.
+        root: String,
+    },
+    /// Leaves the number of the block device under a volatile root in /run/systemd/volatile-root.
+    NameVolatileRoot {
+        /// The block device.
+        what: Volume,
+    },
+    /// Makes sure, while it can still be refused, that the new root can run: its init is found and can be
+    /// executed, and so can the interpreter that it names.
+    FindInit {
+        /// The new root.
+        root: String,
+        /// Paths in it; the first that is there is taken.
+        candidates: Vec<String>,
+    },
+    /// Moves /dev, /proc, /sys and /run into the new root.
+    MoveApi {
+        /// The new root.
+        root: String,
+    },
+    /// Frees the initramfs and makes the new root the root.
+    SwitchRoot {
+        /// The new root.
+        root: String,
+    },
+    /// Executes the init that was found, as PID 1, with our own arguments.
+    Exec,
+}
+
+/// What a dm-verity device is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenVerity {
+    /// The dm name.
+    pub name: String,
+    /// The dm UUID, as libcryptsetup writes it.
+    pub uuid: String,
+    /// The device with the data.
+    pub data: Device,
+    /// The device with the hash tree; it may be the same.
+    pub hash: Device,
+    /// The table line.
+    pub table: VerityTable,
+    /// What the root hash proves.
+    pub root_hash_from: HashOrigin,
+}
+
+/// Where a root hash comes from, which decides what it proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashOrigin {
+    /// The kernel command line: as trustworthy as whoever wrote or signed that.
+    CommandLine,
+    /// The configuration baked into the initramfs.
+    Config,
+}
+
+/// A block device that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// The kernel's name, `vda2`.
+    pub name: String,
+    /// Its number, by which it is opened.
+    pub devno: Devno,
+}
+
+/// What a file system is mounted from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Volume {
+    /// A block device as it is, not verified.
+    Device(Device),
+    /// A dm-verity device opened by an earlier step, by its dm name.
+    Verity(String),
+}
+
+/// A file system type as `mount -t` takes it: one that we recognise, or any other name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fstype {
+    /// One that is recognised by its superblock.
+    Known(Kind),
+    /// A name that was given.
+    Named(String),
+}
+
+/// How a step is undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// Nothing was changed.
+    NotNeeded,
+    /// It stays, with the reason.
+    Stays(&'static str),
+    /// Closes the dm device of this name.
+    Close(String),
+    /// Unmounts what is mounted last at this path.
+    Unmount(String),
+    /// There is none.
+    Impossible,
+}
+
+impl Step {
+    /// What undoes this step.
+    #[must_use]
+    pub fn undo(&self) -> Undo {
+        match self {
+            Self::LoadModules { .. } => Undo::Stays("modules stay loaded"),
+            Self::OpenVerity(open) => Undo::Close(open.name.clone()),
+            Self::CheckVerity { .. } | Self::FindInit { .. } => Undo::NotNeeded,
+            Self::Mount { at, .. }
+            | Self::Tmpfs { at, .. }
+            | Self::Overlay { at, .. }
+            | Self::VolatileUsr { at, .. }
+            | Self::Bind { at, .. } => Undo::Unmount(at.clone()),
+            Self::BaseFileSystem { .. } => Undo::Stays("it goes with the tmpfs"),
+            Self::NameVolatileRoot { .. } => Undo::Stays("/run goes with the initramfs"),
+            Self::MoveApi { .. } | Self::SwitchRoot { .. } | Self::Exec => Undo::Impossible,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoadModules { names } => write!(f, "load modules {}", names.join(" ")),
+            Self::OpenVerity(open) => write!(
+                f,
+                "open dm-verity {} on {} with hash tree on {}, root hash {} from {}: {}",
+                open.name, open.data, open.hash, open.table.root_hash, open.root_hash_from, open.table
+            ),
+            Self::CheckVerity { name, corruption_ignored: false } => {
+                write!(f, "check dm-verity {name}: status V and its first block")
+            }
+            Self::CheckVerity { name, corruption_ignored: true } => {
+                write!(f, "check dm-verity {name}: its first block; corruption is ignored, as asked")
+            }
+            Self::Mount { what, fstype, at, read_only, options } => {
+                write!(f, "mount {what} at {at} ")?;
+                match fstype {
+                    Some(fstype) => write!(f, "as {fstype}")?,
+                    None => f.write_str("as its superblock says")?,
+                }
+                f.write_str(if *read_only { ", ro" } else { ", rw" })?;
+                if options.is_empty() { Ok(()) } else { write!(f, ",{options}") }
+            }
+            Self::Tmpfs { at, options } => write!(f, "mount tmpfs at {at}, {options}"),
+            Self::Overlay { at, store } => write!(f, "lay a tmpfs at {store} over {at}"),
+            Self::VolatileUsr { at, store } => {
+                write!(f, "replace {at} by a tmpfs at {store} that keeps only its /usr")
+            }
+            Self::Bind { from, at } => write!(f, "bind {from} at {at}"),
+            Self::BaseFileSystem { root } => write!(f, "make the directories and links that {root} lacks"),
+            Self::NameVolatileRoot { what } => write!(f, "name {what} in /run/systemd/volatile-root"),
+            Self::FindInit { root, candidates } => {
+                write!(f, "find an init in {root}: {}", candidates.join(" "))
+            }
+            Self::MoveApi { root } => write!(f, "move /dev /proc /sys /run into {root}"),
+            Self::SwitchRoot { root } => write!(f, "free the initramfs and make {root} the root"),
+            Self::Exec => f.write_str("execute the init that was found"),
+        }
+    }
+}
+
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotNeeded => f.write_str("not needed"),
+            Self::Stays(why) => f.write_str(why),
+            Self::Close(name) => write!(f, "close {name}"),
+            Self::Unmount(at) => write!(f, "unmount {at}"),
+            Self::Impossible => f.write_str("impossible"),
+        }
+    }
+}
+
+impl fmt::Display for HashOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CommandLine => "the kernel command line",
+            Self::Config => "the configuration",
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.devno)
+    }
+}
+
+impl fmt::Display for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(device) => device.fmt(f),
+            Self::Verity(name) => write!(f, "dm-verity {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Fstype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(kind) => kind.fmt(f),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! How a block device is named on the command line.
+
+use std::fmt;
+
+use crate::format::{devno::Devno, guid::Guid};
+
+use super::intent::Tag;
+
+/// What a device name is, once it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// A device.
+    Tag(Tag),
+    /// `/dev/mapper/NAME`: a device that only we can make.
+    Mapper(String),
+}
+
+/// Reads a device's name; the error says what it is not, and what to write.
+pub(super) fn parse(text: &str) -> Result<Name, String> {
+    if let Some((kind, value)) = text.split_once('=') {
+        return tag(kind, value).map(Name::Tag);
+    }
+    if let Some(path) = text.strip_prefix("/dev/") {
+        return path_below_dev(path);
+    }
+    if let Some(Ok(devno)) = text.contains(':').then(|| text.parse::<Devno>()) {
+        return Ok(Name::Tag(Tag::Number(devno)));
+    }
+    // The kernel also takes the number in hexadecimal, as in `root=fe02` (block/early-lookup.c).
+    if (1..=8).contains(&text.len())
+        && let Ok(number) = u32::from_str_radix(text, 16)
+    {
+        let minor = (number & 0xff) | ((number >> 12) & 0xfff00);
+        return Ok(Name::Tag(Tag::Number(Devno { major: (number >> 8) & 0xfff, minor })));
+    }
+    Err(format!(
+        "\"{text}\" is no device: write /dev/NAME, UUID=, LABEL=, PARTUUID=, PARTLABEL= or MAJOR:MINOR"
+    ))
+}
+
+fn tag(kind: &str, value: &str) -> Result<Tag, String> {
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    if value.is_empty() {
+        return Err(format!("{kind}= needs a value"));
+    }
+    match kind {
+        "PARTUUID" => part_uuid(value),
+        "PARTLABEL" => Ok(Tag::PartLabel(value.to_owned())),
+        "UUID" => Ok(Tag::Uuid(value.to_owned())),
+        "LABEL" => Ok(Tag::Label(value.to_owned())),
+        _ => {
+            Err(format!("{kind}= is not a way to name a device: use UUID=, LABEL=, PARTUUID= or PARTLABEL="))
+        }
+    }
+}
+
+fn part_uuid(value: &str) -> Result<Tag, String> {
+    let (uuid, offset) = match value.split_once("/PARTNROFF=") {
+        Some((uuid, offset)) => {
+            let offset = offset.parse().map_err(|_| format!("PARTNROFF={offset} is no number"))?;
+            (uuid, Some(offset))
+        }
+        None => (value, None),
+    };
+    let hex = |text: &str, digits| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let mbr = uuid.split_once('-').is_some_and(|(disk, number)| hex(disk, 8) && hex(number, 2));
+    if !mbr && uuid.parse::<Guid>().is_err() {
+        return Err(format!(
+            "\"{uuid}\" is no PARTUUID: write xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx (GPT) or xxxxxxxx-xx (MBR), in hexadecimal"
+        ));
+    }
+    let uuid = uuid.to_ascii_lowercase();
+    Ok(offset.map_or_else(|| Tag::PartUuid(uuid.clone()), |offset| Tag::PartNrOff(uuid.clone(), offset)))
+}
+
+fn path_below_dev(path: &str) -> Result<Name, String> {
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let valid = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    match directory {
+        _ if !valid => Err(format!("\"/dev/{path}\" is no device: write /dev/NAME")),
+        "mapper" => Ok(Name::Mapper(name.to_owned())),
+        "block" => match name.parse() {
+            Ok(devno) => Ok(Name::Tag(Tag::Number(devno))),
+            Err(error) => Err(error.to_string()),
+        },
+        "disk/by-uuid" => Ok(Name::Tag(Tag::Uuid(unescape(name)))),
+        "disk/by-label" => Ok(Name::Tag(Tag::Label(unescape(name)))),
+        "disk/by-partlabel" => Ok(Name::Tag(Tag::PartLabel(unescape(name)))),
+        "disk/by-partuuid" => part_uuid(name).map(Name::Tag),
+        _ if directory.starts_with("disk") => Err(format!(
+            "/dev/{directory} is made by udev's rules, which are not here: use UUID=, LABEL=, PARTUUID= or PARTLABEL="
+        )),
+        // A driver's own directory, as in /dev/cciss/c0d0p1; sysfs writes `!` for `/`.
+        _ => Ok(Name::Tag(Tag::Name(path.replace('/', "!")))),
+    }
+}
+
+/// udev's escapes in file names: `\x20` for a space.
+fn unescape(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escaped =
+            rest.strip_prefix(b"\\x").and_then(|hex| hex.split_at_checked(2)).and_then(|(hex, after)| {
+                let byte = u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
+                Some((byte, after))
+            });
+        let (byte, after) = escaped.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "/dev/{}", name.replace('!', "/")),
+            Self::Number(devno) => write!(f, "/dev/block/{devno}"),
+            Self::PartUuid(uuid) => write!(f, "PARTUUID={uuid}"),
+            Self::PartNrOff(uuid, offset) => write!(f, "PARTUUID={uuid}/PARTNROFF={offset}"),
+            Self::PartLabel(label) => write!(f, "PARTLABEL={label}"),
+            Self::Uuid(uuid) => write!(f, "UUID={uuid}"),
+            Self::Label(label) => write!(f, "LABEL={label}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (text, expected) in [
+            ("/dev/vda2", "/dev/vda2"),
+            ("/dev/cciss/c0d0p1", "/dev/cciss/c0d0p1"),
+            ("/dev/block/254:2", "/dev/block/254:2"),
+            ("254:2", "/dev/block/254:2"),
+            ("fe02", "/dev/block/254:2"),
+            ("UUID=1234-ABCD", "UUID=1234-ABCD"),
+            ("LABEL=\"my root\"", "LABEL=my root"),
+            (
+                "PARTUUID=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
+                "PARTUUID=4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+            ),
+            ("PARTUUID=0000ABCD-02/PARTNROFF=-1", "PARTUUID=0000abcd-02/PARTNROFF=-1"),
+            ("/dev/disk/by-label/my\\x20root", "LABEL=my root"),
+            ("/dev/disk/by-partlabel/a\\x2fb\\x", "PARTLABEL=a/b\\x"),
+            ("/dev/disk/by-partuuid/0000abcd-02", "PARTUUID=0000abcd-02"),
+        ] {
+            let Ok(Name::Tag(tag)) = parse(text) else { panic!("{text}") };
+            assert_eq!(tag.to_string(), expected, "{text}");
+        }
+        assert_eq!(parse("/dev/mapper/root"), Ok(Name::Mapper("root".to_owned())));
+    }
+}
