@@ -1,2 +1,36 @@
-//! Chooses the role, runs it, prints the error chain.
-fn main() {}
+//! Chooses the role by what is true, runs it, prints the error chain.
+
+use std::{process::ExitCode, time::Instant};
+
+#[cfg(feature = "cli")]
+mod cli;
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    let mut arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let name = arguments.next().unwrap_or_default();
+    match name.rsplit('/').next() {
+        _ if std::process::id() == 1 && nextroot::mode::is_initrd() => {
+            nextroot::mode::init::run(start, arguments.collect())
+        }
+        _ if std::process::id() == 1 => {
+            eprintln!(
+                "nextroot: started as PID 1, but this is no initramfs: there is no /etc/initrd-release"
+            );
+            ExitCode::FAILURE
+        }
+        Some("modprobe") => nextroot::mode::modprobe::run(start, &arguments.collect::<Vec<_>>()),
+        _ => command_line(),
+    }
+}
+
+#[cfg(feature = "cli")]
+fn command_line() -> ExitCode {
+    cli::run()
+}
+
+#[cfg(not(feature = "cli"))]
+fn command_line() -> ExitCode {
+    eprintln!("nextroot: this build has the roles of an initramfs only; the full build has the commands");
+    ExitCode::FAILURE
+}

@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Between decisions and the kernel: [`probe`] looks and waits, and gives facts; [`execute`] does a step
+//! by a call or two. Nothing here decides policy.
+
+pub mod api;
+pub mod execute;
+pub mod log;
+pub mod machine;
+pub mod modules;
+pub mod new_root;
+pub mod probe;
+pub mod record;
+mod table;

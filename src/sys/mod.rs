@@ -1,1 +1,42 @@
-//! Placeholder.
+//! The kernel's interfaces, one a file: thin, checked wrappers that decide nothing and log nothing.
+//!
+//! The only place with `unsafe`. A wrapper's documentation begins with the C call that it makes.
+
+use std::{ffi::OsString, io, path::Path};
+
+pub mod block;
+pub mod dm;
+pub mod eventfd;
+pub mod kernel;
+pub mod kmsg;
+pub mod module;
+pub mod mount;
+pub mod process;
+pub mod reboot;
+pub mod root;
+pub mod uevent;
+
+/// A kernel call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{call} {object}")]
+pub struct Error {
+    /// The call.
+    pub call: &'static str,
+    /// What it was made on.
+    pub object: String,
+    /// The kernel's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Error {
+    /// A failure of `call` on `object`.
+    pub fn new(call: &'static str, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self { call, object: object.into(), source: source.into() }
+    }
+
+    /// The same for a path.
+    pub(crate) fn at(call: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self::new(call, OsString::from(path).to_string_lossy(), source)
+    }
+}

@@ -1,0 +1,215 @@
+//! The init role: PID 1 of an initramfs, from an empty machine to the real init.
+
+use std::{
+    convert::Infallible,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    format::{self, cmdline::CommandLine, config::Config, modindex::ModuleIndex},
+    plan::{
+        Plan, Step,
+        boot::{self, Decision},
+        intent::{self, Emergency, From, Intent, Verbosity},
+    },
+    run::{
+        api,
+        execute::{self, Executor},
+        log::Log,
+        machine,
+        modules::{self, Loader, Rules},
+        probe::{self, Prober},
+        record::Boot,
+    },
+};
+
+use super::emergency;
+
+/// Where mkinitrd leaves the module index.
+pub const INDEX: &str = "/etc/nextroot/modules";
+/// Where mkinitrd leaves the configuration, if there is one.
+pub const CONFIG: &str = "/etc/nextroot/nextroot.conf";
+/// What the kernel starts when it needs a module: a symbolic link to this program.
+const MODPROBE: &str = "/sbin/modprobe";
+/// What of this boot is left for later.
+const STATE: &str = "/run/nextroot-state";
+/// How long nothing is said about a wait.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a wait is named after that.
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// Why there is no root. Each ends the boot.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API file systems.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    /// What the machine says of itself.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
+    /// The module index.
+    #[error("read the module index {INDEX}: make the initramfs anew with mkinitrd")]
+    Index(#[source] format::modindex::Error),
+    /// The configuration.
+    #[error("read the configuration {CONFIG} of this initramfs")]
+    Config(#[source] format::config::Error),
+    /// The kernel command line.
+    #[error(transparent)]
+    Intent(#[from] intent::Error),
+    /// Modules that were named on the command line.
+    #[error(transparent)]
+    Modules(#[from] modules::Error),
+    /// Devices.
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
+    /// What was found cannot be what was asked for.
+    #[error(transparent)]
+    Refused(#[from] boot::Error),
+    /// Devices that did not come.
+    #[error("{waiting}; gave up after {} s: is the disk attached, and its driver in this initramfs (mkinitrd --list)?", .limit.as_secs())]
+    Timeout {
+        /// What was awaited, and what was seen.
+        waiting: String,
+        /// `rd.timeout=`
+        limit: Duration,
+    },
+    /// A step.
+    #[error(transparent)]
+    Execute(#[from] execute::Error),
+}
+
+/// How far a boot came: what its failure is told with.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// What follows a failure.
+    pub emergency: Emergency,
+    /// The plan, once there is one, and the step that was begun last.
+    pub reached: Option<(Plan, usize)>,
+}
+
+/// Boots. `start` is the time of the first instruction, `arguments` are those that the kernel gave. Where
+/// there is no root to boot, it ends the machine's run.
+pub fn run(start: Instant, arguments: Vec<String>) -> ! {
+    let mounted = api::mount_all();
+    let log = Arc::new(Log::open(start));
+    emergency::on_panic(&log);
+    let mut progress = Progress::default();
+    let Err(error) = mounted.map_err(Error::from).and_then(|()| boot(&log, arguments, &mut progress));
+    emergency::end(&log, &error, &progress)
+}
+
+fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Result<Infallible, Error> {
+    log.info(&format!("nextroot {} begins", env!("CARGO_PKG_VERSION")));
+    let kernel_time = machine::since_boot().saturating_sub(log.elapsed());
+    let intent = intent(&mut progress.emergency)?;
+    log.set_debug(intent.verbosity == Verbosity::Debug);
+    for note in &intent.notes {
+        log.warning(note);
+    }
+
+    let mut prober = Prober::listen(Arc::clone(log))?;
+    let helper = machine::take_module_requests(MODPROBE)?;
+    let loader = start_loading(&intent, log)?;
+    prober.scan(&loader)?;
+    if needs_loader_partition(&intent) {
+        prober.facts_mut().loader_partition = machine::loader_partition()?;
+    }
+    prober.idle_for(&loader, intent.delay)?;
+    let plan = await_plan(&intent, &mut prober, &loader, log)?;
+    loader.request(&intent.modules.last)?;
+
+    let mut record = Boot::new(kernel_time, intent.notes.clone());
+    let mut executor = Executor::new(&loader, arguments);
+    let total = plan.steps.len();
+    for (index, step) in plan.steps.iter().enumerate() {
+        progress.reached = Some((plan.clone(), index));
+        log.info(&format!("{}/{total} {step}", index + 1));
+        if matches!(step, Step::Exec) {
+            machine::give_module_requests_back(&helper);
+            if let Err(error) = record.write(Path::new(STATE)) {
+                log.warning(&format!("{STATE}/boot.json: {error}, ignoring: the root itself is fine"));
+            }
+        }
+        let begin = log.elapsed();
+        executor.execute(step)?;
+        record.add(step.to_string(), begin, log.elapsed());
+    }
+    Err(execute::Error::Plan { what: "an init to execute".to_owned() }.into())
+}
+
+/// What is asked for, by the kernel command line and the configuration of this initramfs.
+fn intent(emergency: &mut Emergency) -> Result<Intent, Error> {
+    let line = CommandLine::parse(&machine::command_line()?);
+    *emergency = Emergency::of(&line, &Config::default());
+    let config = match machine::read(CONFIG)? {
+        Some(text) => Config::parse(&text, CONFIG).map_err(Error::Config)?,
+        None => Config::default(),
+    };
+    *emergency = Emergency::of(&line, &config);
+    Ok(Intent::resolve(&line, &config)?)
+}
+
+/// Modules that may be loaded, by the index, under the rules of the command line.
+pub(super) fn loader(intent: &intent::Modules, log: &Arc<Log>) -> Result<Loader, Error> {
+    let index = machine::read(INDEX)?.unwrap_or_default();
+    let index = ModuleIndex::parse(&index).map_err(Error::Index)?;
+    let parameters =
+        intent.parameters.iter().map(|(module, list)| (module.clone(), list.join(" "))).collect();
+    let rules = Rules { blacklist: intent.blacklist.iter().cloned().collect(), parameters };
+    Ok(Loader::start(index, rules, Arc::clone(log))?)
+}
+
+/// Begins with what the command line names and what any plan for this intent needs, while devices are
+/// still looked for.
+fn start_loading(intent: &Intent, log: &Arc<Log>) -> Result<Loader, Error> {
+    let loader = loader(&intent.modules, log)?;
+    intent.modules.first.iter().try_for_each(|name| loader.load(std::slice::from_ref(name)))?;
+    loader.request(&intent.modules.load)?;
+    loader.request(&boot::modules(intent))?;
+    loader.request_always();
+    Ok(loader)
+}
+
+fn needs_loader_partition(intent: &Intent) -> bool {
+    let auto = |fs: &intent::FileSystem| fs.from == From::GptAuto;
+    auto(&intent.root) || intent.usr.as_ref().is_some_and(auto)
+}
+
+/// Waits until everything is there that the plan needs, and until the drivers of devices that were there
+/// from the start have said what they found, so that a second device of the same name is not overlooked.
+fn await_plan(intent: &Intent, prober: &mut Prober, loader: &Loader, log: &Log) -> Result<Plan, Error> {
+    let begun = Instant::now();
+    let mut speak = begun + PATIENCE;
+    loop {
+        let idle = loader.is_idle();
+        prober.take_in(loader)?;
+        let settled = idle && loader.is_idle() || begun.elapsed() > PATIENCE;
+        let waiting = match boot::decide(intent, prober.facts()) {
+            Decision::Read(wanted) => {
+                prober.read(&wanted);
+                continue;
+            }
+            Decision::Go(plan) if settled => return Ok(plan),
+            Decision::Refuse(error) if settled => return Err(error.into()),
+            Decision::Go(_) | Decision::Refuse(_) => {
+                "waiting for drivers to look at their devices".to_owned()
+            }
+            Decision::Wait(wants) => boot::waiting(&wants, prober.facts(), &loader.failures()),
+        };
+        let now = Instant::now();
+        let deadline = intent.timeout.map(|limit| begun + limit);
+        if let (Some(deadline), Some(limit)) = (deadline, intent.timeout)
+            && now >= deadline
+        {
+            return Err(Error::Timeout { waiting, limit });
+        }
+        if now >= speak {
+            log.warning(&waiting);
+            speak = now + REMINDER;
+        }
+        let until = deadline.map_or(speak, |deadline| deadline.min(speak));
+        prober.wait(loader, Some(until - now))?;
+    }
+}

@@ -1,0 +1,35 @@
+//! The modprobe role: the kernel itself starts us when it needs a file system, a cipher or a dm target
+//! (kernel/module/kmod.c: `modprobe -q -- NAME`).
+
+use std::{process::ExitCode, sync::Arc, time::Instant};
+
+use crate::{
+    format::{cmdline::CommandLine, config::Config},
+    plan::intent::Intent,
+    run::{log::Log, machine},
+};
+
+use super::init;
+
+/// Loads what is named after the options. A name that nobody knows is the kernel's business: it asks for
+/// many that need not be there.
+#[must_use]
+pub fn run(start: Instant, arguments: &[String]) -> ExitCode {
+    let log = Arc::new(Log::open(start));
+    let names: Vec<String> =
+        arguments.iter().filter(|argument| !argument.starts_with('-')).cloned().collect();
+    // The init role reports a command line that cannot be read; here it only means: no extra rules.
+    let modules = machine::command_line()
+        .ok()
+        .and_then(|text| Intent::resolve(&CommandLine::parse(&text), &Config::default()).ok())
+        .map(|intent| intent.modules)
+        .unwrap_or_default();
+    let Ok(loader) = init::loader(&modules, &log) else { return ExitCode::FAILURE };
+    match loader.load(&names) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.debug(|| format!("the kernel asked for {}: {error}", names.join(" ")));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Does one step of a plan, by a kernel call or two.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    format::{
+        devno::Devno,
+        mount_options::MountOptions,
+        superblock::{self, Superblock},
+        verity::table::VerityStatus,
+    },
+    plan::{
+        Step,
+        step::{Device, Fstype, OpenVerity, Volume},
+    },
+    sys::{
+        self,
+        block::Device as BlockDevice,
+        dm::{Control, Target},
+        kmsg::Follower,
+        mount::{self, Attribute, CreateError},
+        process,
+        root::{self, Initramfs},
+    },
+};
+
+use super::{
+    api,
+    modules::{self, Loader},
+    new_root,
+};
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A module.
+    #[error(transparent)]
+    Modules(#[from] modules::Error),
+    /// A kernel call.
+    #[error(transparent)]
+    Call(#[from] sys::Error),
+    /// A device that is not the one that was looked at.
+    #[error("{device} changed since it was looked at: {why}")]
+    Changed {
+        /// The device.
+        device: Device,
+        /// How.
+        why: String,
+    },
+    /// The kernel refused the dm-verity table.
+    #[error("open dm-verity {name}{}", said(.kernel))]
+    Verity {
+        /// The dm name.
+        name: String,
+        /// What the kernel said meanwhile.
+        kernel: Vec<String>,
+        /// The call.
+        #[source]
+        source: sys::Error,
+    },
+    /// The data or the hash tree do not match the root hash.
+    #[error(
+        "dm-verity {name} does not hold: {why}; the root hash is not of this image, or the image is damaged: write it anew{}",
+        said(.kernel)
+    )]
+    Corrupt {
+        /// The dm name.
+        name: String,
+        /// What was seen.
+        why: String,
+        /// What the kernel said meanwhile.
+        kernel: Vec<String>,
+    },
+    /// No file system that is recognised.
+    #[error(
+        "{what} holds no file system that is recognised ({found}): name its type with rootfstype= or mount.usrfstype="
+    )]
+    UnknownFileSystem {
+        /// The volume.
+        what: Volume,
+        /// What was seen instead.
+        found: String,
+    },
+    /// The kernel refused to mount it.
+    #[error("mount {what} as {fstype} at {at}{}", said(.kernel))]
+    Mount {
+        /// The volume, or `tmpfs`.
+        what: String,
+        /// The type.
+        fstype: String,
+        /// Where.
+        at: String,
+        /// What the kernel said meanwhile.
+        kernel: Vec<String>,
+        /// The call.
+        #[source]
+        source: CreateError,
+    },
+    /// A directory that something is to be mounted on.
+    #[error("{at} cannot be used to mount on: make the directory in the image")]
+    MountPoint {
+        /// The directory.
+        at: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file below /run.
+    #[error("write {path}")]
+    Write {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A root that cannot run.
+    #[error(transparent)]
+    NewRoot(#[from] new_root::Error),
+    /// A plan whose steps do not fit together.
+    #[error("{what} is used before it is there: the plan is wrong, please report it")]
+    Plan {
+        /// What.
+        what: String,
+    },
+}
+
+fn said(kernel: &[String]) -> String {
+    kernel.iter().map(|line| format!("; kernel: {line}")).collect()
+}
+
+/// Does the steps of one plan.
+#[derive(Debug)]
+pub struct Executor<'a> {
+    loader: &'a Loader,
+    verity: BTreeMap<String, Devno>,
+    arguments: Vec<String>,
+    init: Option<String>,
+}
+
+impl<'a> Executor<'a> {
+    /// An executor that has done nothing yet; `arguments` are for the program that it ends in.
+    #[must_use]
+    pub fn new(loader: &'a Loader, arguments: Vec<String>) -> Self {
+        Self { loader, verity: BTreeMap::new(), arguments, init: None }
+    }
+
+    /// Does a step. [`Step::Exec`] returns only where it failed.
+    pub fn execute(&mut self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::LoadModules { names } => Ok(self.loader.load(names)?),
+            Step::OpenVerity(open) => self.open_verity(open),
+            Step::CheckVerity { name, corruption_ignored } => self.check_verity(name, *corruption_ignored),
+            Step::Mount { what, fstype, at, read_only, options } => {
+                self.mount(what, fstype.as_ref(), Path::new(at), *read_only, options)
+            }
+            Step::Tmpfs { at, options } => tmpfs(Path::new(at), options),
+            Step::Overlay { at, store } => overlay(Path::new(at), Path::new(store)),
+            Step::VolatileUsr { at, store } => volatile_usr(Path::new(at), Path::new(store)),
+            Step::Bind { from, at } => Ok(mount::clone_tree(Path::new(from))?.attach(Path::new(at))?),
+            Step::BaseFileSystem { root } => Ok(new_root::fill(root)?),
+            Step::NameVolatileRoot { what } => self.name_volatile_root(what),
+            Step::FindInit { root, candidates } => {
+                self.init = Some(new_root::find_init(root, candidates)?);
+                Ok(())
+            }
+            Step::MoveApi { root } => move_api(Path::new(root)),
+            Step::SwitchRoot { root } => {
+                let initramfs = Initramfs::open()?;
+                root::switch(Path::new(root))?;
+                Ok(initramfs.free()?)
+            }
+            Step::Exec => self.exec(),
+        }
+    }
+
+    fn open_verity(&mut self, open: &OpenVerity) -> Result<(), Error> {
+        for device in [&open.data, &open.hash] {
+            let node = sys::block::Entry { name: device.name.clone() }.node();
+            BlockDevice::open(&node, device.devno.major, device.devno.minor).map_err(|error| {
+                Error::Changed { device: device.clone(), why: format!("{error}: {}", error.source) }
+            })?;
+        }
+        let follower = Follower::open()?;
+        let control = Control::open()?;
+        let (major, minor) = control.create(&open.name, &open.uuid)?;
+        let target = Target {
+            kind: "verity".to_owned(),
+            sectors: open.table.sectors().0,
+            text: open.table.to_string(),
+        };
+        let live = control.load_read_only(&open.name, &target).and_then(|()| control.resume(&open.name));
+        if let Err(source) = live {
+            let kernel = follower.kernel_records();
+            // Nothing can be done where even that fails; the error above is the one to show.
+            let _ = control.remove(&open.name);
+            return Err(Error::Verity { name: open.name.clone(), kernel, source });
+        }
+        self.verity.insert(open.name.clone(), Devno { major, minor });
+        link_mapper(&open.name, minor)
+    }
+
+    /// The kernel opens a device whose root hash is wrong all the same; it shows at the first block.
+    fn check_verity(&self, name: &str, corruption_ignored: bool) -> Result<(), Error> {
+        let follower = Follower::open()?;
+        let control = Control::open()?;
+        let read =
+            self.open_volume(&Volume::Verity(name.to_owned())).and_then(|device| Ok(device.read(0, 4096)?));
+        let status = control.status(name)?;
+        let why = match (read, VerityStatus::parse(&status.text)) {
+            (Ok(_), Ok(VerityStatus::Verified)) => return Ok(()),
+            (Ok(_), Ok(VerityStatus::Corrupted)) if corruption_ignored => return Ok(()),
+            (Err(error), _) => match std::error::Error::source(&error) {
+                Some(source) => format!("its first block: {error}: {source}"),
+                None => format!("its first block: {error}"),
+            },
+            (Ok(_), _) => format!("its status is \"{}\", not V", status.text),
+        };
+        let kernel = follower.kernel_records();
+        let _ = control.remove(name);
+        Err(Error::Corrupt { name: name.to_owned(), why, kernel })
+    }
+
+    fn mount(
+        &self,
+        what: &Volume,
+        fstype: Option<&Fstype>,
+        at: &Path,
+        read_only: bool,
+        options: &str,
+    ) -> Result<(), Error> {
+        let types = match fstype {
+            Some(Fstype::Known(kind)) => vec![kind.to_string()],
+            Some(Fstype::Named(names)) => names.split(',').map(str::to_owned).collect(),
+            None => vec![self.recognise(what)?],
+        };
+        let mut options = MountOptions::parse(options);
+        if read_only {
+            options.read_only();
+        }
+        make_mount_point(at)?;
+        let node = self.node(what)?;
+        let mut last = None;
+        for fstype in types {
+            let follower = Follower::open()?;
+            match mount::create(&fstype, Some(&node), &options.filesystem, &attributes(&options)) {
+                Ok(mounted) => return Ok(mounted.attach(at)?),
+                Err(source) => {
+                    let (what, at) = (what.to_string(), at.display().to_string());
+                    last = Some(Error::Mount { what, fstype, at, kernel: follower.kernel_records(), source });
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::Plan { what: "a file system type".to_owned() }))
+    }
+
+    fn recognise(&self, what: &Volume) -> Result<String, Error> {
+        let bytes = self.open_volume(what)?.read(0, superblock::PREFIX)?;
+        match Superblock::recognise(&bytes) {
+            Some(found) if found.kind.is_filesystem() => Ok(found.kind.to_string()),
+            Some(found) => {
+                Err(Error::UnknownFileSystem { what: what.clone(), found: format!("it is {}", found.kind) })
+            }
+            None => {
+                Err(Error::UnknownFileSystem { what: what.clone(), found: "no known superblock".to_owned() })
+            }
+        }
+    }
+
+    fn devno(&self, what: &Volume) -> Result<Devno, Error> {
+        match what {
+            Volume::Device(device) => Ok(device.devno),
+            Volume::Verity(name) => {
+                self.verity.get(name).copied().ok_or_else(|| Error::Plan { what: what.to_string() })
+            }
+        }
+    }
+
+    fn node(&self, what: &Volume) -> Result<PathBuf, Error> {
+        let devno = self.devno(what)?;
+        let name = match what {
+            Volume::Device(device) => device.name.clone(),
+            Volume::Verity(_) => format!("dm-{}", devno.minor),
+        };
+        Ok(sys::block::Entry { name }.node())
+    }
+
+    fn open_volume(&self, what: &Volume) -> Result<BlockDevice, Error> {
+        let devno = self.devno(what)?;
+        Ok(BlockDevice::open(&self.node(what)?, devno.major, devno.minor)?)
+    }
+
+    fn name_volatile_root(&self, what: &Volume) -> Result<(), Error> {
+        let link = "/run/systemd/volatile-root";
+        let write = || -> io::Result<()> {
+            fs::create_dir_all("/run/systemd")?;
+            let devno = self.devno(what).map_err(io::Error::other)?;
+            symlink(format!("/dev/block/{devno}"), link)
+        };
+        write().map_err(|source| Error::Write { path: link.to_owned(), source })
+    }
+
+    fn exec(&self) -> Result<(), Error> {
+        let init = self.init.as_deref().ok_or_else(|| Error::Plan { what: "the init".to_owned() })?;
+        process::restore_sigpipe()?;
+        Err(process::execute(Path::new(init), &self.arguments).into())
+    }
+}
+
+/// `/dev/mapper/NAME`, which udev would make: veritysetup and fstab know the device by it.
+fn link_mapper(name: &str, minor: u32) -> Result<(), Error> {
+    let path = format!("/dev/mapper/{name}");
+    symlink(format!("../dm-{minor}"), &path).map_err(|source| Error::Write { path, source })
+}
+
+fn attributes(options: &MountOptions) -> Vec<Attribute> {
+    use crate::format::mount_options::Flag;
+    let attribute = |flag: &Flag| match flag {
+        Flag::ReadOnly => Attribute::ReadOnly,
+        Flag::NoDev => Attribute::NoDev,
+        Flag::NoSuid => Attribute::NoSuid,
+        Flag::NoExec => Attribute::NoExec,
+        Flag::NoAtime => Attribute::NoAtime,
+        Flag::StrictAtime => Attribute::StrictAtime,
+        Flag::NoDirAtime => Attribute::NoDirAtime,
+        Flag::NoSymFollow => Attribute::NoSymFollow,
+    };
+    options.flags.iter().map(attribute).collect()
+}
+
+fn make_mount_point(at: &Path) -> Result<(), Error> {
+    if at.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(at).map_err(|source| Error::MountPoint { at: at.display().to_string(), source })
+}
+
+fn tmpfs(at: &Path, options: &str) -> Result<(), Error> {
+    make_mount_point(at)?;
+    create("tmpfs", &MountOptions::parse(options), at)
+}
+
+fn create(fstype: &str, options: &MountOptions, at: &Path) -> Result<(), Error> {
+    let follower = Follower::open()?;
+    let made = mount::create(fstype, None, &options.filesystem, &attributes(options));
+    let failed = |source| Error::Mount {
+        what: fstype.to_owned(),
+        fstype: fstype.to_owned(),
+        at: at.display().to_string(),
+        kernel: follower.kernel_records(),
+        source,
+    };
+    Ok(made.map_err(failed)?.attach(at)?)
+}
+
+fn overlay(at: &Path, store: &Path) -> Result<(), Error> {
+    let (upper, work) = (store.join("upper"), store.join("work"));
+    make_mount_point(&upper)?;
+    make_mount_point(&work)?;
+    let text = |path: &Path| Some(path.display().to_string());
+    let options = MountOptions {
+        filesystem: vec![
+            ("lowerdir".to_owned(), text(at)),
+            ("upperdir".to_owned(), text(&upper)),
+            ("workdir".to_owned(), text(&work)),
+        ],
+        flags: Vec::new(),
+    };
+    create("overlay", &options, at)
+}
+
+fn volatile_usr(at: &Path, store: &Path) -> Result<(), Error> {
+    let usr = store.join("usr");
+    make_mount_point(&usr)?;
+    mount::clone_tree(&at.join("usr"))?.attach(&usr)?;
+    mount::unmount(at)?;
+    Ok(mount::move_to(store, at)?)
+}
+
+fn move_api(root: &Path) -> Result<(), Error> {
+    for path in api::paths() {
+        let at = root.join(path.trim_start_matches('/'));
+        make_mount_point(&at)?;
+        mount::move_to(Path::new(path), &at)?;
+    }
+    Ok(())
+}

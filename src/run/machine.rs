@@ -1,0 +1,114 @@
+//! What the machine says of itself besides its devices, and the end of its run.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use crate::{
+    format::guid::Guid,
+    plan::intent::EmergencyAction,
+    sys::{
+        self, module,
+        mount::{self, CreateError},
+        reboot::{self, Action},
+        uevent,
+    },
+};
+
+/// A file of the kernel or of the initramfs that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A kernel call.
+    #[error(transparent)]
+    Call(#[from] sys::Error),
+    /// EFI variables are not there.
+    #[error(
+        "read the EFI variable {LOADER_PARTITION}: root=gpt-auto needs an EFI boot loader that says which partition it came from (systemd-boot does); name the root with root= instead"
+    )]
+    Efi(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Written by boot loaders (systemd's BOOT_LOADER_INTERFACE), with their vendor's GUID.
+const LOADER_PARTITION: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+const EFIVARS: &str = "/sys/firmware/efi/efivars";
+
+/// The kernel command line.
+pub fn command_line() -> Result<String, Error> {
+    read("/proc/cmdline").map(Option::unwrap_or_default)
+}
+
+/// A file's text; `None` where there is no such file. What is not UTF-8 is replaced, and then refused by
+/// whoever reads it.
+pub fn read(path: &str) -> Result<Option<String>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Whether this is an initramfs: it has an /etc/initrd-release (os-release(5)).
+#[must_use]
+pub fn is_initrd() -> bool {
+    Path::new("/etc/initrd-release").exists()
+}
+
+/// Time since the kernel began to count.
+#[must_use]
+pub fn since_boot() -> Duration {
+    sys::kernel::since_boot()
+}
+
+/// Lets the kernel ask `program` for modules; gives the program that it asked before.
+pub fn take_module_requests(program: &str) -> Result<String, Error> {
+    let before = module::helper()?;
+    if before != program {
+        module::set_helper(program)?;
+    }
+    Ok(before)
+}
+
+/// Lets it ask the program from before again. Not fatal: the real root's udev loads modules itself.
+pub fn give_module_requests_back(program: &str) {
+    let _ = module::set_helper(program);
+}
+
+/// The partition that the boot loader was started from.
+pub fn loader_partition() -> Result<Option<Guid>, Error> {
+    let at = Path::new(EFIVARS);
+    let made = mount::create("efivarfs", None, &[("ro".to_owned(), None)], &[mount::Attribute::ReadOnly]);
+    made.map_err(|e: CreateError| Error::Efi(e.into()))?.attach(at)?;
+    let read = fs::read(at.join(LOADER_PARTITION));
+    mount::unmount(at)?;
+    let bytes = read.map_err(|e| Error::Efi(e.into()))?;
+    // Four bytes of attributes, then UTF-16 text that ends with a zero.
+    let (pairs, _) = bytes.get(4..).unwrap_or_default().as_chunks::<2>();
+    let text: Vec<u16> =
+        pairs.iter().map(|pair| u16::from_le_bytes(*pair)).take_while(|unit| *unit != 0).collect();
+    let guid = String::from_utf16_lossy(&text)
+        .parse()
+        .map_err(|e: crate::format::guid::NotAGuid| Error::Efi(e.into()))?;
+    Ok(Some(guid))
+}
+
+/// Does nothing for a while.
+pub fn pause(time: Duration) {
+    // Nothing can be done about a pause that is too short.
+    let _ = uevent::wait(&[], Some(time));
+}
+
+/// Ends the machine's run; returns only where the kernel refuses.
+pub fn end(action: EmergencyAction) -> sys::Error {
+    reboot::now(match action {
+        EmergencyAction::Reboot => Action::Reboot,
+        EmergencyAction::Poweroff => Action::PowerOff,
+        EmergencyAction::Halt => Action::Halt,
+    })
+}

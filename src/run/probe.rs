@@ -1,0 +1,232 @@
+//! Looks and waits: the kernel's announcements and /sys/class/block become [`Facts`].
+//!
+//! Nothing polls. The socket for announcements is open before the first driver is loaded, so nothing is
+//! missed; what was there before is read once from sysfs.
+
+use std::{
+    fs,
+    os::fd::AsFd,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    format::{
+        devno::Devno,
+        superblock::{self, Superblock},
+        uevent::Uevent,
+        verity::superblock::VeritySuperblock,
+    },
+    plan::{
+        boot::Read,
+        facts::{BlockDevice, Content, Facts, VerityRead},
+    },
+    sys::{
+        self,
+        block::{Device, Entry},
+        uevent::{self, Received, Socket},
+    },
+    units::{BlockSize, Bytes, Sectors},
+};
+
+use super::{log::Log, modules::Loader, table};
+
+/// The machine could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("look for block devices")]
+pub struct Error(#[from] sys::Error);
+
+/// Keeps the picture of the machine up to date.
+#[derive(Debug)]
+pub struct Prober {
+    socket: Socket,
+    facts: Facts,
+    log: Arc<Log>,
+}
+
+impl Prober {
+    /// Begins to listen. To be called before the first module is loaded.
+    pub fn listen(log: Arc<Log>) -> Result<Self, Error> {
+        let facts = Facts { kernel_release: sys::kernel::release(), ..Facts::default() };
+        Ok(Self { socket: Socket::open()?, facts, log })
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The same, to add what others found.
+    pub fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
+    /// Looks at all that is there already: asks for the drivers of devices and notes block devices.
+    pub fn scan(&mut self, loader: &Loader) -> Result<(), Error> {
+        for modalias in modaliases() {
+            loader.request_alias(&modalias);
+        }
+        for entry in sys::block::list()? {
+            self.note(&entry);
+        }
+        Ok(())
+    }
+
+    /// Waits for an announcement or for the last module on its way, and takes in all that is announced.
+    /// `false` when the time is over.
+    pub fn wait(&mut self, loader: &Loader, timeout: Option<Duration>) -> Result<bool, Error> {
+        let fds = [self.socket.as_fd(), loader.idle()];
+        let woken = uevent::wait(&fds, timeout).map_err(|e| sys::Error::new("poll", "uevents", e))?;
+        self.take_in(loader)?;
+        Ok(woken)
+    }
+
+    /// Listens for a while (`rootdelay=`), whatever comes.
+    pub fn idle_for(&mut self, loader: &Loader, time: Duration) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.wait(loader, Some(left))?;
+        }
+        Ok(())
+    }
+
+    /// Takes in all that was announced, without waiting.
+    pub fn take_in(&mut self, loader: &Loader) -> Result<(), Error> {
+        loop {
+            match self.socket.receive()? {
+                Received::Message(bytes) => match Uevent::parse(&bytes) {
+                    Ok(event) => self.hear(&event, loader),
+                    Err(error) => self.log.debug(|| format!("uevent: {error}, ignoring")),
+                },
+                Received::Lost => {
+                    self.log.warning("uevents were lost, looking at all devices anew");
+                    self.facts.devices.clear();
+                    self.scan(loader)?;
+                }
+                Received::Nothing => return Ok(()),
+            }
+        }
+    }
+
+    /// Looks into devices, as a decision asked for.
+    pub fn read(&mut self, wanted: &[Read]) {
+        for want in wanted {
+            let devno = match want {
+                Read::Superblock(devno) | Read::Verity { devno, .. } => *devno,
+            };
+            let Some(device) = self.facts.devices.iter_mut().find(|device| device.devno == devno) else {
+                continue;
+            };
+            match want {
+                Read::Superblock(_) => device.content = content(device),
+                Read::Verity { offset, .. } => {
+                    let outcome = verity_superblock(device, *offset);
+                    device.verity = Some(VerityRead { offset: *offset, outcome });
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, event: &Uevent, loader: &Loader) {
+        let added = matches!(event.action.as_str(), "add" | "change");
+        if let (Some(modalias), "add") = (&event.modalias, event.action.as_str()) {
+            loader.request_alias(modalias);
+        }
+        let (Some("block"), Some(name)) = (event.subsystem.as_deref(), event.devname.as_deref()) else {
+            return;
+        };
+        let name = name.replace('/', "!");
+        self.facts.devices.retain(|device| device.name != name);
+        if added {
+            self.note(&Entry { name });
+        } else {
+            self.log.debug(|| format!("{name} is gone"));
+        }
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        let Some(mut device) = describe(entry) else { return };
+        let disk = entry.disk().map(|name| Entry { name });
+        if let Some((partition, error)) = disk.and_then(|disk| table::partition(&disk, entry)) {
+            device.partition = Some(partition);
+            device.table_error = error;
+        }
+        self.log.debug(|| format!("found {device}, {}", device.size));
+        self.facts.devices.retain(|other| other.name != device.name);
+        self.facts.devices.push(device);
+    }
+}
+
+/// Devices that exist, by what their drivers answer to. Every bus has them (Documentation/ABI/testing/sysfs-bus-*).
+fn modaliases() -> Vec<String> {
+    let names = |path: &Path| -> Vec<std::path::PathBuf> {
+        fs::read_dir(path)
+            .map(|entries| entries.filter_map(Result::ok).map(|e| e.path()).collect())
+            .unwrap_or_default()
+    };
+    let mut found: Vec<String> = names(Path::new("/sys/bus"))
+        .iter()
+        .flat_map(|bus| names(&bus.join("devices")))
+        .filter_map(|device| fs::read_to_string(device.join("modalias")).ok())
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What sysfs says of a block device; `None` where it has no medium or is going away.
+fn describe(entry: &Entry) -> Option<BlockDevice> {
+    let devno: Devno = entry.attribute("dev")?.parse().ok()?;
+    let size = Sectors(entry.attribute("size")?.parse().ok()?).to_bytes()?;
+    if size == Bytes(0) {
+        return None;
+    }
+    Some(BlockDevice {
+        name: entry.name.clone(),
+        devno,
+        size,
+        logical_block_size: logical_block_size(entry),
+        read_only: entry.attribute("ro").as_deref() == Some("1"),
+        dm_name: entry.attribute("dm/name"),
+        table_error: None,
+        partition: None,
+        content: Content::Unread,
+        verity: None,
+    })
+}
+
+/// A disk's own; a partition has its disk's.
+pub(super) fn logical_block_size(entry: &Entry) -> BlockSize {
+    let disk = entry.disk().map_or_else(|| entry.clone(), |name| Entry { name });
+    let bytes = disk.attribute("queue/logical_block_size").and_then(|text| text.parse().ok());
+    bytes.and_then(|bytes| BlockSize::new(bytes).ok()).unwrap_or(BlockSize::B512)
+}
+
+fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
+    let entry = Entry { name: device.name.clone() };
+    Device::open(&entry.node(), device.devno.major, device.devno.minor)
+}
+
+fn content(device: &BlockDevice) -> Content {
+    let read = open(device).and_then(|open| open.read(0, superblock::PREFIX));
+    match read {
+        Ok(bytes) => Superblock::recognise(&bytes).map_or(Content::Unknown, Content::Found),
+        Err(error) => Content::Unreadable(with_cause(&error)),
+    }
+}
+
+fn verity_superblock(device: &BlockDevice, offset: Bytes) -> Result<VeritySuperblock, String> {
+    let bytes = open(device)
+        .and_then(|open| open.read(offset.0, crate::format::verity::superblock::SIZE))
+        .map_err(|error| with_cause(&error))?;
+    VeritySuperblock::parse(&bytes).map_err(|error| error.to_string())
+}
+
+/// An error and its cause in one line, for facts, which are text.
+pub(super) fn with_cause(error: &sys::Error) -> String {
+    format!("{error}: {}", error.source)
+}

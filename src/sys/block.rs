@@ -1,0 +1,102 @@
+//! Block devices: /sys/class/block and reading from them.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use super::Error;
+
+const CLASS: &str = "/sys/class/block";
+
+/// A block device's directory in sysfs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The kernel's name, as sysfs writes it: a `/` in it stands as `!`.
+    pub name: String,
+}
+
+/// `readdir("/sys/class/block")`: all block devices, sorted by name.
+pub fn list() -> Result<Vec<Entry>, Error> {
+    let read = || -> io::Result<Vec<Entry>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(CLASS)? {
+            names.push(Entry { name: entry?.file_name().to_string_lossy().into_owned() });
+        }
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(names)
+    };
+    read().map_err(|e| Error::new("read", CLASS, e))
+}
+
+impl Entry {
+    /// An attribute's text, trimmed; `None` where the device has no such attribute, or is gone.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let text = fs::read_to_string(self.path().join(name)).ok()?;
+        Some(text.trim().to_owned())
+    }
+
+    /// For a partition, the name of its disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<String> {
+        self.attribute("partition")?;
+        let path = fs::canonicalize(self.path()).ok()?;
+        Some(path.parent()?.file_name()?.to_string_lossy().into_owned())
+    }
+
+    fn path(&self) -> PathBuf {
+        Path::new(CLASS).join(&self.name)
+    }
+
+    /// Its node in /dev.
+    #[must_use]
+    pub fn node(&self) -> PathBuf {
+        Path::new("/dev").join(self.name.replace('!', "/"))
+    }
+}
+
+/// An open block device.
+#[derive(Debug)]
+pub struct Device {
+    file: File,
+    node: PathBuf,
+}
+
+impl Device {
+    /// `open(node, O_RDONLY | O_CLOEXEC); posix_fadvise(POSIX_FADV_RANDOM)`, so that nothing is read but
+    /// what is asked for: a damaged block elsewhere is not this reader's business. The node's number is checked: a node that is not the device (any more) is an error.
+    pub fn open(node: &Path, major: u32, minor: u32) -> Result<Self, Error> {
+        let file = File::open(node).map_err(|e| Error::at("open", node, e))?;
+        let number = file.metadata().map_err(|e| Error::at("stat", node, e))?.rdev();
+        let (is_major, is_minor) = (libc::major(number), libc::minor(number));
+        if (is_major, is_minor) != (major, minor) {
+            let why = format!("it is {is_major}:{is_minor}, not {major}:{minor}");
+            return Err(Error::at("open", node, io::Error::new(ErrorKind::NotFound, why)));
+        }
+        // SAFETY: the descriptor is open; the call changes nothing but how far ahead the kernel reads.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+        Ok(Self { file, node: node.to_owned() })
+    }
+
+    /// `pread(fd, ..., offset)`: up to `length` bytes; fewer only at the device's end.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        let mut buffer = vec![0; length];
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset.saturating_add(done as u64)) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::at("read", &self.node, error)),
+            }
+        }
+        buffer.truncate(done);
+        Ok(buffer)
+    }
+}

@@ -1,0 +1,21 @@
+//! What the kernel says of itself.
+
+use std::time::Duration;
+
+use nix::{
+    sys::utsname::uname,
+    time::{ClockId, clock_gettime},
+};
+
+/// `uname()`: the release, `6.12.48+deb13-amd64`.
+#[must_use]
+pub fn release() -> String {
+    uname().map(|names| names.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// `clock_gettime(CLOCK_BOOTTIME)`: time since the kernel began to count. Zero where there is no such clock
+/// (before Linux 2.6.39).
+#[must_use]
+pub fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+}

@@ -1,0 +1,109 @@
+//! The kernel log, /dev/kmsg (Documentation/ABI/testing/dev-kmsg).
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use super::Error;
+
+const PATH: &str = "/dev/kmsg";
+
+/// Severity of a record (syslog(3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Shown on the console even with `quiet`.
+    Error = 3,
+    /// Something was tolerated.
+    Warning = 4,
+    /// Progress.
+    Info = 6,
+    /// Detail.
+    Debug = 7,
+}
+
+/// The kernel log, for writing.
+#[derive(Debug)]
+pub struct Writer(File);
+
+/// The kernel log, for reading what comes after it was opened.
+#[derive(Debug)]
+pub struct Follower(File);
+
+impl Writer {
+    /// `open("/dev/kmsg", O_WRONLY | O_CLOEXEC)`
+    pub fn open() -> Result<Self, Error> {
+        let file = OpenOptions::new().write(true).open(PATH);
+        file.map(Self).map_err(|e| Error::new("open", PATH, e))
+    }
+
+    /// `write(fd, "<LEVEL>TEXT\n")`: one record. One without the newline could not be read until the next.
+    pub fn write(&mut self, level: Level, text: &str) -> io::Result<()> {
+        self.0.write_all(format!("<{}>{text}\n", (1 << 3) | level as u8).as_bytes())
+    }
+}
+
+impl Follower {
+    /// `open("/dev/kmsg", O_RDONLY | O_NONBLOCK); lseek(fd, 0, SEEK_END)`
+    pub fn open() -> Result<Self, Error> {
+        let open = || {
+            let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(PATH)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(Self(file))
+        };
+        open().map_err(|e: io::Error| Error::new("open", PATH, e))
+    }
+
+    /// The text of the records that the kernel itself wrote since then, 64 at most.
+    pub fn kernel_records(mut self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut buffer = [0; 8192];
+        while found.len() < 64 {
+            match self.0.read(&mut buffer) {
+                Ok(length) => found.extend(kernel_text(buffer.get(..length).unwrap_or_default())),
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {} // overwritten meanwhile: the next one
+                Err(_) => break,
+            }
+        }
+        found
+    }
+}
+
+/// The text of a record `PRIORITY,SEQUENCE,TIME,FLAGS;TEXT` of facility 0, the kernel's own.
+fn kernel_text(record: &[u8]) -> Option<String> {
+    let record = String::from_utf8_lossy(record);
+    let (prefix, text) = record.split_once(';')?;
+    let priority: u32 = prefix.split(',').next()?.parse().ok()?;
+    let text = text.lines().next()?;
+    (priority >> 3 == 0 && !text.is_empty()).then(|| text.to_owned())
+}
+
+/// `write("/proc/sys/kernel/printk_devkmsg", "on")`: lets every record through, where the default drops
+/// all but ten in five seconds. EPERM where the kernel command line fixed it.
+pub fn unlimited() -> Result<(), Error> {
+    let path = Path::new("/proc/sys/kernel/printk_devkmsg");
+    std::fs::write(path, "on\n").map_err(|e| Error::at("write", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records() {
+        for (record, text) in [
+            (
+                "6,339,5140900,-;erofs: mounted with root inode\n SUBSYSTEM=x\n",
+                Some("erofs: mounted with root inode"),
+            ),
+            ("14,340,5140901,-;nextroot: from user space\n", None),
+            ("3,341,5140902,-;\n", None),
+            ("no record", None),
+            ("x,1,2,-;text", None),
+        ] {
+            assert_eq!(kernel_text(record.as_bytes()).as_deref(), text, "{record}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Mounts, by the calls of Linux 5.2 (fsopen(2), move_mount(2), open_tree(2)): a file system is made,
+//! and can fail, before anything is attached, and the kernel says why in words.
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::CWD,
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+        unmount as umount2,
+    },
+};
+
+use super::Error;
+
+/// A file system that is mounted nowhere yet.
+#[derive(Debug)]
+pub struct Detached(OwnedFd);
+
+/// Attributes of a mount (mount_setattr(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// No writes.
+    ReadOnly,
+    /// No device nodes.
+    NoDev,
+    /// No set-user-ID.
+    NoSuid,
+    /// No programs.
+    NoExec,
+    /// Access times are never written.
+    NoAtime,
+    /// Access times are always written.
+    StrictAtime,
+    /// Access times of directories are never written.
+    NoDirAtime,
+    /// Symbolic links are not followed.
+    NoSymFollow,
+}
+
+/// A file system that could not be made, with the kernel's own words.
+#[derive(Debug)]
+pub struct CreateError {
+    /// The call that failed.
+    pub call: &'static str,
+    /// The option that was refused, where it was one.
+    pub option: Option<String>,
+    /// What the file system wrote to its context, and to the kernel log where the caller adds it.
+    pub messages: Vec<String>,
+    /// The kernel's answer.
+    pub source: io::Error,
+}
+
+/// `fsopen(fstype); fsconfig(SET_STRING, "source", ...); ...; fsconfig(CREATE); fsmount(attributes)`:
+/// makes a file system, mounted nowhere.
+///
+/// Each option is a name with or without a value; `ro` is one of them (it makes the superblock read-only,
+/// the attribute makes the mount so). fsopen(2), since Linux 5.2. Errors: ENODEV where the type is not
+/// known, EINVAL for an option or a superblock that the type does not take, EBUSY, EIO.
+pub fn create(
+    fstype: &str,
+    source: Option<&Path>,
+    options: &[(String, Option<String>)],
+    attributes: &[Attribute],
+) -> Result<Detached, CreateError> {
+    let failed = |call, option, context: Option<BorrowedFd<'_>>, errno: Errno| CreateError {
+        call,
+        option,
+        messages: context.map(messages).unwrap_or_default(),
+        source: errno.into(),
+    };
+    let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| failed("fsopen", None, None, e))?;
+    let context = context.as_fd();
+    if let Some(source) = source {
+        fsconfig_set_string(context, "source", source).map_err(|e| {
+            failed("fsconfig", Some(format!("source={}", source.display())), Some(context), e)
+        })?;
+    }
+    for (name, value) in options {
+        let set = match value {
+            Some(value) => fsconfig_set_string(context, name.as_str(), value.as_str()),
+            None => fsconfig_set_flag(context, name.as_str()),
+        };
+        set.map_err(|e| {
+            let option = value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}"));
+            failed("fsconfig", Some(option), Some(context), e)
+        })?;
+    }
+    fsconfig_create(context).map_err(|e| failed("fsconfig", None, Some(context), e))?;
+    let flags = attributes.iter().fold(MountAttrFlags::empty(), |all, one| all | one.flag());
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+        .map(Detached)
+        .map_err(|e| failed("fsmount", None, Some(context), e))
+}
+
+impl Detached {
+    /// `move_mount(fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH)`: shows the file system at a path.
+    ///
+    /// move_mount(2), since Linux 5.2. Errors: ENOENT, ENOTDIR, EINVAL.
+    pub fn attach(self, at: &Path) -> Result<(), Error> {
+        move_mount(self.0.as_fd(), "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|e| Error::at("move_mount to", at, e))
+    }
+}
+
+/// `open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | AT_RECURSIVE)`: a copy of a directory's mounts, attached
+/// nowhere yet.
+///
+/// open_tree(2), since Linux 5.2. Errors: ENOENT, EINVAL, EPERM.
+pub fn clone_tree(from: &Path) -> Result<Detached, Error> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, from, flags).map(Detached).map_err(|e| Error::at("open_tree", from, e))
+}
+
+/// `move_mount(AT_FDCWD, from, AT_FDCWD, to, 0)`: moves a mount, with those below it.
+///
+/// move_mount(2), since Linux 5.2. Errors: EINVAL where `from` is no mount or its parent is shared, ENOENT.
+pub fn move_to(from: &Path, to: &Path) -> Result<(), Error> {
+    move_mount(CWD, from, CWD, to, MoveMountFlags::empty()).map_err(|e| Error::at("move_mount", from, e))
+}
+
+/// `umount2(at, UMOUNT_NOFOLLOW)`: takes the topmost mount at a path away.
+///
+/// umount(2). Errors: EBUSY where it is in use, EINVAL where nothing is mounted.
+pub fn unmount(at: &Path) -> Result<(), Error> {
+    umount2(at, UnmountFlags::NOFOLLOW).map_err(|e| Error::at("umount", at, e))
+}
+
+impl Attribute {
+    fn flag(self) -> MountAttrFlags {
+        match self {
+            Self::ReadOnly => MountAttrFlags::MOUNT_ATTR_RDONLY,
+            Self::NoDev => MountAttrFlags::MOUNT_ATTR_NODEV,
+            Self::NoSuid => MountAttrFlags::MOUNT_ATTR_NOSUID,
+            Self::NoExec => MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            Self::NoAtime => MountAttrFlags::MOUNT_ATTR_NOATIME,
+            Self::StrictAtime => MountAttrFlags::MOUNT_ATTR_STRICTATIME,
+            Self::NoDirAtime => MountAttrFlags::MOUNT_ATTR_NODIRATIME,
+            Self::NoSymFollow => MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW,
+        }
+    }
+}
+
+/// What a file system wrote to its context: a message a read, `e TEXT` for errors (fs/fsopen.c).
+fn messages(context: BorrowedFd<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut buffer = [0; 1024];
+    while let Ok(length) = rustix::io::read(context, &mut buffer) {
+        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        let text = text.trim();
+        let text = text.strip_prefix(['e', 'w', 'i']).map_or(text, str::trim_start);
+        if length == 0 || found.len() >= 16 {
+            break;
+        }
+        found.push(text.to_owned());
+    }
+    found
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.call)?;
+        if let Some(option) = &self.option {
+            write!(f, ", option {option}")?;
+        }
+        for message in &self.messages {
+            write!(f, ": {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CreateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

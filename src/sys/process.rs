@@ -1,0 +1,42 @@
+//! This process: its identity, its signals, and what it becomes.
+
+use std::{ffi::CString, io, os::unix::ffi::OsStrExt, path::Path};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+use super::Error;
+
+/// `getpid()`
+#[must_use]
+pub fn id() -> u32 {
+    std::process::id()
+}
+
+/// `sigaction(SIGPIPE, SIG_DFL)`: Rust's start-up ignores it, and a program that is executed would inherit
+/// that.
+pub fn restore_sigpipe() -> Result<(), Error> {
+    // SAFETY: installs no handler of ours, so no code of ours runs in signal context.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }
+        .map(drop)
+        .map_err(|e| Error::new("sigaction", "SIGPIPE", e))
+}
+
+/// `execv(path, [path, arguments...])`: becomes another program, with the environment as it is; returns
+/// only where that failed.
+///
+/// execve(2). Errors: ENOENT (also for the ELF interpreter), EACCES, ENOEXEC, ELIBBAD.
+pub fn execute(path: &Path, arguments: &[String]) -> Error {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
+    let all: io::Result<Vec<CString>> = std::iter::once(text(path.as_os_str().as_bytes()))
+        .chain(arguments.iter().map(|argument| text(argument.as_bytes())))
+        .collect();
+    let failed = match all {
+        Ok(all) => match all.first().map(|program| nix::unistd::execv(program, &all)) {
+            Some(Err(errno)) => errno.into(),
+            Some(Ok(never)) => match never {},
+            None => io::Error::from(io::ErrorKind::InvalidInput),
+        },
+        Err(error) => error,
+    };
+    Error::at("execve", path, failed)
+}

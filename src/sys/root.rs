@@ -1,0 +1,105 @@
+//! The root directory of the machine: looking into a new one, and switching to it.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use nix::{
+    dir::{Dir, Type},
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
+    sys::{
+        stat::{FileStat, Mode, fstat, fstatat},
+        statfs::{FsType, TMPFS_MAGIC, fstatfs},
+    },
+    unistd::{UnlinkatFlags, chdir, chroot, unlinkat},
+};
+
+use super::{Error, mount};
+
+/// `openat2(root, path, O_RDONLY, RESOLVE_IN_ROOT)`: opens a file below a root that is not ours yet;
+/// absolute symbolic links stay inside it.
+///
+/// openat2(2), since Linux 5.6. Errors: ENOENT, ELOOP, EACCES.
+pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
+    let at = |e: Errno| Error::new("open", format!("{path} in {}", root.display()), e);
+    let root = nix::fcntl::open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(at)?;
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    openat2(&root, path, how).map(File::from).map_err(at)
+}
+
+/// include/uapi/linux/magic.h
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
+/// The initramfs, held open so that it can be freed after the switch.
+#[derive(Debug)]
+pub struct Initramfs(OwnedFd);
+
+impl Initramfs {
+    /// `open("/", O_RDONLY | O_DIRECTORY); fstatfs()`: the root directory, if it is an initramfs, that is
+    /// ramfs or tmpfs. Anything else is refused: it would be deleted.
+    pub fn open() -> Result<Self, Error> {
+        let at = |e: Errno| Error::new("open", "/", e);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::open("/", flags, Mode::empty()).map_err(at)?;
+        let kind = fstatfs(&fd).map_err(at)?.filesystem_type();
+        if ![RAMFS_MAGIC, TMPFS_MAGIC].contains(&kind) {
+            return Err(Error::new("free", "/, which is no initramfs", Errno::EINVAL));
+        }
+        Ok(Self(fd))
+    }
+
+    /// `unlinkat()` over everything in it that is not another mount: its memory is free once nothing has
+    /// it open. What cannot be removed is left.
+    pub fn free(self) -> Result<(), Error> {
+        let at = |e: Errno| Error::new("free", "the initramfs", e);
+        let device = fstat(&self.0).map_err(at)?.st_dev;
+        empty(self.0, device, 0).map_err(at)
+    }
+}
+
+/// Deepest directory that is looked into; an initramfs has ten levels or so.
+const DEEPEST: u32 = 64;
+
+fn empty(directory: OwnedFd, device: libc::dev_t, depth: u32) -> nix::Result<()> {
+    let mut directory = Dir::from_fd(directory)?;
+    let mut names = Vec::new();
+    for entry in directory.iter() {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    for (name, kind) in names {
+        let name = name.as_c_str();
+        if kind != Some(Type::Directory) {
+            let _ = unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir);
+            continue;
+        }
+        let same = |status: FileStat| status.st_dev == device;
+        if !fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(same) || depth >= DEEPEST {
+            continue;
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Ok(inner) = nix::fcntl::openat(directory.as_fd(), name, flags, Mode::empty()) {
+            let _ = empty(inner, device, depth + 1);
+        }
+        let _ = unlinkat(&directory, name, UnlinkatFlags::RemoveDir);
+    }
+    Ok(())
+}
+
+/// `chdir(root); move_mount(".", "/"); chroot("."); chdir("/")`: makes a mount the root directory, of this
+/// process and of the kernel's own threads, which share it with PID 1. pivot_root(2) cannot: an initramfs
+/// is no mount that could be moved away.
+pub fn switch(root: &Path) -> Result<(), Error> {
+    chdir(root).map_err(|e| Error::at("chdir", root, e))?;
+    mount::move_to(Path::new("."), Path::new("/"))?;
+    chroot(".").map_err(|e| Error::at("chroot", root, e))?;
+    chdir("/").map_err(|e| Error::new("chdir", "/", e))
+}
