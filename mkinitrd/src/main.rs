@@ -1,2 +1,26 @@
-//! Placeholder until the package is written.
-fn main() {}
+//! mkinitrd: collects what the init role needs and writes it as an initramfs.
+
+use std::process::ExitCode;
+
+mod cli;
+mod compress;
+mod contents;
+mod host;
+mod select;
+mod sysroot;
+mod write;
+
+fn main() -> ExitCode {
+    match cli::run(&argh::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mkinitrd: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

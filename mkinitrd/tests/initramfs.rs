@@ -1,0 +1,243 @@
+//! mkinitrd on a small sysroot made here: what it writes, and what it refuses.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use nextroot::format::{cpio, modindex::ModuleIndex};
+
+const MKINITRD: &str = env!("CARGO_BIN_EXE_mkinitrd");
+const RELEASE: &str = "6.12.0-test";
+
+/// A sysroot with a kernel that has a disk driver, verity and a file system.
+struct Sysroot(tempfile::TempDir);
+
+impl Sysroot {
+    fn new() -> Self {
+        let sysroot = Self(tempfile::tempdir().unwrap());
+        let module = |name: &str| format!("kernel/{name}.ko");
+        for name in ["virtio_blk", "dm-verity", "dm-mod", "erofs"] {
+            sysroot.write(&module(name), format!("module {name}\0firmware={name}.bin\0").as_bytes());
+        }
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"module nvme").unwrap();
+        sysroot.write("kernel/nvme.ko.gz", &packed.finish().unwrap());
+        sysroot.write(
+            "modules.dep",
+            b"kernel/virtio_blk.ko:\nkernel/dm-verity.ko: kernel/dm-mod.ko\nkernel/dm-mod.ko:\nkernel/erofs.ko:\nkernel/nvme.ko.gz:\n",
+        );
+        sysroot.write("modules.softdep", b"softdep erofs pre: nvme\n");
+        sysroot.write("modules.builtin", b"kernel/fs/ext4/ext4.ko\n");
+        sysroot.write("modules.alias", b"alias virtio:d00000002v* virtio_blk\nalias cpu:type:* nvme\n");
+        sysroot
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path().join("usr/lib/modules").join(RELEASE).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn remove(&self, line: &str) {
+        let path = self.path().join("usr/lib/modules").join(RELEASE).join("modules.dep");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace(line, "")).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let init = self.path().join("init");
+        fs::write(&init, static_program()).unwrap();
+        self.run_with(&init, arguments)
+    }
+
+    fn run_with(&self, init: &Path, arguments: &[&str]) -> Output {
+        let mut command = Command::new(MKINITRD);
+        command.arg("--sysroot").arg(self.path()).arg("--nextroot").arg(init).args(arguments);
+        command.env_remove("SOURCE_DATE_EPOCH").output().unwrap()
+    }
+
+    fn output(&self) -> String {
+        self.path().join("initrd").display().to_string()
+    }
+}
+
+/// The headers of a program without an interpreter (elf(5)), and bytes that compress a little.
+fn static_program() -> Vec<u8> {
+    let mut program = vec![0; 64 + 56];
+    program[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    for (at, value) in [(16, 3_u16), (18, 62), (52, 64), (54, 56), (56, 1)] {
+        program[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+    (program[20], program[32], program[64]) = (1, 64, 1);
+    program.extend((0..20_000_u32).flat_map(|i| (i / 3).to_le_bytes()));
+    program
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn good(output: Output) -> Output {
+    assert!(output.status.success(), "{}", said(&output));
+    output
+}
+
+#[test]
+fn contents_and_index() {
+    let sysroot = Sysroot::new();
+    let firmware = sysroot.path().join("usr/lib/firmware");
+    fs::create_dir_all(&firmware).unwrap();
+    fs::write(firmware.join("erofs.bin"), "firmware").unwrap();
+    let output = good(sysroot.run(&["-o", &sysroot.output(), "--compress", "none"]));
+    let archive = fs::read(sysroot.output()).unwrap();
+    let entries = cpio::read(&archive).unwrap();
+    let data = |path: &str| {
+        let entry = entries.iter().find(|entry| entry.path == path);
+        entry.unwrap_or_else(|| panic!("no {path}")).data.to_vec()
+    };
+    assert_eq!(data("init"), static_program());
+    assert_eq!(data("sbin/modprobe"), b"../init");
+    assert_eq!(data(&format!("usr/lib/modules/{RELEASE}/kernel/nvme.ko")), b"module nvme", "decompressed");
+    assert_eq!(data("usr/lib/firmware/erofs.bin"), b"firmware");
+    assert!(String::from_utf8(data("etc/initrd-release")).unwrap().contains("ID=nextroot"));
+    assert!(said(&output).contains("firmware virtio_blk.bin, which is not installed"), "{}", said(&output));
+    let console = entries.iter().find(|entry| entry.path == "dev/console").unwrap();
+    assert_eq!((console.mode, console.device), (cpio::CHARACTER_DEVICE | 0o600, (5, 1)));
+
+    let index = ModuleIndex::parse(&String::from_utf8(data("etc/nextroot/modules")).unwrap()).unwrap();
+    let name = |id| index.get(id).unwrap().name.as_str();
+    let verity = index.get(index.find("dm-verity").unwrap()).unwrap();
+    assert_eq!(verity.needs.iter().map(|id| name(*id)).collect::<Vec<_>>(), ["dm_mod"]);
+    let erofs = index.get(index.find("erofs").unwrap()).unwrap();
+    assert_eq!(erofs.with.iter().map(|id| name(*id)).collect::<Vec<_>>(), ["nvme"]);
+    assert_eq!(index.matching("virtio:d00000002v00001AF4").map(name).collect::<Vec<_>>(), ["virtio_blk"]);
+    assert_eq!(index.matching("cpu:type:x86").count(), 0, "ciphers are not loaded for the CPU's sake");
+    assert!(index.is_builtin("ext4"));
+}
+
+#[test]
+fn the_same_bytes_for_the_same_input() {
+    let sysroot = Sysroot::new();
+    for compression in ["zstd", "lz4", "xz", "gzip", "none"] {
+        let write = || {
+            good(sysroot.run(&["-o", &sysroot.output(), "--compress", compression]));
+            fs::read(sysroot.output()).unwrap()
+        };
+        assert_eq!(write(), write(), "{compression}");
+    }
+    let mode = fs::metadata(sysroot.output()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_lists() {
+    let sysroot = Sysroot::new();
+    let output = good(sysroot.run(&["-o", &sysroot.output(), "--dry-run", "--list"]));
+    assert!(!Path::new(&sysroot.output()).exists());
+    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(listing.contains("-0755") && listing.contains("/init"), "{listing}");
+    assert!(listing.contains("/sbin/modprobe -> ../init"), "{listing}");
+}
+
+#[test]
+fn refusals() {
+    type Row<'a> = (&'a str, &'a dyn Fn(&Sysroot), &'a [&'a str], &'a [&'a str]);
+    let rows: [Row<'_>; 9] = [
+        (
+            "no verity",
+            &|s| s.remove("kernel/dm-verity.ko: kernel/dm-mod.ko\n"),
+            &[],
+            &["no dm-verity target (module dm_verity)", "--force"],
+        ),
+        (
+            "no disk",
+            &|s| {
+                s.remove("kernel/virtio_blk.ko:\n");
+                s.remove("kernel/nvme.ko.gz:\n")
+            },
+            &[],
+            &["no driver for any disk", "--add-driver"],
+        ),
+        (
+            "driver",
+            &|_| (),
+            &["--add-driver", "virtio_bulk"],
+            &[
+                "module virtio_bulk is neither in kernel 6.12.0-test nor built into it",
+                "there are: virtio_blk",
+            ],
+        ),
+        ("kernel", &|_| (), &["--kernel", "5.0"], &["5.0 is not a kernel in", "there are: 6.12.0-test"]),
+        (
+            "compression",
+            &|s| {
+                fs::create_dir_all(s.path().join("boot")).unwrap();
+                fs::write(s.path().join(format!("boot/config-{RELEASE}")), "CONFIG_RD_GZIP=y\n").unwrap();
+            },
+            &[],
+            &["cannot unpack zstd (CONFIG_RD_ZSTD is not set", "it can: gzip, none"],
+        ),
+        (
+            "depmod",
+            &|s| fs::remove_file(s.path().join(format!("usr/lib/modules/{RELEASE}/modules.dep"))).unwrap(),
+            &[],
+            &["modules.dep: run depmod"],
+        ),
+        (
+            "two kernels",
+            &|s| fs::create_dir_all(s.path().join("usr/lib/modules/6.13.0")).unwrap(),
+            &[],
+            &["several kernels", "6.12.0-test, 6.13.0", "--kernel"],
+        ),
+        (
+            "configuration",
+            &|s| fs::write(s.path().join("c.conf"), "[Policy]\nVerity=perhaps\n").unwrap(),
+            &["--config", "c.conf"],
+            &["c.conf:2: Verity=perhaps: required or allowed is needed"],
+        ),
+        (
+            "damaged module",
+            &|s| s.write("kernel/nvme.ko.gz", b"no gzip"),
+            &[],
+            &["read module", "nvme.ko.gz"],
+        ),
+    ];
+    for (name, damage, arguments, expected) in rows {
+        let sysroot = Sysroot::new();
+        fs::write(sysroot.output(), "before").unwrap();
+        damage(&sysroot);
+        let output_path = sysroot.output();
+        let config = sysroot.path().join("c.conf").display().to_string();
+        let mut all: Vec<&str> = vec!["-o", &output_path];
+        all.extend(
+            arguments.iter().map(|argument| if *argument == "c.conf" { config.as_str() } else { argument }),
+        );
+        let output = sysroot.run(&all);
+        assert!(!output.status.success(), "{name}");
+        for text in expected {
+            assert!(said(&output).contains(text), "{name}: {}", said(&output));
+        }
+        assert_eq!(fs::read_to_string(sysroot.output()).unwrap(), "before", "{name}: nothing is lost");
+        let left: Vec<_> = fs::read_dir(sysroot.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().contains(".mkinitrd")), "{name}: {left:?}");
+    }
+}
+
+#[test]
+fn a_dynamic_init_is_refused() {
+    let sysroot = Sysroot::new();
+    let output = sysroot.run_with(Path::new("/bin/true"), &["-o", &sysroot.output()]);
+    assert!(!output.status.success());
+    let text = said(&output);
+    assert!(text.contains("/bin/true cannot be an init: it is linked dynamically"), "{text}");
+}
