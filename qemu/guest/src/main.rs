@@ -1,2 +1,127 @@
-//! Placeholder until the package is written.
-fn main() {}
+//! The init of the small guests: says on the second serial port what it sees, then switches off.
+//!
+//! It shares no code with what it is a witness of, and never ends in a panic: what cannot be seen is said.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::Path,
+};
+
+use nix::sys::reboot::{RebootMode, reboot};
+use sha2::{Digest, Sha256};
+
+fn main() {
+    let mut witness = Witness::open();
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let value = |name: &str| {
+        let word = command_line.split_whitespace().find_map(|word| word.strip_prefix(name));
+        word.unwrap_or_default().to_owned()
+    };
+    look(&mut witness);
+    match value("rig.do=").as_str() {
+        "read-all" => read_all(&mut witness, Path::new("/usr")),
+        "write" => {
+            let outcome = fs::write("/written", "x").map_or_else(|e| e.to_string(), |()| "ok".to_owned());
+            witness.say("write", &outcome);
+        }
+        _ => {}
+    }
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot_id = boot_id.trim();
+    let digest = Sha256::digest(format!("{}:{boot_id}", value("rig.nonce=")));
+    let proof: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    witness.line(&format!("boot_id={boot_id} proof={proof}"));
+    nix::unistd::sync();
+    let error = reboot(RebootMode::RB_POWER_OFF);
+    witness.say("poweroff", &format!("{error:?}"));
+}
+
+/// What can be seen of how this system was started.
+fn look(witness: &mut Witness) {
+    let arguments: Vec<String> = std::env::args().collect();
+    witness.say("pid", &std::process::id().to_string());
+    witness.say("argv", &arguments.join(" "));
+    witness.say("cwd", &std::env::current_dir().map_or_else(|e| e.to_string(), |p| p.display().to_string()));
+    for line in read("/proc/self/mountinfo").lines() {
+        witness.say("mount", line);
+    }
+    for line in
+        read("/proc/meminfo").lines().filter(|line| line.starts_with("MemFree") || line.starts_with("Shmem:"))
+    {
+        witness.say("memory", line);
+    }
+    let descriptors = fs::read_dir("/proc/self/fd").map(|entries| {
+        let mut names: Vec<String> =
+            entries.filter_map(Result::ok).map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names.join(" ")
+    });
+    witness.say("fds", &descriptors.unwrap_or_default());
+    witness.say(
+        "signals",
+        read("/proc/self/status").lines().find(|line| line.starts_with("SigIgn")).unwrap_or("none"),
+    );
+    witness.say("modprobe", read("/proc/sys/kernel/modprobe").trim());
+    witness.say("initrd-release", &Path::new("/etc/initrd-release").exists().to_string());
+    for entry in fs::read_dir("/sys/block").into_iter().flatten().filter_map(Result::ok) {
+        let dm = entry.path().join("dm");
+        if dm.exists() {
+            let (name, uuid) = (fs::read_to_string(dm.join("name")), fs::read_to_string(dm.join("uuid")));
+            let number = fs::read_to_string(entry.path().join("dev")).unwrap_or_default();
+            let text = [name, uuid].map(|text| text.unwrap_or_default().trim().to_owned()).join(" ");
+            witness.say(
+                "dm",
+                &format!("{text} {} ro={}", number.trim(), read_at(&entry.path().join("ro")).trim()),
+            );
+        }
+    }
+    let link = fs::read_link("/run/systemd/volatile-root");
+    witness.say("volatile-root", &link.map_or_else(|_| "none".to_owned(), |path| path.display().to_string()));
+    let mapper = fs::read_link("/dev/mapper/root");
+    witness.say("mapper", &mapper.map_or_else(|_| "none".to_owned(), |path| path.display().to_string()));
+    witness.say("boot", read("/run/nextroot-state/boot.json").trim());
+    witness.say("os-release", &read("/usr/lib/os-release").replace('\n', ";"));
+}
+
+fn read_all(witness: &mut Witness, directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() && !path.is_symlink() {
+            read_all(witness, &path);
+        } else {
+            let outcome =
+                fs::read(&path).map_or_else(|e| e.to_string(), |bytes| format!("{} bytes", bytes.len()));
+            witness.say("read", &format!("{} {outcome}", path.display()));
+        }
+    }
+}
+
+fn read(path: &str) -> String {
+    read_at(Path::new(path))
+}
+
+fn read_at(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| format!("{error}"))
+}
+
+/// The second serial port; the first belongs to the kernel.
+struct Witness(Option<File>);
+
+impl Witness {
+    fn open() -> Self {
+        Self(OpenOptions::new().write(true).open("/dev/ttyS1").ok())
+    }
+
+    fn say(&mut self, key: &str, value: &str) {
+        self.line(&format!("{key}={value}"));
+    }
+
+    fn line(&mut self, text: &str) {
+        let text = format!("rig: {text}\n");
+        let written = self.0.as_mut().map(|port| port.write_all(text.as_bytes()));
+        if !matches!(written, Some(Ok(()))) {
+            print!("{text}");
+        }
+    }
+}

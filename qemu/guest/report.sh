@@ -1,0 +1,20 @@
+#!/bin/sh
+# The witness in a whole userspace: says on the second serial port what this system is, then switches off.
+exec >/dev/ttyS1 2>&1 </dev/null
+say() { sed "s/^/rig: $1=/"; }
+
+systemctl is-system-running --wait | say state
+systemctl --failed --no-legend --plain | say failed
+systemctl --version | head -n 1 | say systemd
+systemd-analyze time | say analyze
+dmsetup table root | say table
+dmsetup status root | say status
+veritysetup status root | say veritysetup
+readlink -f /dev/mapper/root | say mapper
+grep ' / / ' /proc/self/mountinfo | say root
+say boot </run/nextroot-state/boot.json
+nonce=$(sed -n 's/.*rig\.nonce=\([0-9a-f]*\).*/\1/p' /proc/cmdline)
+boot_id=$(cat /proc/sys/kernel/random/boot_id)
+proof=$(printf '%s:%s' "$nonce" "$boot_id" | sha256sum | cut -d ' ' -f 1)
+echo "rig: boot_id=$boot_id proof=$proof"
+systemctl poweroff

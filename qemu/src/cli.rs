@@ -1,0 +1,170 @@
+//! The command line.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use argh::FromArgs;
+
+use crate::{
+    Outcome, demo, image,
+    machine::Console,
+    progress::Progress,
+    scenario::{self, Scenario},
+    trial::{self, Rig, Verdict},
+};
+
+/// Boot nextroot in virtual machines and check what they say.
+#[derive(FromArgs)]
+struct Arguments {
+    /// directory with nextroot, mkinitrd and guest-init, as "make build" fills it
+    #[argh(option, default = "PathBuf::from(\"target/dist\")")]
+    dist: PathBuf,
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Run(Run),
+    List(List),
+    Shell(Shell),
+    Images(Images),
+    Demo(Demo),
+}
+
+/// Run scenarios: those named, or all.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "run")]
+struct Run {
+    /// scenarios, by name or by the start of it
+    #[argh(positional)]
+    names: Vec<String>,
+    /// write the results there, as a JSON array
+    #[argh(option)]
+    json: Option<PathBuf>,
+    /// how many machines at once; default: 2
+    #[argh(option, default = "2")]
+    jobs: usize,
+    /// how often each; default: 1
+    #[argh(option, default = "1")]
+    times: usize,
+}
+
+/// List the scenarios: name, tab, what it shows.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+struct List {}
+
+/// Boot a scenario's machine with its console on this terminal (Ctrl-A X ends it).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "shell")]
+struct Shell {
+    /// a scenario
+    #[argh(positional, default = "\"01\".to_owned()")]
+    name: String,
+}
+
+/// Make images: those named, or all.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "images")]
+struct Images {
+    /// images
+    #[argh(positional)]
+    names: Vec<String>,
+}
+
+/// Show a boot from a verified root, and the refusal of a damaged one.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "demo")]
+struct Demo {}
+
+/// Does what the arguments say.
+pub(crate) fn run() -> Outcome<ExitCode> {
+    let arguments: Arguments = argh::from_env();
+    let dist = std::fs::canonicalize(&arguments.dist).map_err(|e| {
+        format!("{}: {e}: run \"make build\" first, or name another with --dist", arguments.dist.display())
+    });
+    let progress = Progress::new();
+    match arguments.command {
+        Command::Run(run) => run_all(&run, &Rig::new(dist?)?, &progress),
+        Command::List(List {}) => {
+            for scenario in scenario::all()? {
+                println!("{}\t{}", scenario.name, scenario.shows);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Shell(shell) => {
+            let rig = Rig::new(dist?)?;
+            let scenario = chosen(std::slice::from_ref(&shell.name))?;
+            let boot =
+                scenario.first().and_then(|scenario| scenario.boot.first()).ok_or("it has no machine")?;
+            trial::start(&rig, boot, Console::Terminal, &progress)?.wait()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Images(images) => {
+            let dist = dist?;
+            let all: Vec<String> = image::names().map(str::to_owned).collect();
+            for name in if images.names.is_empty() { &all } else { &images.names } {
+                let image = image::get(name, &dist, &progress)?;
+                progress.line(&format!("{name}\t{}", image.disk().display()));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(Demo {}) => demo::run(&Rig::new(dist?)?, &progress),
+    }
+}
+
+/// Scenarios by name, or by the start of it; all where none is named.
+fn chosen(names: &[String]) -> Outcome<Vec<Scenario>> {
+    let all = scenario::all()?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let found: Vec<&Scenario> =
+            all.iter().filter(|scenario| scenario.name.starts_with(name.as_str())).collect();
+        if found.is_empty() {
+            return Err(format!("no scenario is called {name}: see \"list\"").into());
+        }
+        chosen.extend(found.into_iter().cloned());
+    }
+    Ok(chosen)
+}
+
+fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
+    let scenarios: Vec<Scenario> = std::iter::repeat_n(chosen(&run.names)?, run.times).flatten().collect();
+    // What the machines need is made before the first of them starts: their times are theirs alone.
+    rig.prepare(&scenarios, progress)?;
+    let next = AtomicUsize::new(0);
+    let verdicts: Mutex<Vec<Verdict>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..run.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    progress.say(&format!("running {}", scenario.name));
+                    let verdict = trial::run(rig, scenario, progress);
+                    progress.line(&verdict.to_string());
+                    verdicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(verdict);
+                }
+            });
+        }
+    });
+    progress.finish();
+    let mut verdicts = verdicts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    verdicts.sort_by(|one, other| one.name.cmp(&other.name));
+    if let Some(path) = &run.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&verdicts)?)?;
+    }
+    let failed = verdicts.iter().filter(|verdict| !verdict.passed()).count();
+    println!("{} passed, {failed} failed", verdicts.len() - failed);
+    // Nothing run is no success.
+    Ok(if failed == 0 && !verdicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,402 @@
+//! Disk images, laid out by systemd-repart and veritysetup, kept by the hash of their recipe.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::{FileExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Outcome, cache,
+    progress::Progress,
+    sandbox,
+    tree::{self, Tree},
+};
+
+/// How an image is made.
+struct Recipe {
+    name: &'static str,
+    /// Whose files are in it.
+    source: Source,
+    /// Made before the disk is laid out.
+    prepare: Prepare,
+    /// Partitions: repart.d(5).
+    partitions: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// A root with nothing but the witness.
+    Small,
+    /// A tree of packages.
+    System(&'static str),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Prepare {
+    Nothing,
+    /// `data.img`: erofs with its hash tree behind it.
+    Appended,
+    /// `data.img` and `hash.img`: erofs, and a hash tree without a superblock.
+    NoSuperblock,
+    /// `noise.img`: no file system.
+    Noise,
+}
+
+const ROOT_VERITY: [&str; 2] = [
+    "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=root-verity\nVerity=hash\nVerityMatchKey=root\nMinimize=best\n",
+];
+
+const RECIPES: [Recipe; 10] = [
+    Recipe { name: "verity", source: Source::Small, prepare: Prepare::Nothing, partitions: &ROOT_VERITY },
+    Recipe {
+        name: "appended",
+        source: Source::Small,
+        prepare: Prepare::Appended,
+        partitions: &["[Partition]\nType=linux-generic\nLabel=appended\nCopyBlocks=/mnt/data.img\n"],
+    },
+    Recipe {
+        name: "nosuperblock",
+        source: Source::Small,
+        prepare: Prepare::NoSuperblock,
+        partitions: &[
+            "[Partition]\nType=linux-generic\nLabel=data\nCopyBlocks=/mnt/data.img\n",
+            "[Partition]\nType=linux-generic\nLabel=tree\nCopyBlocks=/mnt/hash.img\n",
+        ],
+    },
+    Recipe {
+        name: "usr",
+        source: Source::Small,
+        prepare: Prepare::Nothing,
+        partitions: &[
+            "[Partition]\nType=usr\nLabel=usr\nFormat=erofs\nCopyFiles=/usr:/\nVerity=data\nVerityMatchKey=usr\nMinimize=best\n",
+            "[Partition]\nType=usr-verity\nLabel=usr-verity\nVerity=hash\nVerityMatchKey=usr\nMinimize=best\n",
+            "[Partition]\nType=root\nLabel=root\nFormat=ext4\nCopyFiles=/:/\nExcludeFilesTarget=/usr/\nMakeDirectories=/usr\nSizeMinBytes=64M\nSizeMaxBytes=64M\n",
+        ],
+    },
+    Recipe {
+        name: "plain",
+        source: Source::Small,
+        prepare: Prepare::Nothing,
+        partitions: &[
+            "[Partition]\nType=linux-generic\nLabel=ext4\nFormat=ext4\nCopyFiles=/:/\nSizeMinBytes=64M\nSizeMaxBytes=64M\n",
+            "[Partition]\nType=linux-generic\nLabel=btrfs\nFormat=btrfs\nCopyFiles=/:/\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
+            "[Partition]\nType=linux-generic\nLabel=squashfs\nFormat=squashfs\nCopyFiles=/:/\nMinimize=best\n",
+            "[Partition]\nType=linux-generic\nLabel=erofs\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
+        ],
+    },
+    Recipe {
+        name: "auto",
+        source: Source::Small,
+        prepare: Prepare::Nothing,
+        partitions: &[
+            "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
+            "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
+        ],
+    },
+    Recipe {
+        name: "noise",
+        source: Source::Small,
+        prepare: Prepare::Noise,
+        partitions: &["[Partition]\nType=linux-generic\nLabel=noise\nCopyBlocks=/mnt/noise.img\n"],
+    },
+    Recipe {
+        name: "trixie",
+        source: Source::System("trixie"),
+        prepare: Prepare::Nothing,
+        partitions: &ROOT_VERITY,
+    },
+    Recipe {
+        name: "bookworm",
+        source: Source::System("bookworm"),
+        prepare: Prepare::Nothing,
+        partitions: &ROOT_VERITY,
+    },
+    Recipe {
+        name: "forky",
+        source: Source::System("forky"),
+        prepare: Prepare::Nothing,
+        partitions: &ROOT_VERITY,
+    },
+];
+
+/// An image that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    directory: PathBuf,
+    /// What is in it.
+    pub(crate) facts: Facts,
+}
+
+/// What is in an image, by those who made it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// Partitions in order.
+    pub(crate) partitions: Vec<Partition>,
+    /// Other values for command lines.
+    pub(crate) values: BTreeMap<String, String>,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Partition {
+    pub(crate) label: String,
+    pub(crate) uuid: String,
+    /// Bytes from the disk's start.
+    pub(crate) offset: u64,
+    #[serde(rename = "raw_size")]
+    pub(crate) size: u64,
+    #[serde(default)]
+    pub(crate) roothash: Option<String>,
+    /// UUID and label of what it holds, by blkid.
+    #[serde(default)]
+    pub(crate) content_uuid: String,
+    #[serde(default)]
+    pub(crate) content_label: String,
+}
+
+/// Damage done to a copy of an image.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Fault {
+    /// One bit of a byte, so far into a partition.
+    Flip {
+        /// The partition's label.
+        partition: String,
+        /// Bytes from its start.
+        at: u64,
+    },
+    /// One bit of the block that begins with a text, found in a partition.
+    FlipMarker {
+        /// The partition's label.
+        partition: String,
+        /// The text.
+        marker: String,
+    },
+    /// A partition less.
+    Delete {
+        /// Its label.
+        partition: String,
+    },
+}
+
+/// Names of all images.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    RECIPES.iter().map(|recipe| recipe.name)
+}
+
+/// The image of this name, made first where it is missing. `dist` has the witness.
+pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image> {
+    let recipe = RECIPES.iter().find(|recipe| recipe.name == name);
+    let recipe = recipe.ok_or_else(|| format!("no image is called {name}"))?;
+    let tools = tree::get("tools", progress)?;
+    let (source, id) = match recipe.source {
+        Source::Small => (None, cache::hash_file(&dist.join("guest-init"))?),
+        Source::System(name) => {
+            let tree = tree::get(name, progress)?;
+            let id = tree.0.display().to_string();
+            (Some(tree), id)
+        }
+    };
+    let key = format!("{:?} {:?} {id} {} 4", recipe.prepare, recipe.partitions, tools.0.display());
+    let directory = cache::get("images", name, &key, |path| {
+        progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
+        make(recipe, source.as_ref(), &tools, dist, path)
+    })?;
+    let facts = serde_json::from_str(&fs::read_to_string(directory.join("facts.json"))?)?;
+    Ok(Image { directory, facts })
+}
+
+impl Image {
+    /// The disk; not to be written.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.directory.join("disk.raw")
+    }
+
+    /// A sparse copy of the disk, damaged.
+    pub(crate) fn damaged(&self, faults: &[Fault], to: &Path, tools: &Tree) -> Outcome<()> {
+        sparse_copy(&self.disk(), to)?;
+        for fault in faults {
+            let find = |label: &str| {
+                let found = self.facts.partitions.iter().position(|partition| partition.label == label);
+                found.ok_or_else(|| format!("the image has no partition {label}"))
+            };
+            match fault {
+                Fault::Flip { partition, at } => {
+                    let place = self.facts.partitions.get(find(partition)?).ok_or("no partition")?;
+                    flip(to, place.offset + at)?;
+                }
+                Fault::FlipMarker { partition, marker } => {
+                    let place = self.facts.partitions.get(find(partition)?).ok_or("no partition")?;
+                    flip(to, search(to, place, marker.as_bytes())?)?;
+                }
+                Fault::Delete { partition } => {
+                    let number = (find(partition)? + 1).to_string();
+                    let (work, name) = (to.parent().ok_or("no directory")?, to.file_name().ok_or("no name")?);
+                    let inside = format!("/mnt/{}", name.to_string_lossy());
+                    sandbox::run(&tools.0, work, None, "sfdisk", &["--quiet", "--delete", &inside, &number])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies a file, holes left out.
+fn sparse_copy(from: &Path, to: &Path) -> Outcome<()> {
+    let (mut from, mut to) =
+        (File::open(from)?, File::options().create(true).truncate(true).read(true).write(true).open(to)?);
+    to.set_len(from.metadata()?.len())?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = from.read(&mut buffer)?;
+        let Some(part) = buffer.get(..count).filter(|part| !part.is_empty()) else { return Ok(()) };
+        if part.iter().all(|byte| *byte == 0) {
+            to.seek(SeekFrom::Current(i64::try_from(count)?))?;
+        } else {
+            to.write_all(part)?;
+        }
+    }
+}
+
+fn flip(disk: &Path, at: u64) -> Outcome<()> {
+    let file = File::options().read(true).write(true).open(disk)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at)?;
+    file.write_all_at(&byte.map(|byte| byte ^ 1), at)?;
+    Ok(())
+}
+
+/// Where a text stands in a partition.
+fn search(disk: &Path, partition: &Partition, text: &[u8]) -> Outcome<u64> {
+    let file = File::open(disk)?;
+    let mut bytes = vec![0; usize::try_from(partition.size)?];
+    file.read_exact_at(&mut bytes, partition.offset)?;
+    let at = bytes
+        .windows(text.len())
+        .position(|window| window == text)
+        .ok_or("the marker is not in the partition")?;
+    Ok(partition.offset + at as u64)
+}
+
+fn make(recipe: &Recipe, source: Option<&Tree>, tools: &Tree, dist: &Path, path: &Path) -> Outcome<()> {
+    fs::create_dir_all(path.join("repart.d"))?;
+    let small = path.join("small");
+    let source = match source {
+        Some(tree) => tree.0.clone(),
+        None => {
+            small_root(&small, dist)?;
+            small.clone()
+        }
+    };
+    let run =
+        |program: &str, arguments: &[&str]| sandbox::run(&tools.0, path, Some(&source), program, arguments);
+    let mut facts = Facts::default();
+    prepare(recipe.prepare, path, &run, &mut facts.values)?;
+    for (number, text) in recipe.partitions.iter().enumerate() {
+        fs::write(path.join(format!("repart.d/{number:02}.conf")), text)?;
+    }
+    let mut arguments = vec![
+        "--empty=create",
+        "--size=auto",
+        "--offline=yes",
+        "--seed=6f2d5a60-6b7a-4a1f-9f6f-0d6e1c5d2b11",
+        "--definitions=/mnt/repart.d",
+        "--copy-source=/srv",
+        "--dry-run=no",
+        "--json=short",
+    ];
+    if recipe.partitions.iter().any(|text| text.contains("Format=vfat")) {
+        // Firmware reads no FAT with larger sectors than the disk's; repart would also take this for verity.
+        arguments.push("--sector-size=512");
+    }
+    arguments.push("/mnt/disk.raw");
+    let json = run("systemd-repart", &arguments)?;
+    facts.partitions = serde_json::from_str(&json)?;
+    for partition in &mut facts.partitions {
+        let offset = partition.offset.to_string();
+        // Exit code 2: nothing recognised, which is an answer.
+        let said = run("blkid", &["-p", "-o", "export", "-O", &offset, "/mnt/disk.raw"]).unwrap_or_default();
+        let field =
+            |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+        partition.content_uuid = field("UUID=");
+        partition.content_label = field("LABEL=");
+    }
+    fs::write(path.join("facts.json"), serde_json::to_vec_pretty(&facts)?)?;
+    for left in ["data.img", "hash.img", "noise.img"] {
+        let file = path.join(left);
+        if file.exists() {
+            fs::remove_file(file)?;
+        }
+    }
+    if small.exists() { Ok(fs::remove_dir_all(small)?) } else { Ok(()) }
+}
+
+fn prepare(
+    what: Prepare,
+    path: &Path,
+    run: &dyn Fn(&str, &[&str]) -> Outcome<String>,
+    values: &mut BTreeMap<String, String>,
+) -> Outcome<()> {
+    if let Prepare::Nothing = what {
+        return Ok(());
+    }
+    if let Prepare::Noise = what {
+        return Ok(fs::write(path.join("noise.img"), noise(4 << 20))?);
+    }
+    run(
+        "mkfs.erofs",
+        &["--quiet", "-L", "appended", "-U", "6f2d5a60-6b7a-4a1f-9f6f-0d6e1c5d2b12", "/mnt/data.img", "/srv"],
+    )?;
+    let data = path.join("data.img");
+    let blocks = fs::metadata(&data)?.len().div_ceil(4096);
+    File::options().write(true).open(&data)?.set_len(blocks * 4096)?;
+    let (offset, count) = ((blocks * 4096).to_string(), blocks.to_string());
+    let (offset_option, blocks_option) =
+        (format!("--hash-offset={offset}"), format!("--data-blocks={count}"));
+    let mut arguments = vec!["format", "--salt=00112233", blocks_option.as_str()];
+    match what {
+        Prepare::Appended => arguments.extend([offset_option.as_str(), "/mnt/data.img", "/mnt/data.img"]),
+        _ => arguments.extend(["--no-superblock", "/mnt/data.img", "/mnt/hash.img"]),
+    }
+    let said = run("veritysetup", &arguments)?;
+    let root_hash = said
+        .lines()
+        .find_map(|line| line.strip_prefix("Root hash:"))
+        .ok_or("veritysetup told no root hash")?;
+    values.insert("roothash".to_owned(), root_hash.trim().to_owned());
+    values.insert("offset".to_owned(), offset);
+    values.insert("blocks".to_owned(), count);
+    Ok(())
+}
+
+/// A root with nothing but the witness, and data that a boot does not read.
+fn small_root(path: &Path, dist: &Path) -> Outcome<()> {
+    for directory in ["dev", "proc", "sys", "run", "tmp", "var", "etc", "usr/sbin", "usr/lib/data"] {
+        fs::create_dir_all(path.join(directory))?;
+    }
+    let init = path.join("usr/sbin/init");
+    fs::copy(dist.join("guest-init"), &init)?;
+    fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
+    symlink("usr/sbin", path.join("sbin"))?;
+    fs::write(path.join("usr/lib/os-release"), "ID=small\nNAME=Small\nPRETTY_NAME=\"Small witness\"\n")?;
+    symlink("../usr/lib/os-release", path.join("etc/os-release"))?;
+    let half = noise(2 << 20);
+    let late = [half.as_slice(), b"READ-LATER-MARKER", half.as_slice()].concat();
+    Ok(fs::write(path.join("usr/lib/data/late"), late)?)
+}
+
+/// Bytes that look random and are the same each time (a linear congruential generator).
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(|_| next()).collect()
+}

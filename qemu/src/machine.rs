@@ -1,0 +1,196 @@
+//! A QEMU process: what it is made of, what its console says, and its end.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use crate::{Outcome, sandbox, scenario::Bus, tree::Tree};
+
+/// A machine, before it is started. Files are names in its working directory.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    /// The tree with QEMU in it.
+    pub(crate) tools: &'a Tree,
+    /// The working directory.
+    pub(crate) work: &'a Path,
+    /// Its disks: file, bus, and whether it is attached later.
+    pub(crate) disks: Vec<(String, Bus, bool)>,
+    /// Kernel and initramfs, and their command line; without them it boots by UEFI from the first disk.
+    pub(crate) direct: Option<String>,
+}
+
+/// Where a console goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Console {
+    /// To us, line by line, and to console.log.
+    Log,
+    /// To the terminal.
+    Terminal,
+}
+
+/// A machine that runs. It ends with this value.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    lines: Option<Receiver<String>>,
+    qmp: PathBuf,
+}
+
+/// What came next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A line of the console.
+    Line(String),
+    /// The machine ended.
+    End,
+    /// The time was over first.
+    Timeout,
+}
+
+impl Machine<'_> {
+    /// Starts it.
+    pub(crate) fn start(&self, console: Console) -> Outcome<Running> {
+        let mut command = sandbox::command(&self.tools.0, self.work, None, "qemu-system-x86_64")?;
+        command.args(self.arguments(console));
+        let logged = console == Console::Log;
+        if logged {
+            let errors = File::create(self.work.join("qemu.log"))?;
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        }
+        // It dies with the thread that starts it (prctl(2), PR_SET_PDEATHSIG): the one that will wait for it.
+        let mut child = command.spawn()?;
+        let lines = match child.stdout.take().filter(|_| logged) {
+            Some(output) => Some(follow(output, File::create(self.work.join("console.log"))?)),
+            None => None,
+        };
+        Ok(Running { child, lines, qmp: self.work.join("qmp") })
+    }
+
+    fn arguments(&self, console: Console) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
+        // One thread for both CPUs: with a thread each, a guest lost the timer of one of them now and then
+        // (RCU stalls, disks that never answer), and two machines at a time keep both cores busy anyway.
+        add(&["-accel", "tcg,thread=single", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1G"]);
+        add(&["-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"]);
+        match console {
+            Console::Log => add(&["-chardev", "stdio,id=console,signal=off"]),
+            Console::Terminal => add(&["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "console"]),
+        }
+        add(&[
+            "-serial",
+            "chardev:console",
+            "-serial",
+            "file:/mnt/witness.log",
+            "-qmp",
+            "unix:/mnt/qmp,server=on,wait=off",
+        ]);
+        add(&["-device", "pcie-root-port,id=rp0,chassis=1", "-device", "virtio-scsi-pci,id=scsi"]);
+        if self.disks.iter().any(|(_, bus, _)| *bus == Bus::Usb) {
+            add(&["-device", "qemu-xhci,id=usb"]);
+        }
+        match &self.direct {
+            Some(command_line) => {
+                add(&["-kernel", "/mnt/kernel", "-initrd", "/mnt/initrd", "-append", command_line]);
+            }
+            None => {
+                add(&[
+                    "-drive",
+                    "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+                ]);
+                add(&[
+                    "-drive",
+                    "if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd",
+                ]);
+            }
+        }
+        for (number, (file, bus, late)) in self.disks.iter().enumerate() {
+            let drive = format!(
+                "if=none,id=d{number},file=/mnt/{file},format=raw,snapshot=on,file.locking=off,cache=unsafe"
+            );
+            add(&["-drive", &drive]);
+            let device = match bus {
+                _ if *late => continue,
+                Bus::Virtio => format!("virtio-blk-pci,drive=d{number},bootindex={}", number + 1),
+                Bus::Scsi => format!("scsi-hd,drive=d{number},bus=scsi.0"),
+                Bus::Nvme => format!("nvme,drive=d{number},serial=n{number}"),
+                Bus::Ahci => format!("ide-hd,drive=d{number},bus=ide.{number}"),
+                Bus::Usb => format!("usb-storage,drive=d{number},bus=usb.0"),
+            };
+            add(&["-device", &device]);
+        }
+        all
+    }
+}
+
+fn follow(output: std::process::ChildStdout, mut log: File) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+            // A log that cannot be written is noticed when somebody reads it; the verdict does not need it.
+            let _ = writeln!(log, "{line}");
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+impl Running {
+    /// The next line, until `end`.
+    pub(crate) fn next(&self, end: Instant) -> Event {
+        let left = end.saturating_duration_since(Instant::now());
+        match self.lines.as_ref().map(|lines| lines.recv_timeout(left)) {
+            Some(Ok(line)) => Event::Line(line),
+            Some(Err(RecvTimeoutError::Timeout)) => Event::Timeout,
+            Some(Err(RecvTimeoutError::Disconnected)) | None => Event::End,
+        }
+    }
+
+    /// Attaches a disk that was left for later.
+    pub(crate) fn attach(&self, number: usize) -> Outcome<()> {
+        let stream = UnixStream::connect(&self.qmp)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut answers = BufReader::new(stream.try_clone()?).lines();
+        let mut stream = stream;
+        let mut ask = |request: &str| -> Outcome<()> {
+            writeln!(stream, "{request}")?;
+            for answer in answers.by_ref() {
+                let answer = answer?;
+                if answer.contains("\"return\"") {
+                    return Ok(());
+                }
+                if answer.contains("\"error\"") {
+                    return Err(format!("QEMU refused {request}: {answer}").into());
+                }
+            }
+            Err(format!("QEMU did not answer {request}").into())
+        };
+        ask(r#"{"execute":"qmp_capabilities"}"#)?;
+        let device =
+            format!(r#""driver":"virtio-blk-pci","drive":"d{number}","bus":"rp0","id":"late{number}""#);
+        ask(&format!(r#"{{"execute":"device_add","arguments":{{{device}}}}}"#))
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Outcome<()> {
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

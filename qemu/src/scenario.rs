@@ -1,0 +1,147 @@
+//! Scenarios: data, one file a subject, in qemu/scenarios/.
+
+use serde::Deserialize;
+
+use crate::{Outcome, image::Fault};
+
+/// A scenario: one or more boots, each of which has to go as said.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    /// Number and subject.
+    pub(crate) name: String,
+    /// What it shows.
+    pub(crate) shows: String,
+    /// Its boots, one after another.
+    pub(crate) boot: Vec<Boot>,
+}
+
+/// A boot, and how it has to go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Boot {
+    /// The kernel's tree.
+    #[serde(default = "cloud")]
+    pub(crate) kernel: String,
+    /// Added to the kernel command line, with `{...}` filled in from the image.
+    #[serde(default)]
+    pub(crate) cmdline: String,
+    /// Disks in order.
+    pub(crate) disks: Vec<Disk>,
+    /// Files put into the initramfs's configuration.
+    #[serde(default)]
+    pub(crate) config: Option<String>,
+    /// Whether it boots by UEFI and the boot loader on the first disk's ESP.
+    #[serde(default)]
+    pub(crate) uefi: bool,
+    /// Random bytes added to the initramfs, in MiB.
+    #[serde(default)]
+    pub(crate) ballast: usize,
+    /// Whether it has to be refused: the guest must not run, and nextroot must say why.
+    #[serde(default)]
+    pub(crate) refused: bool,
+    /// Whether the kernel has to panic or restart instead of the guest reaching its end.
+    #[serde(default)]
+    pub(crate) dies: bool,
+    /// What the console must show, in this order: regular expressions.
+    #[serde(default)]
+    pub(crate) console: Vec<String>,
+    /// What the guest must say, in any order.
+    #[serde(default)]
+    pub(crate) guest: Vec<String>,
+    /// What neither may show.
+    #[serde(default)]
+    pub(crate) never: Vec<String>,
+    /// Seconds that it may take.
+    #[serde(default = "limit")]
+    pub(crate) limit: u64,
+}
+
+/// A disk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Disk {
+    /// What is on it.
+    pub(crate) image: String,
+    /// How it is attached.
+    #[serde(default)]
+    pub(crate) bus: Bus,
+    /// Damage.
+    #[serde(default)]
+    pub(crate) faults: Vec<Fault>,
+    /// Attached so many seconds after nextroot began.
+    #[serde(default)]
+    pub(crate) late: Option<u64>,
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Bus {
+    #[default]
+    Virtio,
+    Scsi,
+    Nvme,
+    Ahci,
+    Usb,
+}
+
+fn cloud() -> String {
+    "kernel-cloud".to_owned()
+}
+
+fn limit() -> u64 {
+    120
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    scenario: Vec<Scenario>,
+}
+
+const FILES: [(&str, &str); 4] = [
+    ("names.toml", include_str!("../scenarios/names.toml")),
+    ("machines.toml", include_str!("../scenarios/machines.toml")),
+    ("faults.toml", include_str!("../scenarios/faults.toml")),
+    ("systems.toml", include_str!("../scenarios/systems.toml")),
+];
+
+/// All scenarios, by name.
+pub(crate) fn all() -> Outcome<Vec<Scenario>> {
+    let mut all = Vec::new();
+    for (name, text) in FILES {
+        let file: File = toml::from_str(text).map_err(|e| format!("qemu/scenarios/{name}: {e}"))?;
+        all.extend(file.scenario);
+    }
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_can_fail() {
+        let all = all().unwrap();
+        let place = regex::Regex::new(crate::trial::PLACE).unwrap();
+        for scenario in &all {
+            for boot in &scenario.boot {
+                assert!(!boot.console.is_empty(), "{}: nothing is expected of the console", scenario.name);
+                assert!(
+                    boot.refused || boot.dies || !boot.guest.is_empty(),
+                    "{}: nothing is expected of the guest",
+                    scenario.name
+                );
+                for pattern in boot.console.iter().chain(&boot.guest).chain(&boot.never) {
+                    let filled = place.replace_all(pattern, "x");
+                    regex::Regex::new(&filled).unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
+                }
+            }
+        }
+        let mut names: Vec<&str> = all.iter().map(|scenario| scenario.name.as_str()).collect();
+        names.dedup();
+        assert_eq!(names.len(), all.len(), "two scenarios have one name");
+    }
+}

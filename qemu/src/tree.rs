@@ -1,0 +1,230 @@
+//! Trees of Debian packages, made by mmdebstrap, kept by the hash of their recipe.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Outcome, cache, progress::Progress, sandbox};
+
+/// A tree's recipe. Anything in it that changes makes a new tree.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    /// Its name, for people and for other recipes.
+    pub(crate) name: &'static str,
+    /// Debian's release.
+    suite: &'static str,
+    /// mmdebstrap's variant: `extract` unpacks without running anything.
+    variant: &'static str,
+    /// Packages.
+    packages: &'static [&'static str],
+    /// Whether packages of the release's backports are wanted, too.
+    backports: bool,
+    /// Whether what is there makes a bootable system, with our witness in it.
+    system: bool,
+}
+
+/// Every image tool, and QEMU 10: older ones corrupt guests now and then where KVM is missing.
+const TOOLS: &[&str] = &[
+    "qemu-system-x86",
+    "seabios",
+    "ovmf",
+    "systemd-repart",
+    "systemd-boot-efi",
+    "cryptsetup-bin",
+    "erofs-utils",
+    "squashfs-tools",
+    "btrfs-progs",
+    "xfsprogs",
+    "f2fs-tools",
+    "dosfstools",
+    "mtools",
+    "e2fsprogs",
+    "fdisk",
+    "kmod",
+    "cpio",
+];
+
+const SYSTEM: &[&str] =
+    &["systemd", "systemd-sysv", "udev", "dbus", "kmod", "dmsetup", "cryptsetup-bin", "libpam-systemd"];
+
+/// All trees.
+const RECIPES: [Recipe; 6] = [
+    Recipe {
+        name: "tools",
+        suite: "trixie",
+        variant: "apt",
+        packages: TOOLS,
+        backports: false,
+        system: false,
+    },
+    Recipe {
+        name: "kernel-cloud",
+        suite: "trixie",
+        variant: "extract",
+        packages: &["linux-image-cloud-amd64"],
+        backports: false,
+        system: false,
+    },
+    Recipe {
+        name: "kernel-generic",
+        suite: "trixie",
+        variant: "extract",
+        packages: &["linux-image-amd64"],
+        backports: false,
+        system: false,
+    },
+    Recipe {
+        name: "trixie",
+        suite: "trixie",
+        variant: "minbase",
+        packages: SYSTEM,
+        backports: false,
+        system: true,
+    },
+    Recipe {
+        name: "bookworm",
+        suite: "bookworm",
+        variant: "minbase",
+        packages: &[
+            "systemd/bookworm-backports",
+            "libsystemd0/bookworm-backports",
+            "libsystemd-shared/bookworm-backports",
+            "systemd-sysv/bookworm-backports",
+            "udev/bookworm-backports",
+            "libudev1/bookworm-backports",
+            "dbus",
+            "kmod",
+            "dmsetup",
+            "cryptsetup-bin",
+        ],
+        backports: true,
+        system: true,
+    },
+    Recipe {
+        name: "forky",
+        suite: "forky",
+        variant: "minbase",
+        packages: SYSTEM,
+        backports: false,
+        system: true,
+    },
+];
+
+/// A tree that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree(pub(crate) PathBuf);
+
+/// The tree of this name, made first where it is missing.
+pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
+    let recipe = RECIPES
+        .iter()
+        .find(|recipe| recipe.name == name)
+        .ok_or_else(|| format!("no tree is called {name}"))?;
+    cache::get("trees", name, &format!("{recipe:?} {REPORT} {REPORT_UNIT} 2"), |path| {
+        progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
+        make(recipe, path, progress)
+    })
+    .map(Tree)
+}
+
+impl Tree {
+    /// The release of the only kernel in it.
+    pub(crate) fn kernel_release(&self) -> Outcome<String> {
+        let directory = self.0.join("usr/lib/modules");
+        let entry = fs::read_dir(&directory)?.next().ok_or("the tree has no kernel")??;
+        Ok(entry.file_name().to_string_lossy().into_owned())
+    }
+}
+
+fn make(recipe: &Recipe, path: &Path, progress: &Progress) -> Outcome<()> {
+    let mirror = mirror()?;
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--quiet", "--mode=root", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
+    command
+        .arg(format!("--variant={}", recipe.variant))
+        .arg(format!("--include={}", recipe.packages.join(",")));
+    command.args(["--aptopt=Acquire::Retries \"3\"", "--skip=cleanup/apt/lists"]);
+    command.arg(recipe.suite).arg(path);
+    let mut sources = vec![format!("deb {mirror} {} main", recipe.suite)];
+    if recipe.backports {
+        sources.push(format!("deb {mirror} {}-backports main", recipe.suite));
+    }
+    command.args(&sources);
+    let output = command.output().map_err(|e| format!("start mmdebstrap: {e}: run \"make deps\" first"))?;
+    if !output.status.success() {
+        return Err(
+            format!("mmdebstrap {}: {}", recipe.suite, String::from_utf8_lossy(&output.stderr)).into()
+        );
+    }
+    for directory in ["var/cache/apt/archives", "var/lib/apt/lists"] {
+        let path = path.join(directory);
+        fs::remove_dir_all(&path).or_else(ignore_missing)?;
+        fs::create_dir_all(path)?;
+    }
+    for directory in ["mnt", "srv", "dev", "proc", "sys"] {
+        fs::create_dir_all(path.join(directory))?;
+    }
+    if recipe.variant == "extract" {
+        index_modules(path, progress)?;
+    }
+    if recipe.system { furnish(path) } else { Ok(()) }
+}
+
+fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// The Debian archive that this machine itself uses, by its own apt configuration.
+fn mirror() -> Outcome<String> {
+    let format = "$(ORIGIN)|$(CODENAME)|$(REPO_URI)";
+    let output = Command::new("apt-get")
+        .args(["indextargets", "--format", format, "Identifier: Packages"])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .filter_map(|line| line.strip_prefix("Debian|")?.split_once('|'))
+        .find(|(codename, _)| !codename.contains('-'))
+        .map(|(_, uri)| uri.to_owned())
+        .ok_or_else(|| {
+            "apt knows no Debian archive: run \"apt-get update\", or add one to /etc/apt/sources.list.d"
+                .into()
+        })
+}
+
+/// What the kernel package's scripts would do, which an unpacked tree has not run.
+fn index_modules(path: &Path, progress: &Progress) -> Outcome<()> {
+    let release = Tree(path.to_owned()).kernel_release()?;
+    let lib = path.join("lib");
+    if lib.symlink_metadata().is_err() {
+        std::os::unix::fs::symlink("usr/lib", &lib)?;
+    }
+    sandbox::run(&get("tools", progress)?.0, path, None, "depmod", &["-b", "/mnt", &release])?;
+    Ok(())
+}
+
+const REPORT: &str = include_str!("../guest/report.sh");
+const REPORT_UNIT: &str = include_str!("../guest/rig-report.service");
+
+/// What image builders do to a system with a read-only root, and our witness.
+fn furnish(path: &Path) -> Outcome<()> {
+    let write = |name: &str, text: &str| -> Outcome<()> {
+        let file = path.join(name);
+        fs::create_dir_all(file.parent().ok_or("no parent")?)?;
+        Ok(fs::write(file, text)?)
+    };
+    write("etc/fstab", "tmpfs /var tmpfs mode=0755 0 0\ntmpfs /tmp tmpfs mode=1777 0 0\n")?;
+    write("etc/machine-id", "")?;
+    write("etc/hostname", "guest\n")?;
+    write("usr/lib/rig/report", REPORT)?;
+    write("usr/lib/systemd/system/rig-report.service", REPORT_UNIT)?;
+    let script = path.join("usr/lib/rig/report");
+    fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let wants = path.join("usr/lib/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wants)?;
+    std::os::unix::fs::symlink("../rig-report.service", wants.join("rig-report.service"))?;
+    let work = tempfile::tempdir()?;
+    sandbox::run(path, work.path(), None, "systemctl", &["set-default", "multi-user.target"])?;
+    Ok(())
+}
