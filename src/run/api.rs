@@ -2,28 +2,31 @@
 
 use std::{fs, io, path::Path};
 
-use crate::sys::mount::{self, Attribute};
+use crate::{
+    format::mount_options::{Flag, MountOptions},
+    sys::mount,
+};
 
 /// One of them.
 struct Api {
     at: &'static str,
     fstype: &'static str,
-    attributes: &'static [Attribute],
+    flags: &'static [Flag],
     options: &'static [(&'static str, &'static str)],
 }
 
-use Attribute::{NoDev, NoExec, NoSuid, StrictAtime};
+use Flag::{NoDev, NoExec, NoSuid, StrictAtime};
 
 /// What is mounted, in order. /run as systemd's INITRD_INTERFACE asks for, with the limits that systemd
 /// itself gives it (src/shared/mount-setup.c).
 const TABLE: [Api; 4] = [
-    Api { at: "/proc", fstype: "proc", attributes: &[NoSuid, NoDev, NoExec], options: &[] },
-    Api { at: "/sys", fstype: "sysfs", attributes: &[NoSuid, NoDev, NoExec], options: &[] },
-    Api { at: "/dev", fstype: "devtmpfs", attributes: &[NoSuid, StrictAtime], options: &[("mode", "0755")] },
+    Api { at: "/proc", fstype: "proc", flags: &[NoSuid, NoDev, NoExec], options: &[] },
+    Api { at: "/sys", fstype: "sysfs", flags: &[NoSuid, NoDev, NoExec], options: &[] },
+    Api { at: "/dev", fstype: "devtmpfs", flags: &[NoSuid, StrictAtime], options: &[("mode", "0755")] },
     Api {
         at: "/run",
         fstype: "tmpfs",
-        attributes: &[NoSuid, NoDev, StrictAtime],
+        flags: &[NoSuid, NoDev, StrictAtime],
         options: &[("mode", "0755"), ("size", "20%"), ("nr_inodes", "800k")],
     },
 ];
@@ -48,9 +51,15 @@ pub fn mount_all() -> Result<(), Error> {
     TABLE.iter().try_for_each(|api| {
         let failed = |source| Error { fstype: api.fstype, at: api.at, source };
         make_directory(Path::new(api.at)).map_err(|e| failed(e.into()))?;
-        let options: Vec<_> =
-            api.options.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect();
-        mount::create(api.fstype, None, &options, api.attributes)
+        let options = MountOptions {
+            flags: api.flags.to_vec(),
+            filesystem: api
+                .options
+                .iter()
+                .map(|(name, value)| ((*name).into(), Some((*value).into())))
+                .collect(),
+        };
+        mount::create(api.fstype, None, &options)
             .map_err(|e| failed(e.into()))?
             .attach(Path::new(api.at))
             .map_err(|e| failed(e.into()))

@@ -23,7 +23,7 @@ use crate::{
         block::Device as BlockDevice,
         dm::{Control, Target},
         kmsg::Follower,
-        mount::{self, Attribute, CreateError},
+        mount::{self, CreateError},
         process,
         root::{self, Initramfs},
     },
@@ -182,13 +182,14 @@ impl<'a> Executor<'a> {
     fn open_verity(&mut self, open: &OpenVerity) -> Result<(), Error> {
         for device in [&open.data, &open.hash] {
             let node = sys::block::Entry { name: device.name.clone() }.node();
-            BlockDevice::open(&node, device.devno.major, device.devno.minor).map_err(|error| {
-                Error::Changed { device: device.clone(), why: format!("{error}: {}", error.source) }
+            BlockDevice::open(&node, device.devno).map_err(|error| Error::Changed {
+                device: device.clone(),
+                why: format!("{error}: {}", error.source),
             })?;
         }
         let follower = Follower::open()?;
         let control = Control::open()?;
-        let (major, minor) = control.create(&open.name, &open.uuid)?;
+        let devno = control.create(&open.name, &open.uuid)?;
         let target = Target {
             kind: "verity".to_owned(),
             sectors: open.table.sectors().0,
@@ -201,8 +202,8 @@ impl<'a> Executor<'a> {
             let _ = control.remove(&open.name);
             return Err(Error::Verity { name: open.name.clone(), kernel, source });
         }
-        self.verity.insert(open.name.clone(), Devno { major, minor });
-        link_mapper(&open.name, minor)
+        self.verity.insert(open.name.clone(), devno);
+        link_mapper(&open.name, devno.minor)
     }
 
     /// The kernel opens a device whose root hash is wrong all the same; it shows at the first block.
@@ -248,7 +249,7 @@ impl<'a> Executor<'a> {
         let mut last = None;
         for fstype in types {
             let follower = Follower::open()?;
-            match mount::create(&fstype, Some(&node), &options.filesystem, &attributes(&options)) {
+            match mount::create(&fstype, Some(&node), &options) {
                 Ok(mounted) => return Ok(mounted.attach(at)?),
                 Err(source) => {
                     let (what, at) = (what.to_string(), at.display().to_string());
@@ -292,7 +293,7 @@ impl<'a> Executor<'a> {
 
     fn open_volume(&self, what: &Volume) -> Result<BlockDevice, Error> {
         let devno = self.devno(what)?;
-        Ok(BlockDevice::open(&self.node(what)?, devno.major, devno.minor)?)
+        Ok(BlockDevice::open(&self.node(what)?, devno)?)
     }
 
     fn name_volatile_root(&self, what: &Volume) -> Result<(), Error> {
@@ -318,21 +319,6 @@ fn link_mapper(name: &str, minor: u32) -> Result<(), Error> {
     symlink(format!("../dm-{minor}"), &path).map_err(|source| Error::Write { path, source })
 }
 
-fn attributes(options: &MountOptions) -> Vec<Attribute> {
-    use crate::format::mount_options::Flag;
-    let attribute = |flag: &Flag| match flag {
-        Flag::ReadOnly => Attribute::ReadOnly,
-        Flag::NoDev => Attribute::NoDev,
-        Flag::NoSuid => Attribute::NoSuid,
-        Flag::NoExec => Attribute::NoExec,
-        Flag::NoAtime => Attribute::NoAtime,
-        Flag::StrictAtime => Attribute::StrictAtime,
-        Flag::NoDirAtime => Attribute::NoDirAtime,
-        Flag::NoSymFollow => Attribute::NoSymFollow,
-    };
-    options.flags.iter().map(attribute).collect()
-}
-
 fn make_mount_point(at: &Path) -> Result<(), Error> {
     if at.is_dir() {
         return Ok(());
@@ -347,7 +333,7 @@ fn tmpfs(at: &Path, options: &str) -> Result<(), Error> {
 
 fn create(fstype: &str, options: &MountOptions, at: &Path) -> Result<(), Error> {
     let follower = Follower::open()?;
-    let made = mount::create(fstype, None, &options.filesystem, &attributes(options));
+    let made = mount::create(fstype, None, options);
     let failed = |source| Error::Mount {
         what: fstype.to_owned(),
         fstype: fstype.to_owned(),

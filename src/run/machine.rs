@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use crate::{
-    format::guid::Guid,
+    format::{guid::Guid, mount_options::MountOptions},
     plan::intent::EmergencyAction,
     sys::{
         self, module,
@@ -83,7 +83,7 @@ pub fn give_module_requests_back(program: &str) {
 /// The partition that the boot loader was started from.
 pub fn loader_partition() -> Result<Option<Guid>, Error> {
     let at = Path::new(EFIVARS);
-    let made = mount::create("efivarfs", None, &[("ro".to_owned(), None)], &[mount::Attribute::ReadOnly]);
+    let made = mount::create("efivarfs", None, &MountOptions::parse("ro,nosuid,nodev,noexec"));
     made.map_err(|e: CreateError| Error::Efi(e.into()))?.attach(at)?;
     let read = fs::read(at.join(LOADER_PARTITION));
     mount::unmount(at)?;

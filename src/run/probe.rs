@@ -208,7 +208,7 @@ pub(super) fn logical_block_size(entry: &Entry) -> BlockSize {
 
 fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
     let entry = Entry { name: device.name.clone() };
-    Device::open(&entry.node(), device.devno.major, device.devno.minor)
+    Device::open(&entry.node(), device.devno)
 }
 
 fn content(device: &BlockDevice) -> Content {

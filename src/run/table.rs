@@ -58,7 +58,7 @@ fn read(disk: &Entry) -> Result<Table, String> {
     let size = disk.attribute("size").and_then(|text| text.parse().ok()).and_then(|n| Sectors(n).to_bytes());
     let block_size = logical_block_size(disk);
     let blocks = size.map_or(0, |size| size.0 / u64::from(block_size.get()));
-    let device = Device::open(&disk.node(), devno.major, devno.minor).map_err(|e| with_cause(&e))?;
+    let device = Device::open(&disk.node(), devno).map_err(|e| with_cause(&e))?;
     let first = device.read(0, 512).map_err(|e| with_cause(&e))?;
     if let Some(signature) = mbr::disk_signature(&first) {
         return Ok(Table::Mbr(signature));

@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::format::devno::Devno;
+
 use super::Error;
 
 const CLASS: &str = "/sys/class/block";
@@ -71,13 +73,13 @@ pub struct Device {
 impl Device {
     /// `open(node, O_RDONLY | O_CLOEXEC); posix_fadvise(POSIX_FADV_RANDOM)`, so that nothing is read but
     /// what is asked for: a damaged block elsewhere is not this reader's business. The node's number is checked: a node that is not the device (any more) is an error.
-    pub fn open(node: &Path, major: u32, minor: u32) -> Result<Self, Error> {
+    pub fn open(node: &Path, devno: Devno) -> Result<Self, Error> {
         let file = File::open(node).map_err(|e| Error::at("open", node, e))?;
         let number = file.metadata().map_err(|e| Error::at("stat", node, e))?.rdev();
-        let (is_major, is_minor) = (libc::major(number), libc::minor(number));
-        if (is_major, is_minor) != (major, minor) {
-            let why = format!("it is {is_major}:{is_minor}, not {major}:{minor}");
-            return Err(Error::at("open", node, io::Error::new(ErrorKind::NotFound, why)));
+        let is = Devno { major: libc::major(number), minor: libc::minor(number) };
+        if is != devno {
+            let why = io::Error::new(ErrorKind::NotFound, format!("it is {is}, not {devno}"));
+            return Err(Error::at("open", node, why));
         }
         // SAFETY: the descriptor is open; the call changes nothing but how far ahead the kernel reads.
         unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };

@@ -11,6 +11,8 @@ use std::{
 
 use devicemapper::{DM, DevId, DmFlags, DmName, DmOptions, DmUuid};
 
+use crate::format::devno::Devno;
+
 use super::Error;
 
 /// The control device; devtmpfs has it once dm_mod is there.
@@ -43,16 +45,16 @@ impl Control {
         Ok(Self { dm, file })
     }
 
-    /// `ioctl(DM_DEV_CREATE)`: a device without a table; its major and minor number.
+    /// `ioctl(DM_DEV_CREATE)`: a device without a table; its number.
     ///
     /// EBUSY: the name or the UUID is taken.
-    pub fn create(&self, name: &str, uuid: &str) -> Result<(u32, u32), Error> {
+    pub fn create(&self, name: &str, uuid: &str) -> Result<Devno, Error> {
         let failed = |e: &_| Error::new("DM_DEV_CREATE", name, plain(e));
         let uuid = DmUuid::new(uuid).map_err(|e| failed(&e))?;
         let info =
             DmName::new(name).and_then(|name| self.dm.device_create(name, Some(uuid), DmOptions::default()));
         let device = info.map_err(|e| failed(&e))?.device();
-        Ok((device.major, device.minor))
+        Ok(Devno { major: device.major, minor: device.minor })
     }
 
     /// `ioctl(DM_TABLE_LOAD, DM_READONLY_FLAG)`: one target over the whole device.

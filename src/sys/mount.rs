@@ -17,32 +17,13 @@ use rustix::{
     },
 };
 
+use crate::format::mount_options::{Flag, MountOptions};
+
 use super::Error;
 
 /// A file system that is mounted nowhere yet.
 #[derive(Debug)]
 pub struct Detached(OwnedFd);
-
-/// Attributes of a mount (mount_setattr(2)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attribute {
-    /// No writes.
-    ReadOnly,
-    /// No device nodes.
-    NoDev,
-    /// No set-user-ID.
-    NoSuid,
-    /// No programs.
-    NoExec,
-    /// Access times are never written.
-    NoAtime,
-    /// Access times are always written.
-    StrictAtime,
-    /// Access times of directories are never written.
-    NoDirAtime,
-    /// Symbolic links are not followed.
-    NoSymFollow,
-}
 
 /// A file system that could not be made, with the kernel's own words.
 #[derive(Debug)]
@@ -63,12 +44,7 @@ pub struct CreateError {
 /// Each option is a name with or without a value; `ro` is one of them (it makes the superblock read-only,
 /// the attribute makes the mount so). fsopen(2), since Linux 5.2. Errors: ENODEV where the type is not
 /// known, EINVAL for an option or a superblock that the type does not take, EBUSY, EIO.
-pub fn create(
-    fstype: &str,
-    source: Option<&Path>,
-    options: &[(String, Option<String>)],
-    attributes: &[Attribute],
-) -> Result<Detached, CreateError> {
+pub fn create(fstype: &str, source: Option<&Path>, options: &MountOptions) -> Result<Detached, CreateError> {
     let failed = |call, option, context: Option<BorrowedFd<'_>>, errno: Errno| CreateError {
         call,
         option,
@@ -82,7 +58,7 @@ pub fn create(
             failed("fsconfig", Some(format!("source={}", source.display())), Some(context), e)
         })?;
     }
-    for (name, value) in options {
+    for (name, value) in &options.filesystem {
         let set = match value {
             Some(value) => fsconfig_set_string(context, name.as_str(), value.as_str()),
             None => fsconfig_set_flag(context, name.as_str()),
@@ -93,7 +69,7 @@ pub fn create(
         })?;
     }
     fsconfig_create(context).map_err(|e| failed("fsconfig", None, Some(context), e))?;
-    let flags = attributes.iter().fold(MountAttrFlags::empty(), |all, one| all | one.flag());
+    let flags = options.flags.iter().fold(MountAttrFlags::empty(), |all, flag| all | attribute(*flag));
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
         .map(Detached)
         .map_err(|e| failed("fsmount", None, Some(context), e))
@@ -133,18 +109,17 @@ pub fn unmount(at: &Path) -> Result<(), Error> {
     umount2(at, UnmountFlags::NOFOLLOW).map_err(|e| Error::at("umount", at, e))
 }
 
-impl Attribute {
-    fn flag(self) -> MountAttrFlags {
-        match self {
-            Self::ReadOnly => MountAttrFlags::MOUNT_ATTR_RDONLY,
-            Self::NoDev => MountAttrFlags::MOUNT_ATTR_NODEV,
-            Self::NoSuid => MountAttrFlags::MOUNT_ATTR_NOSUID,
-            Self::NoExec => MountAttrFlags::MOUNT_ATTR_NOEXEC,
-            Self::NoAtime => MountAttrFlags::MOUNT_ATTR_NOATIME,
-            Self::StrictAtime => MountAttrFlags::MOUNT_ATTR_STRICTATIME,
-            Self::NoDirAtime => MountAttrFlags::MOUNT_ATTR_NODIRATIME,
-            Self::NoSymFollow => MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW,
-        }
+/// The kernel's bit for a flag (mount_setattr(2)).
+fn attribute(flag: Flag) -> MountAttrFlags {
+    match flag {
+        Flag::ReadOnly => MountAttrFlags::MOUNT_ATTR_RDONLY,
+        Flag::NoDev => MountAttrFlags::MOUNT_ATTR_NODEV,
+        Flag::NoSuid => MountAttrFlags::MOUNT_ATTR_NOSUID,
+        Flag::NoExec => MountAttrFlags::MOUNT_ATTR_NOEXEC,
+        Flag::NoAtime => MountAttrFlags::MOUNT_ATTR_NOATIME,
+        Flag::StrictAtime => MountAttrFlags::MOUNT_ATTR_STRICTATIME,
+        Flag::NoDirAtime => MountAttrFlags::MOUNT_ATTR_NODIRATIME,
+        Flag::NoSymFollow => MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW,
     }
 }
 
