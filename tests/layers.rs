@@ -20,8 +20,10 @@ const CALLS: &[&str] = &["nix", "libc", "rustix", "devicemapper"];
 const IO: &[&str] = &["std::fs", "std::io", "std::net", "std::os::fd", "std::process", "std::env::var"];
 const CLOCK: &[&str] = &["std::time::Instant", "std::time::SystemTime"];
 
-/// Each layer, what of ours it may import, and what of others it must not.
-const LAYERS: [(&str, &[&str], &[&[&str]]); 6] = [
+/// A layer, what of ours it may import, and what of others it must not.
+type Layer = (&'static str, &'static [&'static str], &'static [&'static [&'static str]]);
+
+const LAYERS: [Layer; 6] = [
     ("units", &[], &[CALLS, IO, CLOCK]),
     ("format", &["units"], &[CALLS, IO, CLOCK]),
     ("plan", &["units", "format"], &[CALLS, IO, CLOCK]),

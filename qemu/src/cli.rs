@@ -1,19 +1,13 @@
 //! The command line.
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use argh::FromArgs;
 
 use crate::{
     Outcome, demo, image,
     machine::Console,
+    parallel,
     progress::Progress,
     scenario::{self, Scenario},
     trial::{self, Rig, Verdict},
@@ -143,22 +137,13 @@ fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     let scenarios: Vec<Scenario> = std::iter::repeat_n(chosen(&run.names)?, run.times).flatten().collect();
     // What the machines need is made before the first of them starts: their times are theirs alone.
     rig.prepare(&scenarios, progress)?;
-    let next = AtomicUsize::new(0);
-    let verdicts: Mutex<Vec<Verdict>> = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..run.jobs.max(1) {
-            scope.spawn(|| {
-                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    progress.say(&format!("running {}", scenario.name));
-                    let verdict = trial::run(rig, scenario, progress);
-                    progress.line(&verdict.to_string());
-                    verdicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(verdict);
-                }
-            });
-        }
+    let mut verdicts: Vec<Verdict> = parallel::map(&scenarios, run.jobs, |scenario| {
+        progress.say(&format!("running {}", scenario.name));
+        let verdict = trial::run(rig, scenario, progress);
+        progress.line(&verdict.to_string());
+        verdict
     });
     progress.finish();
-    let mut verdicts = verdicts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     verdicts.sort_by(|one, other| one.name.cmp(&other.name));
     if let Some(path) = &run.json {
         std::fs::write(path, serde_json::to_vec_pretty(&verdicts)?)?;

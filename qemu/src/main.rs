@@ -8,6 +8,7 @@ mod demo;
 mod image;
 mod initrd;
 mod machine;
+mod parallel;
 mod progress;
 mod sandbox;
 mod scenario;

@@ -18,6 +18,7 @@ use crate::{
     image::{self, Image},
     initrd,
     machine::{Console, Event, Machine, Running},
+    parallel,
     progress::Progress,
     sandbox,
     scenario::{Boot, Scenario},
@@ -84,9 +85,15 @@ impl Rig {
         let kernels: BTreeSet<&str> = boots().map(|boot| boot.kernel.as_str()).collect();
         let images: BTreeSet<&str> =
             boots().flat_map(|boot| &boot.disks).map(|disk| disk.image.as_str()).collect();
+        // The others are made with it.
         tree::get("tools", progress)?;
-        kernels.into_iter().try_for_each(|kernel| tree::get(kernel, progress).map(drop))?;
-        images.into_iter().try_for_each(|image| image::get(image, &self.dist, progress).map(drop))
+        let make = |(is_tree, name): &(bool, &str)| match is_tree {
+            true => tree::get(name, progress).map(drop),
+            false => image::get(name, &self.dist, progress).map(drop),
+        };
+        let kernels = kernels.into_iter().map(|name| (true, name));
+        let all: Vec<(bool, &str)> = kernels.chain(images.into_iter().map(|name| (false, name))).collect();
+        parallel::map(&all, 2, make).into_iter().collect()
     }
 
     fn work(&self, name: &str) -> Outcome<PathBuf> {

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use crate::{
     format::{cmdline::CommandLine, config::Config},
-    plan::intent::Intent,
+    plan::intent::{Intent, Verbosity},
     run::{log::Log, machine},
 };
 
@@ -19,16 +19,17 @@ pub fn run(start: Instant, arguments: &[String]) -> ExitCode {
     let names: Vec<String> =
         arguments.iter().filter(|argument| !argument.starts_with('-')).cloned().collect();
     // The init role reports a command line that cannot be read; here it only means: no extra rules.
-    let modules = machine::command_line()
+    let intent = machine::command_line()
         .ok()
-        .and_then(|text| Intent::resolve(&CommandLine::parse(&text), &Config::default()).ok())
-        .map(|intent| intent.modules)
-        .unwrap_or_default();
+        .and_then(|text| Intent::resolve(&CommandLine::parse(&text), &Config::default()).ok());
+    log.set_debug(intent.as_ref().is_some_and(|intent| intent.verbosity == Verbosity::Debug));
+    log.debug(|| format!("the kernel asks for {}", names.join(" ")));
+    let modules = intent.map(|intent| intent.modules).unwrap_or_default();
     let Ok(loader) = init::loader(&modules, &log) else { return ExitCode::FAILURE };
     match loader.load(&names) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log.debug(|| format!("the kernel asked for {}: {error}", names.join(" ")));
+            log.debug(|| format!("{error}"));
             ExitCode::FAILURE
         }
     }

@@ -62,6 +62,7 @@ fn look(witness: &mut Witness) {
         "signals",
         read("/proc/self/status").lines().find(|line| line.starts_with("SigIgn")).unwrap_or("none"),
     );
+    witness.say("queue_depth", read("/sys/module/virtio_blk/parameters/queue_depth").trim());
     witness.say("modprobe", read("/proc/sys/kernel/modprobe").trim());
     witness.say("initrd-release", &Path::new("/etc/initrd-release").exists().to_string());
     for entry in fs::read_dir("/sys/block").into_iter().flatten().filter_map(Result::ok) {
