@@ -4,11 +4,21 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use crate::{
-    plan::intent::{Emergency, EmergencyAction},
+    plan::{
+        Plan,
+        intent::{Emergency, EmergencyAction},
+    },
     run::{log::Log, machine},
 };
 
-use super::init::Progress;
+/// How far a boot came: what its failure is told with.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// What follows a failure.
+    pub emergency: Emergency,
+    /// The plan, once there is one, and the step that was begun last.
+    pub reached: Option<(Plan, usize)>,
+}
 
 /// Says what failed, waits as long as a person may need to read it, and ends the machine's run.
 pub fn end(log: &Log, error: &dyn Error, progress: &Progress) -> ! {

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-use super::emergency;
+use super::emergency::{self, Progress};
 
 /// Where mkinitrd leaves the module index.
 pub const INDEX: &str = "/etc/nextroot/modules";
@@ -78,15 +78,6 @@ pub enum Error {
     /// A step.
     #[error(transparent)]
     Execute(#[from] execute::Error),
-}
-
-/// How far a boot came: what its failure is told with.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// What follows a failure.
-    pub emergency: Emergency,
-    /// The plan, once there is one, and the step that was begun last.
-    pub reached: Option<(Plan, usize)>,
 }
 
 /// Boots. `start` is the time of the first instruction, `arguments` are those that the kernel gave. Where

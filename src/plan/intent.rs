@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::format::{root_hash::RootHash, verity::options::VerityOptions};
 
-pub use super::resolve::Error;
+pub use super::invalid::Error;
 use super::step::HashOrigin;
 
 /// What the init role is asked to do.

@@ -10,10 +10,12 @@ pub mod boot;
 pub mod facts;
 mod find;
 pub mod intent;
+mod invalid;
 pub mod request;
 mod resolve;
 pub mod step;
 mod tag;
+mod verified;
 
 pub use step::Step;
 

@@ -2,76 +2,16 @@
 
 use std::time::Duration;
 
-use crate::format::{
-    cmdline::CommandLine,
-    config::Config,
-    root_hash::{NotARootHash, RootHash},
-    verity::options::{self, VerityOptions, boolean},
-};
+use crate::format::{cmdline::CommandLine, config::Config, verity::options::boolean};
 
 use super::{
-    intent::{
-        Emergency, EmergencyAction, FileSystem, From, Intent, Modules, Tag, Verbosity, Verity, Volatile,
-    },
-    request::{self, Given, Request},
+    intent::{Emergency, EmergencyAction, FileSystem, From, Intent, Modules, Verbosity, Volatile},
+    invalid::{Error, value_error},
+    request::{Given, Request},
     step::HashOrigin,
-    tag::{self, Name},
+    tag::{Name, device},
+    verified::{ROOT, USR, Verified},
 };
-
-/// A command line that cannot be meant, or that policy forbids. Nothing was touched yet.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// A parameter in a form that it does not have.
-    #[error(transparent)]
-    Form(#[from] request::Error),
-    /// A value that is not possible.
-    #[error("{parameter}={value}: {why}")]
-    Value {
-        /// The parameter.
-        parameter: &'static str,
-        /// What was given.
-        value: String,
-        /// Why not, and what to write.
-        why: String,
-    },
-    /// A root hash that is none.
-    #[error("{parameter}=")]
-    RootHash {
-        /// The parameter.
-        parameter: &'static str,
-        /// Why.
-        #[source]
-        source: NotARootHash,
-    },
-    /// dm-verity options that cannot be.
-    #[error("{parameter}={value}")]
-    Options {
-        /// The parameter.
-        parameter: &'static str,
-        /// What was given.
-        value: String,
-        /// Why not.
-        #[source]
-        source: options::Error,
-    },
-    /// Parameters that exclude each other, or one that needs another.
-    #[error("{0}")]
-    Contradiction(String),
-    /// What policy forbids.
-    #[error("{what}, but {file} requires a verified {which} ({key}=required): {instead}")]
-    Policy {
-        /// What was asked for.
-        what: String,
-        /// The configuration.
-        file: String,
-        /// `root` or `/usr`.
-        which: &'static str,
-        /// The key.
-        key: &'static str,
-        /// What to write.
-        instead: String,
-    },
-}
 
 /// systemd's own for a device (systemd-system.conf(5), DefaultDeviceTimeoutSec=).
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -177,10 +117,6 @@ fn describe(from: &From) -> String {
     }
 }
 
-fn value_error(parameter: &'static str, value: &str, why: impl Into<String>) -> Error {
-    Error::Value { parameter, value: value.to_owned(), why: why.into() }
-}
-
 fn truth(parameter: &'static str, given: Option<&Given>) -> Result<bool, Error> {
     given.map_or(Ok(true), |given| {
         boolean(&given.value).ok_or_else(|| value_error(parameter, &given.value, "write yes or no"))
@@ -199,118 +135,6 @@ fn seconds(parameter: &'static str, given: &Given) -> Result<Duration, Error> {
     number
         .map(|number| Duration::from_secs(number.into()))
         .ok_or_else(|| value_error(parameter, &given.value, "write a number of seconds"))
-}
-
-fn device(parameter: &'static str, given: &Given) -> Result<Name, Error> {
-    tag::parse(&given.value).map_err(|why| value_error(parameter, &given.value, why))
-}
-
-/// The names of the parameters of one verified file system.
-struct Names {
-    dm: &'static str,
-    mount: &'static str,
-    hash: &'static str,
-    data_device: &'static str,
-    hash_device: &'static str,
-    options: &'static str,
-}
-
-const ROOT: Names = Names {
-    dm: "root",
-    mount: "root",
-    hash: "roothash",
-    data_device: "systemd.verity_root_data",
-    hash_device: "systemd.verity_root_hash",
-    options: "systemd.verity_root_options",
-};
-
-const USR: Names = Names {
-    dm: "usr",
-    mount: "mount.usr",
-    hash: "usrhash",
-    data_device: "systemd.verity_usr_data",
-    hash_device: "systemd.verity_usr_hash",
-    options: "systemd.verity_usr_options",
-};
-
-/// Their values.
-struct Verified<'a> {
-    names: &'static Names,
-    mount: Option<&'a Given>,
-    hash: Option<&'a Given>,
-    data_device: Option<&'a Given>,
-    hash_device: Option<&'a Given>,
-    options: Option<&'a Given>,
-}
-
-impl Verified<'_> {
-    /// The verified file system that is asked for; `None` where none is. `mount` is how the file system
-    /// itself is named: anything but the dm device would go past verification.
-    fn resolve(&self, verity_on: bool) -> Result<Option<Verity>, Error> {
-        let names = self.names;
-        let mapper = format!("/dev/mapper/{}", names.dm);
-        let wants_mapper = self.mount.is_some_and(|mount| mount.value == mapper);
-        let Some(hash) = self.hash else {
-            let options = [
-                (names.data_device, self.data_device),
-                (names.hash_device, self.hash_device),
-                (names.options, self.options),
-            ];
-            let lonely =
-                options.iter().find(|(_, given)| given.is_some()).map(|(name, _)| format!("{name}="));
-            let lonely = lonely.or_else(|| wants_mapper.then(|| format!("{}={mapper}", names.mount)));
-            return lonely.map_or(Ok(None), |lonely| {
-                Err(Error::Contradiction(format!(
-                    "{lonely} needs {}= beside it: nothing is verified without a root hash",
-                    names.hash
-                )))
-            });
-        };
-        if let Some(mount) = self.mount.filter(|mount| !wants_mapper && mount.value != "gpt-auto") {
-            if !verity_on {
-                return Ok(None);
-            }
-            return Err(Error::Contradiction(format!(
-                "{}={} is not what {}= verifies: leave one of them out, or name the data device by {}=",
-                names.mount, mount.value, names.hash, names.data_device
-            )));
-        }
-        if !verity_on {
-            return Err(Error::Contradiction(format!(
-                "systemd.verity=no and {hash}= together leave nothing to mount: leave one of them out, or name an unverified device by {mount}=",
-                hash = names.hash,
-                mount = names.mount
-            )));
-        }
-        let root_hash: RootHash =
-            hash.value.parse().map_err(|source| Error::RootHash { parameter: names.hash, source })?;
-        let (data_uuid, hash_uuid) = root_hash.partition_uuids();
-        let tag = |parameter, given: Option<&Given>, default: crate::format::guid::Guid| match given {
-            None => Ok(Tag::PartUuid(default.to_string())),
-            Some(given) => match device(parameter, given)? {
-                Name::Tag(tag) => Ok(tag),
-                Name::Mapper(_) => Err(value_error(
-                    parameter,
-                    &given.value,
-                    "only devices that exist can be verified: name a partition",
-                )),
-            },
-        };
-        let list = self.options.map_or("", |given| given.value.as_str());
-        let options = VerityOptions::parse(list).map_err(|source| Error::Options {
-            parameter: names.options,
-            value: list.to_owned(),
-            source,
-        })?;
-        Ok(Some(Verity {
-            name: names.dm.to_owned(),
-            root_hash,
-            root_hash_from: hash.origin,
-            data: tag(names.data_device, self.data_device, data_uuid)?,
-            hash: tag(names.hash_device, self.hash_device, hash_uuid)?,
-            options,
-        }))
-    }
 }
 
 fn root(request: &Request, verity_on: bool, has_usr: bool) -> Result<FileSystem, Error> {

@@ -4,7 +4,11 @@ use std::fmt;
 
 use crate::format::{devno::Devno, guid::Guid};
 
-use super::intent::Tag;
+use super::{
+    intent::Tag,
+    invalid::{Error, value_error},
+    request::Given,
+};
 
 /// What a device name is, once it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +19,13 @@ pub(super) enum Name {
     Mapper(String),
 }
 
+/// The device that a parameter names.
+pub(super) fn device(parameter: &'static str, given: &Given) -> Result<Name, Error> {
+    parse(&given.value).map_err(|why| value_error(parameter, &given.value, why))
+}
+
 /// Reads a device's name; the error says what it is not, and what to write.
-pub(super) fn parse(text: &str) -> Result<Name, String> {
+fn parse(text: &str) -> Result<Name, String> {
     if let Some((kind, value)) = text.split_once('=') {
         return tag(kind, value).map(Name::Tag);
     }
@@ -77,6 +86,9 @@ fn path_below_dev(path: &str) -> Result<Name, String> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let valid = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     match directory {
+        _ if matches!(path, "nfs" | "cifs" | "ram") => Err(format!(
+            "\"/dev/{path}\" is a root that only the kernel itself can mount, without an initramfs"
+        )),
         _ if !valid => Err(format!("\"/dev/{path}\" is no device: write /dev/NAME")),
         "mapper" => Ok(Name::Mapper(name.to_owned())),
         "block" => match name.parse() {

@@ -182,10 +182,8 @@ impl<'a> Executor<'a> {
     fn open_verity(&mut self, open: &OpenVerity) -> Result<(), Error> {
         for device in [&open.data, &open.hash] {
             let node = sys::block::Entry { name: device.name.clone() }.node();
-            BlockDevice::open(&node, device.devno).map_err(|error| Error::Changed {
-                device: device.clone(),
-                why: format!("{error}: {}", error.source),
-            })?;
+            BlockDevice::open(&node, device.devno)
+                .map_err(|error| Error::Changed { device: device.clone(), why: error.in_one_line() })?;
         }
         let follower = Follower::open()?;
         let control = Control::open()?;

@@ -118,7 +118,7 @@ fn is_absent(error: &sys::Error) -> bool {
 fn executable(root: &str, path: &str, depth: u32) -> Result<(), Error> {
     let refuse = |why: String| Error::NotExecutable { path: path.to_owned(), root: root.to_owned(), why };
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), root: root.to_owned(), source };
-    let file = open_below(Path::new(root), path).map_err(|e| refuse(format!("{e}: {}", e.source)))?;
+    let file = open_below(Path::new(root), path).map_err(|e| refuse(e.in_one_line()))?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(refuse("it is no regular file".to_owned()));

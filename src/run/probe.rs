@@ -27,7 +27,7 @@ use crate::{
         block::{Device, Entry},
         uevent::{self, Received, Socket},
     },
-    units::{BlockSize, Bytes, Sectors},
+    units::{Bytes, Sectors},
 };
 
 use super::{log::Log, modules::Loader, table};
@@ -189,7 +189,7 @@ fn describe(entry: &Entry) -> Option<BlockDevice> {
         name: entry.name.clone(),
         devno,
         size,
-        logical_block_size: logical_block_size(entry),
+        logical_block_size: entry.logical_block_size(),
         read_only: entry.attribute("ro").as_deref() == Some("1"),
         dm_name: entry.attribute("dm/name"),
         table_error: None,
@@ -197,13 +197,6 @@ fn describe(entry: &Entry) -> Option<BlockDevice> {
         content: Content::Unread,
         verity: None,
     })
-}
-
-/// A disk's own; a partition has its disk's.
-pub(super) fn logical_block_size(entry: &Entry) -> BlockSize {
-    let disk = entry.disk().map_or_else(|| entry.clone(), |name| Entry { name });
-    let bytes = disk.attribute("queue/logical_block_size").and_then(|text| text.parse().ok());
-    bytes.and_then(|bytes| BlockSize::new(bytes).ok()).unwrap_or(BlockSize::B512)
 }
 
 fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
@@ -215,18 +208,13 @@ fn content(device: &BlockDevice) -> Content {
     let read = open(device).and_then(|open| open.read(0, superblock::PREFIX));
     match read {
         Ok(bytes) => Superblock::recognise(&bytes).map_or(Content::Unknown, Content::Found),
-        Err(error) => Content::Unreadable(with_cause(&error)),
+        Err(error) => Content::Unreadable(error.in_one_line()),
     }
 }
 
 fn verity_superblock(device: &BlockDevice, offset: Bytes) -> Result<VeritySuperblock, String> {
     let bytes = open(device)
         .and_then(|open| open.read(offset.0, crate::format::verity::superblock::SIZE))
-        .map_err(|error| with_cause(&error))?;
+        .map_err(|error| error.in_one_line())?;
     VeritySuperblock::parse(&bytes).map_err(|error| error.to_string())
-}
-
-/// An error and its cause in one line, for facts, which are text.
-pub(super) fn with_cause(error: &sys::Error) -> String {
-    format!("{error}: {}", error.source)
 }

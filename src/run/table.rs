@@ -10,8 +10,6 @@ use crate::{
     units::{BlockSize, Sectors},
 };
 
-use super::probe::{logical_block_size, with_cause};
-
 /// Describes the partition `entry` of `disk`, by the table that holds it; the kernel's number says which
 /// it is. Where the table cannot be read, the partition has no names and the reason stands beside it.
 pub(super) fn partition(disk: &Entry, entry: &Entry) -> Option<(Partition, Option<String>)> {
@@ -56,10 +54,10 @@ fn read(disk: &Entry) -> Result<Table, String> {
     let devno = disk.attribute("dev").and_then(|text| text.parse::<crate::format::devno::Devno>().ok());
     let devno = devno.ok_or_else(|| format!("{} is gone", disk.name))?;
     let size = disk.attribute("size").and_then(|text| text.parse().ok()).and_then(|n| Sectors(n).to_bytes());
-    let block_size = logical_block_size(disk);
+    let block_size = disk.logical_block_size();
     let blocks = size.map_or(0, |size| size.0 / u64::from(block_size.get()));
-    let device = Device::open(&disk.node(), devno).map_err(|e| with_cause(&e))?;
-    let first = device.read(0, 512).map_err(|e| with_cause(&e))?;
+    let device = Device::open(&disk.node(), devno).map_err(|e| e.in_one_line())?;
+    let first = device.read(0, 512).map_err(|e| e.in_one_line())?;
     if let Some(signature) = mbr::disk_signature(&first) {
         return Ok(Table::Mbr(signature));
     }
@@ -80,9 +78,9 @@ fn gpt_at(
     blocks: u64,
 ) -> Result<Vec<gpt::Partition>, String> {
     let offset = block_size.times(lba).ok_or("it lies past the end")?;
-    let block = device.read(offset.0, block_size.get() as usize).map_err(|e| with_cause(&e))?;
+    let block = device.read(offset.0, block_size.get() as usize).map_err(|e| e.in_one_line())?;
     let header = Header::parse(&block, block_size, lba, blocks).map_err(|e| e.to_string())?;
     let (offset, length) = header.entries().ok_or("its entries lie past the end")?;
-    let entries = device.read(offset, length).map_err(|e| with_cause(&e))?;
+    let entries = device.read(offset, length).map_err(|e| e.in_one_line())?;
     header.parse_entries(&entries).map_err(|e| e.to_string())
 }

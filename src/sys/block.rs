@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::format::devno::Devno;
+use crate::{format::devno::Devno, units::BlockSize};
 
 use super::Error;
 
@@ -50,6 +50,14 @@ impl Entry {
         self.attribute("partition")?;
         let path = fs::canonicalize(self.path()).ok()?;
         Some(path.parent()?.file_name()?.to_string_lossy().into_owned())
+    }
+
+    /// The smallest unit that it can be read in: a disk's own, and for a partition its disk's.
+    #[must_use]
+    pub fn logical_block_size(&self) -> BlockSize {
+        let disk = self.disk().map_or_else(|| self.clone(), |name| Self { name });
+        let bytes = disk.attribute("queue/logical_block_size").and_then(|text| text.parse().ok());
+        bytes.and_then(|bytes| BlockSize::new(bytes).ok()).unwrap_or(BlockSize::B512)
     }
 
     fn path(&self) -> PathBuf {

@@ -35,6 +35,12 @@ impl Error {
         Self { call, object: object.into(), source: source.into() }
     }
 
+    /// With its cause, for places that hold text.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        format!("{self}: {}", self.source)
+    }
+
     /// The same for a path.
     pub(crate) fn at(call: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::new(call, OsString::from(path).to_string_lossy(), source)

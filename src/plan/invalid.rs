@@ -1,0 +1,65 @@
+//! Why a command line is not accepted.
+
+use crate::format::{root_hash::NotARootHash, verity::options};
+
+use super::request;
+
+/// A command line that cannot be meant, or that policy forbids. Nothing was touched yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A parameter in a form that it does not have.
+    #[error(transparent)]
+    Form(#[from] request::Error),
+    /// A value that is not possible.
+    #[error("{parameter}={value}: {why}")]
+    Value {
+        /// The parameter.
+        parameter: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not, and what to write.
+        why: String,
+    },
+    /// A root hash that is none.
+    #[error("{parameter}=")]
+    RootHash {
+        /// The parameter.
+        parameter: &'static str,
+        /// Why.
+        #[source]
+        source: NotARootHash,
+    },
+    /// dm-verity options that cannot be.
+    #[error("{parameter}={value}")]
+    Options {
+        /// The parameter.
+        parameter: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not.
+        #[source]
+        source: options::Error,
+    },
+    /// Parameters that exclude each other, or one that needs another.
+    #[error("{0}")]
+    Contradiction(String),
+    /// What policy forbids.
+    #[error("{what}, but {file} requires a verified {which} ({key}=required): {instead}")]
+    Policy {
+        /// What was asked for.
+        what: String,
+        /// The configuration.
+        file: String,
+        /// `root` or `/usr`.
+        which: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What to write.
+        instead: String,
+    },
+}
+
+/// A value that is not possible: why not, and what to write.
+pub(super) fn value_error(parameter: &'static str, value: &str, why: impl Into<String>) -> Error {
+    Error::Value { parameter, value: value.to_owned(), why: why.into() }
+}
