@@ -88,6 +88,7 @@ const RECIPES: [Recipe; 10] = [
             "[Partition]\nType=linux-generic\nLabel=btrfs\nFormat=btrfs\nCopyFiles=/:/\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
             "[Partition]\nType=linux-generic\nLabel=squashfs\nFormat=squashfs\nCopyFiles=/:/\nMinimize=best\n",
             "[Partition]\nType=linux-generic\nLabel=erofs\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
+            "[Partition]\nType=linux-generic\nLabel=xfs\nFormat=xfs\nCopyFiles=/:/\nSizeMinBytes=320M\nSizeMaxBytes=320M\n",
         ],
     },
     Recipe {
