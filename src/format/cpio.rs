@@ -35,7 +35,7 @@ const TRAILER: &str = "TRAILER!!!";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It ends in the middle of a file, or is none.
-    #[error("no cpio archive of the newc kind at byte {0}")]
+    #[error("byte {0} begins no whole entry of a cpio archive of the newc kind")]
     Damaged(usize),
     /// A file of 4 GiB or more.
     #[error("{0} is too large for an archive")]
@@ -96,10 +96,11 @@ fn one(archive: &[u8], at: usize) -> Option<(Entry<'_>, usize)> {
     (array(archive, at)? == *MAGIC).then_some(())?;
     let field = |index: usize| -> Option<usize> {
         let digits: [u8; 8] = array(archive, at + 6 + 8 * index)?;
-        usize::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
+        let digit = |sum: usize, digit: &u8| Some(sum << 4 | char::from(*digit).to_digit(16)? as usize);
+        digits.iter().try_fold(0, digit)
     };
     let (length, name) = (field(6)?, field(11)?);
-    let path = archive.get(at + HEADER..)?.get(..name.checked_sub(1)?)?;
+    let path = archive.get(at + HEADER..)?.get(..name)?.strip_suffix(b"\0")?;
     let data_at = (at + HEADER + name).checked_next_multiple_of(4)?;
     let data = archive.get(data_at..)?.get(..length)?;
     let entry = Entry {
@@ -144,8 +145,21 @@ mod tests {
         for length in [0, 5, 6, 109, 110, 200, 300, 500] {
             assert!(read(&archive[..length]).is_err(), "{length}");
         }
-        let mut archive = archive;
-        archive[6 + 48..6 + 56].copy_from_slice(b"ffffffff");
-        assert_eq!(read(&archive), Err(Error::Damaged(0)));
+    }
+
+    #[test]
+    fn damaged_headers() {
+        for (at, bytes) in [
+            (0, b"070707".as_slice()), // another kind of cpio
+            (6 + 48, b"ffffffff"),     // size
+            (6 + 88, b"ffffffff"),     // length of the name
+            (6 + 88, b"00000000"),
+            (6 + 48, b"+0000000"),
+            (110 + 3, b"x"), // the name's end
+        ] {
+            let mut archive = write(&entries(), 0).unwrap();
+            archive[at..at + bytes.len()].copy_from_slice(bytes);
+            assert_eq!(read(&archive), Err(Error::Damaged(0)), "{at}");
+        }
     }
 }
