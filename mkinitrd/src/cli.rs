@@ -7,12 +7,14 @@ use std::{
 };
 
 use argh::FromArgs;
-use nextroot::{format::config::Config, units::Bytes};
+use nextroot::{sys::kernel, units::Bytes};
 
 use crate::{
     compress::Compression,
-    contents, host,
-    select::{self, Selection},
+    config,
+    contents::Contents,
+    drivers, host, index, init,
+    select::{self, Selection, Wishes},
     sysroot::Sysroot,
     write,
 };
@@ -34,7 +36,8 @@ pub(crate) struct Arguments {
     /// root of the system whose kernel, modules and firmware are taken; default: /
     #[argh(option, default = "PathBuf::from(\"/\")")]
     sysroot: PathBuf,
-    /// one more kernel module, with what it needs; may be repeated
+    /// one more kernel module, with what it needs; may be repeated. One that no device could ask for is
+    /// loaded at every boot
     #[argh(option)]
     add_driver: Vec<String>,
     /// nextroot.conf to bake in: it outranks the kernel command line
@@ -46,7 +49,7 @@ pub(crate) struct Arguments {
     /// take only what the running machine's root needs
     #[argh(switch)]
     host_only: bool,
-    /// the nextroot binary; default: nextroot-init beside this program, then in /usr/lib/nextroot
+    /// the nextroot binary; default: nextroot-init or nextroot beside this program, then in /usr/lib/nextroot
     #[argh(option)]
     nextroot: Option<PathBuf>,
     /// show the contents with their sizes
@@ -72,35 +75,25 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
         return Ok(());
     }
     let begun = Instant::now();
-    let output = match (&arguments.output, arguments.dry_run) {
-        (Some(output), _) => Some(output),
-        (None, true) => None,
-        (None, false) => {
-            return Err("no output named: write -o FILE, or --dry-run to see what it would hold".into());
-        }
-    };
-    let sysroot = Sysroot::open(&arguments.sysroot, arguments.kernel.as_deref())?;
+    let output = arguments.output.as_deref();
+    if output.is_none() && !arguments.dry_run {
+        return Err("no output named: write -o FILE, or --dry-run to see what it would hold".into());
+    }
+    let time = modification_time()?;
+    let sysroot = Sysroot::open(&arguments.sysroot, arguments.kernel.as_deref(), &kernel::release())?;
     sysroot.check_compression(arguments.compress)?;
-    let config = arguments.config.as_deref().map(read_config).transpose()?;
-    let root = host::Root::of(&arguments.sysroot);
-    let selection = select(arguments, &sysroot, root.as_ref())?;
-    for note in &selection.notes {
-        eprintln!("mkinitrd: note: {note}");
-    }
-    for warning in &selection.warnings {
-        eprintln!("mkinitrd: warning: {warning}");
-    }
-    let binary = binary(arguments.nextroot.as_deref())?;
-    let contents = contents::collect(&sysroot, &selection, &binary, config.as_deref())?;
-    for note in &contents.notes {
-        eprintln!("mkinitrd: note: {note}");
-    }
-    let archive = contents.archive()?;
+    let (config, wishes) = wishes(arguments)?;
+    let selection = select(arguments, &sysroot, &wishes)?;
+    let mut contents = Contents::new(init::read(arguments.nextroot.as_deref())?, config);
+    let index = index::make(&sysroot, &selection)?;
+    contents.add_drivers(&sysroot, &index, drivers::read_all(&sysroot, &index)?)?;
+    say("note", &contents.notes);
+    let archive = contents.archive(time)?;
     if arguments.list {
         print!("{}", contents.listing());
     }
     let compressed = arguments.compress.compress(&archive)?;
-    let verb = match output.filter(|_| !arguments.dry_run) {
+    let did = match output.filter(|_| !arguments.dry_run) {
         Some(output) => {
             write::replace(output, &compressed)?;
             format!("wrote {}", output.display())
@@ -108,9 +101,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
         None => "dry run".to_owned(),
     };
     eprintln!(
-        "mkinitrd: {verb}: kernel {}, {} modules, {} files, {} ({} unpacked), {:.2} s",
+        "mkinitrd: {did}: kernel {}, {} modules, {} files, {} ({} unpacked), {:.2} s",
         sysroot.release,
-        selection.modules.len(),
+        index.modules.len(),
         contents.len(),
         Bytes(compressed.len() as u64),
         Bytes(archive.len() as u64),
@@ -119,53 +112,53 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     Ok(())
 }
 
-fn select(arguments: &Arguments, sysroot: &Sysroot, root: Option<&host::Root>) -> Outcome<Selection> {
-    let selection = if arguments.host_only {
-        let root = root.ok_or_else(|| {
-            format!(
-                "--host-only: the disk behind {} cannot be found in /sys: run it on the machine itself, or leave --host-only out",
-                arguments.sysroot.display()
-            )
-        })?;
-        select::host_only(sysroot, root, &arguments.add_driver)?
-    } else {
-        select::generic(sysroot, root, &arguments.add_driver)?
+/// What every file's time will be, in seconds since 1970 (reproducible-builds.org, SOURCE_DATE_EPOCH).
+fn modification_time() -> Outcome<u32> {
+    let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(0) };
+    text.parse().map_err(|e| {
+        format!(
+            "SOURCE_DATE_EPOCH={text}: seconds since 1970 are needed, below 2^32, or no such variable: {e}"
+        )
+        .into()
+    })
+}
+
+/// What the arguments and the configuration ask for; with it the configuration's text.
+fn wishes(arguments: &Arguments) -> Outcome<(Option<String>, Wishes)> {
+    let drivers = arguments.add_driver.clone();
+    let Some(path) = &arguments.config else {
+        return Ok((None, Wishes { drivers, ..Wishes::default() }));
     };
-    match selection.obstacle() {
-        Some(obstacle) if !arguments.force => {
-            Err(format!("{obstacle} (--force writes it all the same)").into())
-        }
-        Some(obstacle) => {
-            eprintln!("mkinitrd: warning: {obstacle}");
+    let (text, config) = config::read(path)?;
+    let unknown: Vec<String> = config.unknown.iter().map(|key| format!("{key} is not known")).collect();
+    say("warning", &unknown);
+    Ok((Some(text), Wishes { drivers, ..config::wishes(&config) }))
+}
+
+fn select(arguments: &Arguments, sysroot: &Sysroot, wishes: &Wishes) -> Outcome<Selection> {
+    let selection = if arguments.host_only {
+        let root = host::Root::of_this_machine().ok_or(
+            "--host-only: this machine's root is on no disk that /sys knows, as in a container: leave --host-only out",
+        )?;
+        select::host_only(sysroot, &root, wishes)?
+    } else {
+        // Another sysroot is for another machine; its disk is not known.
+        let here = arguments.sysroot == Path::new("/");
+        let root = here.then(host::Root::of_this_machine).flatten();
+        select::generic(sysroot, root.as_ref(), wishes)?
+    };
+    say("note", &selection.notes);
+    say("warning", &selection.warnings);
+    match selection.obstacles.as_slice() {
+        [] => Ok(selection),
+        obstacles if arguments.force => {
+            say("warning", obstacles);
             Ok(selection)
         }
-        None => Ok(selection),
+        obstacles => Err(format!("{} (--force writes it all the same)", obstacles.join("; ")).into()),
     }
 }
 
-/// Reads a configuration, and refuses one that the init would refuse.
-fn read_config(path: &Path) -> Outcome<String> {
-    let text =
-        std::fs::read_to_string(path).map_err(|e| format!("read configuration {}: {e}", path.display()))?;
-    let config = Config::parse(&text, &path.display().to_string())?;
-    for key in &config.unknown {
-        eprintln!("mkinitrd: warning: {key} is not known");
-    }
-    Ok(text)
-}
-
-fn binary(given: Option<&Path>) -> Outcome<Vec<u8>> {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
-    let directories = [beside, Some(PathBuf::from("/usr/lib/nextroot"))];
-    let mut places = directories.iter().flatten().map(|directory| directory.join("nextroot-init"));
-    let path = match given {
-        Some(given) => given.to_owned(),
-        None => places.find(|path| path.is_file()).ok_or(
-            "nextroot-init is neither beside mkinitrd nor in /usr/lib/nextroot: name it with --nextroot",
-        )?,
-    };
-    let bytes =
-        std::fs::read(&path).map_err(|e| format!("read the nextroot binary {}: {e}", path.display()))?;
-    contents::check_static(&bytes).map_err(|why| format!("{} cannot be an init: {why}", path.display()))?;
-    Ok(bytes)
+fn say(kind: &str, messages: &[String]) {
+    messages.iter().for_each(|message| eprintln!("mkinitrd: {kind}: {message}"));
 }

@@ -133,9 +133,16 @@ mod tests {
 
     #[test]
     fn lz4_as_the_kernel_reads_it() {
-        let packed = lz4_legacy(b"aaaaaaaaaaaaaaaaaaaaaaaa");
-        assert_eq!(packed[..4], [0x02, 0x21, 0x4c, 0x18]);
-        let length = u32::from_le_bytes(packed[4..8].try_into().unwrap()) as usize;
-        assert_eq!(packed.len(), 8 + length);
+        let text: Vec<u8> = (0..3_000_000_u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
+        let packed = lz4_legacy(&text);
+        let (magic, mut rest) = packed.split_at(4);
+        assert_eq!(magic, [0x02, 0x21, 0x4c, 0x18]);
+        for block in text.chunks(8 << 20) {
+            let (length, after) = rest.split_first_chunk().unwrap();
+            let (packed, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+            assert_eq!(lz4_flex::block::decompress(packed, block.len()).unwrap(), block);
+            rest = after;
+        }
+        assert!(rest.is_empty());
     }
 }

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nextroot::format::devno::Devno;
+use nextroot::format::{devno::Devno, mountinfo::Mount};
 
 /// A root on a block device.
 #[derive(Debug)]
 pub(crate) struct Root {
-    /// The disk's name.
+    /// The device's name.
     pub(crate) disk: String,
     /// Its file system's type.
     pub(crate) fstype: String,
@@ -22,31 +22,37 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// The root mounted at `root`; `None` where it is not on a block device that sysfs knows.
-    pub(crate) fn of(root: &Path) -> Option<Self> {
-        let number = fs::metadata(root).ok()?.dev();
-        let devno = Devno { major: nix::libc::major(number), minor: nix::libc::minor(number) };
-        let device = fs::canonicalize(format!("/sys/dev/block/{devno}")).ok()?;
-        let mut found = Self {
-            disk: device.file_name()?.to_string_lossy().into_owned(),
-            fstype: fstype(devno)?,
-            drivers: Vec::new(),
-            modaliases: Vec::new(),
+    /// The running machine's root; `None` where it is not on a block device that sysfs knows, as in a
+    /// container.
+    pub(crate) fn of_this_machine() -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mount = root_mount(&mounts)?;
+        // btrfs gives its mounts numbers of no device; what was mounted tells.
+        let devno = match mount.devno.major {
+            0 => device_at(Path::new(&mount.source))?,
+            _ => mount.devno,
         };
-        found.climb(&device, 0);
+        Self::find(Path::new("/sys"), devno, mount.fstype)
+    }
+
+    fn find(sys: &Path, devno: Devno, fstype: String) -> Option<Self> {
+        let sys = fs::canonicalize(sys).ok()?;
+        let device = fs::canonicalize(sys.join("dev/block").join(devno.to_string())).ok()?;
+        let disk = device.file_name()?.to_string_lossy().into_owned();
+        let mut found = Self { disk, fstype, drivers: Vec::new(), modaliases: Vec::new() };
+        found.climb(&sys.join("devices"), &device, 0);
         Some(found)
     }
 
     /// Notes a device and all above it; for a device made of others (dm, md), those too.
-    fn climb(&mut self, device: &Path, depth: u32) {
+    fn climb(&mut self, top: &Path, device: &Path, depth: u32) {
         const DEEPEST: u32 = 8;
         if let (true, Ok(below)) = (depth < DEEPEST, fs::read_dir(device.join("slaves"))) {
             let below: Vec<PathBuf> =
                 below.filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok()).collect();
-            below.iter().for_each(|device| self.climb(device, depth + 1));
+            below.iter().for_each(|device| self.climb(top, device, depth + 1));
         }
-        let above = device.ancestors().take_while(|path| path.starts_with("/sys/devices"));
-        for place in above {
+        for place in device.ancestors().take_while(|path| path.starts_with(top)) {
             if let Ok(modalias) = fs::read_to_string(place.join("modalias")) {
                 self.modaliases.push(modalias.trim().to_owned());
             }
@@ -57,12 +63,62 @@ impl Root {
     }
 }
 
-/// The type by /proc/self/mountinfo (proc(5)): the third field is the device, the type follows the `-`.
-fn fstype(devno: Devno) -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let number = devno.to_string();
-    mounts.lines().find_map(|line| {
-        (line.split(' ').nth(2)? == number).then_some(())?;
-        line.split_once(" - ")?.1.split(' ').next().map(str::to_owned)
-    })
+/// What is mounted at `/`: of several, the last lies on top.
+fn root_mount(mountinfo: &str) -> Option<Mount> {
+    let mut mounts = mountinfo.lines().filter_map(|line| line.parse::<Mount>().ok());
+    mounts.rfind(|mount| mount.mount_point == Path::new("/"))
+}
+
+fn device_at(path: &Path) -> Option<Devno> {
+    let number = fs::metadata(path).ok()?.rdev();
+    let devno = Devno { major: nix::libc::major(number), minor: nix::libc::minor(number) };
+    (devno.major != 0).then_some(devno)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_mount_on_top() {
+        let text = "1 1 0:2 / / rw - rootfs rootfs rw\n22 1 254:1 / / ro shared:1 - erofs /dev/vda1 ro\n23 22 0:5 / /proc rw - proc proc rw\n";
+        let mount = root_mount(text).unwrap();
+        assert_eq!((mount.devno, mount.fstype.as_str()), (Devno { major: 254, minor: 1 }, "erofs"));
+        assert_eq!(root_mount("23 22 0:5 / /proc rw - proc proc rw\n"), None);
+    }
+
+    /// dm-0 on a partition of vda, which virtio_blk drives on a PCI device that virtio_pci drives.
+    #[test]
+    fn drivers_on_the_way_to_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let sys = directory.path();
+        let pci = sys.join("devices/pci0000:00/0000:00:02.0");
+        let partition = pci.join("virtio1/block/vda/vda1");
+        let dm = sys.join("devices/virtual/block/dm-0");
+        for made in [&partition, &dm.join("slaves"), &sys.join("dev/block"), &sys.join("module/virtio_blk")] {
+            fs::create_dir_all(made).unwrap();
+        }
+        for (place, modalias, driver) in [
+            (&pci, "pci:v00001AF4\n", "virtio-pci"),
+            (&pci.join("virtio1"), "virtio:d00000002\n", "virtio_blk"),
+        ] {
+            fs::write(place.join("modalias"), modalias).unwrap();
+            let driver = sys.join("bus").join(driver);
+            fs::create_dir_all(&driver).unwrap();
+            symlink(&driver, place.join("driver")).unwrap();
+        }
+        symlink(sys.join("module/virtio_blk"), sys.join("bus/virtio_blk/module")).unwrap();
+        symlink(&partition, dm.join("slaves/vda1")).unwrap();
+        symlink(&dm, sys.join("dev/block/253:0")).unwrap();
+        symlink(&partition, sys.join("dev/block/254:1")).unwrap();
+        for (minor, major, disk) in [(0, 253, "dm-0"), (1, 254, "vda1")] {
+            let root = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap();
+            assert_eq!(root.disk, disk);
+            assert_eq!(root.drivers, ["virtio_blk"]);
+            assert_eq!(root.modaliases, ["virtio:d00000002", "pci:v00001AF4"]);
+        }
+        assert!(Root::find(sys, Devno { major: 8, minor: 0 }, "ext4".to_owned()).is_none());
+    }
 }

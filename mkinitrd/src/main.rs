@@ -4,8 +4,12 @@ use std::process::ExitCode;
 
 mod cli;
 mod compress;
+mod config;
 mod contents;
+mod drivers;
 mod host;
+mod index;
+mod init;
 mod select;
 mod sysroot;
 mod write;

@@ -2,245 +2,310 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nextroot::format::modindex::{matches, normalise};
+use nextroot::format::{
+    modindex::{matches, normalise},
+    modules,
+};
 
-use crate::{host::Root, sysroot::Sysroot};
+use crate::{
+    host::Root,
+    sysroot::{Found, Sysroot},
+};
 
 /// What was chosen.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
     /// Names, with all that they need.
     pub(crate) modules: BTreeSet<String>,
-    /// What each is loaded with, besides what it needs.
-    pub(crate) with: BTreeMap<String, Vec<String>>,
+    /// What is better loaded before each, and may fail.
+    pub(crate) pre: BTreeMap<String, Vec<String>>,
+    /// What is better loaded after each, and may fail.
+    pub(crate) post: BTreeMap<String, Vec<String>>,
+    /// Loaded whatever the devices.
+    pub(crate) always: BTreeSet<String>,
     /// What was left out, for whoever wants to know.
     pub(crate) notes: Vec<String>,
     /// Why a boot could fail.
     pub(crate) warnings: Vec<String>,
-    groups: BTreeSet<Group>,
+    /// Why no boot can succeed.
+    pub(crate) obstacles: Vec<String>,
+}
+
+/// What is asked for beyond the table.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// Modules that have to be there (`--add-driver`).
+    pub(crate) drivers: Vec<String>,
+    /// Modules that the configuration has loaded by name.
+    pub(crate) configured: Vec<String>,
+    /// File systems that the configuration names for the root and /usr.
+    pub(crate) file_systems: Vec<String>,
 }
 
 /// A driver that was named and is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("module {name} is neither in kernel {release} nor built into it{}", similar(.near))]
+#[error("{whose} {name}: module {name} is neither in kernel {release} nor built into it{}", similar(.near))]
 pub(crate) struct Missing {
+    whose: &'static str,
     name: String,
     release: String,
     near: Vec<String>,
 }
 
-fn similar(near: &[String]) -> String {
-    if near.is_empty() { String::new() } else { format!("; there are: {}", near.join(", ")) }
-}
-
-/// What a module is for: of some groups at least one member is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Group {
+/// What a row of the table is for. Of disks and file systems, one at least has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
     Disk,
-    Verity,
     FileSystem,
-    Digest,
-    Helper,
+    Verity,
+    Other,
 }
 
-use Group::{Digest, Disk, FileSystem, Helper, Verity};
+/// What follows where a kernel lacks a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    /// Other rows do: it is named among what was left out.
+    Fine,
+    /// Some roots cannot be booted.
+    Warning,
+    /// No verified root can be booted.
+    Obstacle,
+}
 
-/// What is taken unless `--host-only` says less: name, group, reason.
-const TABLE: [(&str, Group, &str); 46] = [
-    ("virtio_pci", Helper, "virtio devices on PCI"),
-    ("virtio_mmio", Helper, "virtio devices of microVMs"),
-    ("virtio_blk", Disk, "virtio disks"),
-    ("virtio_scsi", Disk, "virtio SCSI"),
-    ("nvme", Disk, "NVMe"),
-    ("ahci", Disk, "SATA"),
-    ("ata_piix", Disk, "older ATA, and QEMU's default"),
-    ("sd_mod", Helper, "disks of SCSI, SATA and USB"),
-    ("mpt3sas", Disk, "SAS adapters of Broadcom"),
-    ("megaraid_sas", Disk, "RAID adapters of Broadcom"),
-    ("hv_storvsc", Disk, "Hyper-V"),
-    ("hv_vmbus", Helper, "Hyper-V"),
-    ("vmw_pvscsi", Disk, "VMware"),
-    ("xen_blkfront", Disk, "Xen"),
-    ("xhci_pci", Helper, "USB 3"),
-    ("ehci_pci", Helper, "USB 2"),
-    ("uhci_hcd", Helper, "USB 1"),
-    ("ohci_pci", Helper, "USB 1"),
-    ("usb_storage", Disk, "USB sticks"),
-    ("uas", Disk, "USB disks"),
-    ("sdhci_pci", Helper, "SD and eMMC on PCI"),
-    ("sdhci_acpi", Helper, "SD and eMMC by ACPI"),
-    ("mmc_block", Disk, "SD and eMMC"),
-    ("loop", Helper, "images in files"),
-    ("dm_verity", Verity, "verified file systems"),
-    ("sha256_ssse3", Digest, "hashing with the CPU's instructions"),
-    ("sha256_generic", Digest, "hashing"),
-    ("sha256", Digest, "hashing, in newer kernels"),
-    ("sha512_ssse3", Digest, "hashing with the CPU's instructions"),
-    ("sha512_generic", Digest, "hashing"),
-    ("sha512", Digest, "hashing, in newer kernels"),
-    ("sha1_ssse3", Digest, "old images"),
-    ("sha1_generic", Digest, "old images"),
-    ("sha1", Digest, "old images, in newer kernels"),
-    ("erofs", FileSystem, "file system"),
-    ("squashfs", FileSystem, "file system"),
-    ("ext4", FileSystem, "file system"),
-    ("btrfs", FileSystem, "file system"),
-    ("xfs", FileSystem, "file system"),
-    ("f2fs", FileSystem, "file system"),
-    ("vfat", FileSystem, "file system"),
-    ("nls_cp437", Helper, "names on vfat"),
-    ("nls_iso8859_1", Helper, "names on vfat"),
-    ("nls_ascii", Helper, "names on vfat"),
-    ("overlay", Helper, "systemd.volatile=overlay"),
-    ("efivarfs", Helper, "root=gpt-auto"),
+use Absence::{Fine, Obstacle, Warning};
+use Part::{Disk, FileSystem, Other, Verity};
+
+/// What is taken unless `--host-only` says less: a module's name, or an alias that stands for several.
+const TABLE: [(&str, Part, Absence, &str); 42] = [
+    ("virtio_pci", Other, Fine, "virtio devices on PCI"),
+    ("virtio_mmio", Other, Fine, "virtio devices of microVMs"),
+    ("virtio_blk", Disk, Fine, "virtio disks"),
+    ("virtio_scsi", Disk, Fine, "virtio SCSI"),
+    ("nvme", Disk, Fine, "NVMe"),
+    ("vmd", Other, Fine, "NVMe behind Intel's volume management"),
+    ("ahci", Disk, Fine, "SATA"),
+    ("ata_piix", Disk, Fine, "older ATA, and QEMU's default"),
+    ("sd_mod", Other, Fine, "disks of SCSI, SATA and USB"),
+    ("mpt3sas", Disk, Fine, "SAS adapters of Broadcom"),
+    ("megaraid_sas", Disk, Fine, "RAID adapters of Broadcom"),
+    ("hv_vmbus", Other, Fine, "Hyper-V"),
+    ("hv_storvsc", Disk, Fine, "Hyper-V"),
+    ("vmw_pvscsi", Disk, Fine, "VMware"),
+    ("xen_blkfront", Disk, Fine, "Xen"),
+    ("xhci_pci", Other, Fine, "USB 3"),
+    ("ehci_pci", Other, Fine, "USB 2"),
+    ("uhci_hcd", Other, Fine, "USB 1"),
+    ("ohci_pci", Other, Fine, "USB 1"),
+    ("usb_storage", Disk, Fine, "USB sticks"),
+    ("uas", Disk, Fine, "USB disks"),
+    ("sdhci_pci", Other, Fine, "SD and eMMC on PCI"),
+    ("sdhci_acpi", Other, Fine, "SD and eMMC by ACPI"),
+    ("mmc_block", Disk, Fine, "SD and eMMC"),
+    ("loop", Other, Fine, "images in files"),
+    ("dm_verity", Verity, Obstacle, "verified file systems"),
+    ("crypto-sha256", Verity, Warning, "verity hashed with sha256, the default"),
+    ("crypto-sha512", Verity, Fine, "verity hashed with sha512"),
+    ("crypto-sha1", Verity, Fine, "verity of old images"),
+    ("erofs", FileSystem, Fine, "file system"),
+    ("squashfs", FileSystem, Fine, "file system"),
+    ("ext4", FileSystem, Fine, "file system"),
+    ("btrfs", FileSystem, Fine, "file system"),
+    ("xfs", FileSystem, Fine, "file system"),
+    ("f2fs", FileSystem, Fine, "file system"),
+    ("vfat", FileSystem, Fine, "file system"),
+    ("nls_cp437", Other, Fine, "names on vfat"),
+    ("nls_ascii", Other, Fine, "names on vfat"),
+    ("nls_iso8859-1", Other, Fine, "names on vfat"),
+    ("nls_utf8", Other, Fine, "names on vfat"),
+    ("overlay", Other, Warning, "systemd.volatile=overlay"),
+    ("efivarfs", Other, Fine, "root=gpt-auto"),
 ];
 
-/// Loaded along with another, so that it is there in time; no failure of its own matters.
-const COMPANIONS: [(&str, &str); 1] = [("dm_verity", "sha256_ssse3")];
+/// Tried before another, so that it is there in time. The kernel takes the best implementation of a cipher
+/// that it has when a verity device is made, and does not ask for a better one while it has any.
+const COMPANIONS: [(&str, &str); 1] = [("dm_verity", "crypto-sha256")];
 
-/// All that any supported machine needs.
-pub(crate) fn generic(
-    sysroot: &Sysroot,
-    root: Option<&Root>,
-    drivers: &[String],
-) -> Result<Selection, Missing> {
+/// All that any supported machine needs. `root` is that of the machine which is to boot it, where known.
+pub(crate) fn generic(sysroot: &Sysroot, root: Option<&Root>, wishes: &Wishes) -> Result<Selection, Missing> {
     let mut selection = Selection::default();
-    let mut absent = Vec::new();
-    for (name, group, reason) in TABLE {
-        match selection.take(sysroot, name) {
-            true => drop(selection.groups.insert(group)),
-            false if group == Digest => {} // kernels differ in where they keep it; one of them is there
-            false => absent.push(format!("{name} ({reason})")),
-        }
-    }
-    if !absent.is_empty() {
-        let list = absent.join(", ");
-        selection.notes.push(format!("not in kernel {}, left out: {list}", sysroot.release));
-    }
-    selection.finish(sysroot, root, drivers)
+    selection.take_rows(sysroot, |_, _| true);
+    selection.finish(sysroot, root, wishes)
 }
 
-/// What the running machine's root needs: the drivers between the root and its disk, its file system, and
+/// What one machine's root needs: the drivers between the root and its disk, its file system, and
 /// dm-verity.
-pub(crate) fn host_only(sysroot: &Sysroot, root: &Root, drivers: &[String]) -> Result<Selection, Missing> {
+pub(crate) fn host_only(sysroot: &Sysroot, root: &Root, wishes: &Wishes) -> Result<Selection, Missing> {
     let mut selection = Selection::default();
-    for name in needed_by(sysroot, root) {
-        selection.take(sysroot, &name);
-        selection.groups.insert(Disk);
-    }
-    if selection.take(sysroot, &root.fstype) {
-        selection.groups.insert(FileSystem);
-    }
-    for (name, group, _) in
-        TABLE.iter().filter(|(name, group, _)| matches!(group, Verity | Digest) || *name == "overlay")
-    {
-        if selection.take(sysroot, name) {
-            selection.groups.insert(*group);
-        }
-    }
-    selection.finish(sysroot, Some(root), drivers)
+    let drivers = needed_by(sysroot, root);
+    drivers.iter().for_each(|name| {
+        selection.take(sysroot, name);
+    });
+    selection.take_file_system(sysroot, &root.fstype);
+    let wanted = |name: &str, part| part == Verity || matches!(name, "overlay" | "efivarfs");
+    selection.take_rows(sysroot, wanted);
+    selection.finish(sysroot, Some(root), wishes)
 }
 
 /// Modules that drive the devices on the way to the root's disk.
 fn needed_by(sysroot: &Sysroot, root: &Root) -> BTreeSet<String> {
-    let mut names: BTreeSet<String> = root.drivers.iter().map(|name| normalise(name)).collect();
-    for line in sysroot.aliases.lines() {
-        let Some((pattern, name)) = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' ')) else {
-            continue;
-        };
-        if root.modaliases.iter().any(|modalias| matches(pattern, modalias)) {
-            names.insert(normalise(name));
-        }
-    }
-    names
+    let by_device = modules::aliases(&sysroot.aliases)
+        .filter(|(pattern, _)| root.modaliases.iter().any(|modalias| matches(pattern, modalias)))
+        .map(|(_, name)| normalise(name));
+    root.drivers.iter().map(|name| normalise(name)).chain(by_device).collect()
 }
 
 impl Selection {
-    /// Takes a module with all that it needs; `false` where neither a module nor built in has its name.
+    /// Takes those rows of the table that are wanted, and says which are not there.
+    fn take_rows(&mut self, sysroot: &Sysroot, wanted: impl Fn(&str, Part) -> bool) {
+        let mut left_out = Vec::new();
+        for (name, _, absence, reason) in TABLE.into_iter().filter(|(name, part, ..)| wanted(name, *part)) {
+            if self.take(sysroot, name) {
+                continue;
+            }
+            let lacks = format!("kernel {} has no {name} ({reason})", sysroot.release);
+            match absence {
+                Fine => left_out.push(format!("{name} ({reason})")),
+                Warning => self.warnings.push(format!("{lacks}: a root that needs it will not boot")),
+                Obstacle => self.obstacles.push(format!("{lacks}: no verified root can be opened")),
+            }
+        }
+        if !left_out.is_empty() {
+            let list = left_out.join(", ");
+            self.notes.push(format!("not in kernel {}, left out: {list}", sysroot.release));
+        }
+    }
+
+    /// Takes what stands behind a name, with all that it needs and would like to have; `false` where that
+    /// is nothing.
     fn take(&mut self, sysroot: &Sysroot, name: &str) -> bool {
-        let name = normalise(name);
-        let Some(dependency) = sysroot.dependencies.0.get(&name) else {
-            return sysroot.builtin.contains(&name);
+        let mut todo = match sysroot.find(name) {
+            Found::Absent => return false,
+            Found::Builtin => return true,
+            Found::Modules(names) => names,
         };
-        if !self.modules.insert(name.clone()) {
-            return true;
-        }
-        for need in &dependency.needs {
-            self.take(sysroot, need);
-        }
-        if let Some(softdep) = sysroot.softdeps.get(&name) {
-            for other in softdep.pre.iter().chain(&softdep.post) {
-                self.take_softly(sysroot, &name, other);
+        while let Some(name) = todo.pop() {
+            let needs = sysroot.dependencies.0.get(&name).map(|dependency| &dependency.needs);
+            if !self.modules.insert(name.clone()) {
+                continue;
+            }
+            todo.extend(needs.into_iter().flatten().cloned());
+            let softdep = sysroot.softdeps.get(&name).cloned().unwrap_or_default();
+            let companions = COMPANIONS.iter().filter(|(module, _)| *module == name);
+            let pre = softdep.pre.into_iter().chain(companions.map(|(_, other)| (*other).to_owned()));
+            for (list, others) in [(&mut self.pre, pre.collect::<Vec<_>>()), (&mut self.post, softdep.post)] {
+                // What is not there is not missed.
+                let modules = others.iter().filter_map(|other| match sysroot.find(other) {
+                    Found::Modules(names) => Some(names),
+                    Found::Builtin | Found::Absent => None,
+                });
+                let modules: Vec<String> = modules.flatten().filter(|other| *other != name).collect();
+                todo.extend(modules.iter().cloned());
+                list.insert(name.clone(), modules);
             }
         }
         true
     }
 
-    /// A softdep may name an alias, such as a cipher; what is not there is not missed.
-    fn take_softly(&mut self, sysroot: &Sysroot, module: &str, wanted: &str) {
-        let named = || {
-            let by_alias = |line: &&str| {
-                let alias = line.strip_prefix("alias ").and_then(|rest| rest.rsplit_once(' '));
-                alias.is_some_and(|(alias, _)| normalise(alias) == wanted)
-            };
-            sysroot.aliases.lines().find(by_alias)?.rsplit(' ').next().map(normalise)
-        };
-        let name =
-            if sysroot.dependencies.0.contains_key(wanted) { Some(wanted.to_owned()) } else { named() };
-        if let Some(name) =
-            name.filter(|name| self.take(sysroot, name) && sysroot.dependencies.0.contains_key(name))
-        {
-            self.with.entry(module.to_owned()).or_default().push(name);
-        }
+    /// By alias, since one module may serve several types; else by name.
+    fn take_file_system(&mut self, sysroot: &Sysroot, fstype: &str) -> bool {
+        self.take(sysroot, &format!("fs-{fstype}")) || self.take(sysroot, fstype)
     }
 
-    fn finish(mut self, sysroot: &Sysroot, root: Option<&Root>, drivers: &[String]) -> Result<Self, Missing> {
-        for driver in drivers {
-            if !self.take(sysroot, driver) {
-                return Err(missing(sysroot, driver));
+    fn finish(mut self, sysroot: &Sysroot, root: Option<&Root>, wishes: &Wishes) -> Result<Self, Missing> {
+        for (names, whose) in
+            [(&wishes.drivers, "--add-driver"), (&wishes.configured, "the configuration names")]
+        {
+            for name in names {
+                if !self.take(sysroot, name) {
+                    return Err(missing(sysroot, whose, name));
+                }
             }
         }
-        for (module, companion) in COMPANIONS {
-            if self.modules.contains(module) && self.modules.contains(companion) {
-                self.with.entry(module.to_owned()).or_default().push(companion.to_owned());
-            }
-        }
-        if let Some(root) = root {
-            let left_out: Vec<String> = needed_by(sysroot, root)
-                .into_iter()
-                .filter(|name| sysroot.dependencies.0.contains_key(name) && !self.modules.contains(name))
-                .filter(|name| root.drivers.iter().any(|driver| normalise(driver) == *name))
-                .collect();
-            if !left_out.is_empty() {
-                self.warnings.push(format!(
-                    "the running root's disk {} is driven by {}, which is left out: this machine could not boot from it; add it with --add-driver",
-                    root.disk,
-                    left_out.join(", ")
+        self.always.extend(wishes.drivers.iter().flat_map(|name| nameless(sysroot, name)));
+        for fstype in &wishes.file_systems {
+            if !self.take_file_system(sysroot, fstype) {
+                let release = &sysroot.release;
+                self.obstacles.push(format!(
+                    "kernel {release} has no file system {fstype}, which the configuration names: the root cannot be mounted"
                 ));
             }
         }
+        if let Some(root) = root {
+            self.warn_of_the_disk(sysroot, root);
+        }
+        self.look_for_obstacles(sysroot, root);
         Ok(self)
     }
 
-    /// Why this could boot no machine at all.
-    pub(crate) fn obstacle(&self) -> Option<String> {
-        let needed = [
-            (Verity, "no dm-verity target (module dm_verity): no verified root can be opened"),
-            (Disk, "no driver for any disk: no root can be found; add one with --add-driver"),
-            (
-                FileSystem,
-                "no driver for any root file system: no root can be mounted; add one with --add-driver",
-            ),
-        ];
-        needed.into_iter().find(|(group, _)| !self.groups.contains(group)).map(|(_, why)| why.to_owned())
+    fn warn_of_the_disk(&mut self, sysroot: &Sysroot, root: &Root) {
+        let drivers: BTreeSet<String> = root.drivers.iter().map(|name| normalise(name)).collect();
+        let not_taken = |name: &&String| match sysroot.find(name) {
+            Found::Modules(names) => !names.iter().all(|name| self.modules.contains(name)),
+            Found::Builtin => false,
+            Found::Absent => true,
+        };
+        let left_out: Vec<&str> = drivers.iter().filter(not_taken).map(String::as_str).collect();
+        if !left_out.is_empty() {
+            self.warnings.push(format!(
+                "the running root's disk {} is driven by {}, which is left out: this machine could not boot from it; add it with --add-driver",
+                root.disk,
+                left_out.join(", ")
+            ));
+        }
+    }
+
+    fn look_for_obstacles(&mut self, sysroot: &Sysroot, root: Option<&Root>) {
+        let has = |part: Part| {
+            let mut rows = TABLE.iter().filter(|row| row.1 == part);
+            rows.any(|(name, ..)| match sysroot.find(name) {
+                Found::Modules(names) => names.iter().any(|name| self.modules.contains(name)),
+                Found::Builtin => true,
+                Found::Absent => false,
+            })
+        };
+        let drives_root = root.is_some_and(|root| !needed_by(sysroot, root).is_disjoint(&self.modules));
+        if !has(Disk) && !drives_root {
+            self.obstacles
+                .push("no driver for any disk: no root can be found; add one with --add-driver".to_owned());
+        }
+        let root_type =
+            root.is_some_and(|root| sysroot.find(&format!("fs-{}", root.fstype)) != Found::Absent);
+        if !has(FileSystem) && !root_type {
+            self.obstacles.push(
+                "no driver for any root file system: no root can be mounted; add one with --add-driver"
+                    .to_owned(),
+            );
+        }
     }
 }
 
+/// Of what stands behind a name, modules without any alias: nothing would ever ask for them.
+fn nameless(sysroot: &Sysroot, name: &str) -> Vec<String> {
+    let Found::Modules(mut names) = sysroot.find(name) else { return Vec::new() };
+    let has_alias: BTreeSet<String> =
+        modules::aliases(&sysroot.aliases).map(|(_, module)| normalise(module)).collect();
+    names.retain(|name| !has_alias.contains(name));
+    names
+}
+
 /// Says what is not there, with names that look alike.
-fn missing(sysroot: &Sysroot, driver: &str) -> Missing {
-    let name = normalise(driver);
-    let stem = name.get(..name.len().min(4)).unwrap_or(&name);
-    let near =
-        sysroot.dependencies.0.keys().filter(|other| other.starts_with(stem)).take(8).cloned().collect();
-    Missing { name: driver.to_owned(), release: sysroot.release.clone(), near }
+fn missing(sysroot: &Sysroot, whose: &'static str, driver: &str) -> Missing {
+    const ALIKE: f64 = 0.7;
+    let wanted = normalise(driver);
+    let all = sysroot.dependencies.0.keys().chain(&sysroot.builtin);
+    let mut near: Vec<(f64, &String)> = all
+        .map(|name| (strsim::normalized_damerau_levenshtein(name, &wanted), name))
+        .filter(|(likeness, name)| *likeness >= ALIKE || name.contains(&wanted))
+        .collect();
+    near.sort_by(|one, other| other.0.total_cmp(&one.0));
+    Missing {
+        whose,
+        name: driver.to_owned(),
+        release: sysroot.release.clone(),
+        near: near.into_iter().take(5).map(|(_, name)| name.clone()).collect(),
+    }
+}
+
+fn similar(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
 }

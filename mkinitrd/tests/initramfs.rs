@@ -10,7 +10,10 @@ use std::{
     process::{Command, Output},
 };
 
-use nextroot::format::{cpio, modindex::ModuleIndex};
+use nextroot::format::{
+    cpio,
+    modindex::{ModuleId, ModuleIndex},
+};
 
 const MKINITRD: &str = env!("CARGO_BIN_EXE_mkinitrd");
 const RELEASE: &str = "6.12.0-test";
@@ -28,13 +31,31 @@ impl Sysroot {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(b"module nvme").unwrap();
         sysroot.write("kernel/nvme.ko.gz", &packed.finish().unwrap());
+        for name in ["crc32c-intel", "crc32c_generic", "tracing"] {
+            sysroot.write(&module(name), b"module");
+        }
         sysroot.write(
             "modules.dep",
-            b"kernel/virtio_blk.ko:\nkernel/dm-verity.ko: kernel/dm-mod.ko\nkernel/dm-mod.ko:\nkernel/erofs.ko:\nkernel/nvme.ko.gz:\n",
+            b"kernel/virtio_blk.ko:\n\
+              kernel/dm-verity.ko: kernel/dm-mod.ko\n\
+              kernel/dm-mod.ko:\n\
+              kernel/erofs.ko:\n\
+              kernel/nvme.ko.gz:\n\
+              kernel/crc32c-intel.ko:\n\
+              kernel/crc32c_generic.ko:\n\
+              kernel/tracing.ko:\n",
         );
-        sysroot.write("modules.softdep", b"softdep erofs pre: nvme\n");
-        sysroot.write("modules.builtin", b"kernel/fs/ext4/ext4.ko\n");
-        sysroot.write("modules.alias", b"alias virtio:d00000002v* virtio_blk\nalias cpu:type:* nvme\n");
+        sysroot.write("modules.softdep", b"softdep erofs pre: crypto-crc32c absent post: nvme\n");
+        sysroot.write("modules.builtin", b"kernel/fs/ext4/ext4.ko\nkernel/crypto/sha256.ko\n");
+        sysroot.write("modules.builtin.modinfo", b"ext4.alias=fs-ext2\0sha256.alias=crypto-sha256\0");
+        sysroot.write(
+            "modules.alias",
+            b"alias virtio:d00000002v* virtio_blk\n\
+              alias cpu:type:* nvme\n\
+              alias pci:v1* nvme\n\
+              alias crypto-crc32c crc32c_intel\n\
+              alias crypto-crc32c crc32c_generic\n",
+        );
         sysroot
     }
 
@@ -116,13 +137,17 @@ fn contents_and_index() {
 
     let index = ModuleIndex::parse(&String::from_utf8(data("etc/nextroot/modules")).unwrap()).unwrap();
     let name = |id| index.get(id).unwrap().name.as_str();
-    let verity = index.get(index.find("dm-verity").unwrap()).unwrap();
-    assert_eq!(verity.needs.iter().map(|id| name(*id)).collect::<Vec<_>>(), ["dm_mod"]);
-    let erofs = index.get(index.find("erofs").unwrap()).unwrap();
-    assert_eq!(erofs.with.iter().map(|id| name(*id)).collect::<Vec<_>>(), ["nvme"]);
+    let module = |name: &str| index.get(index.find(name)[0]).unwrap();
+    let names = |ids: &[ModuleId]| ids.iter().map(|id| name(*id)).collect::<Vec<_>>();
+    assert_eq!(names(&module("dm-verity").needs), ["dm_mod"]);
+    assert_eq!(names(&module("erofs").pre), ["crc32c_intel", "crc32c_generic"], "all of an alias");
+    assert_eq!(names(&module("erofs").post), ["nvme"]);
+    assert_eq!(names(&index.find("crypto-crc32c")), ["crc32c_generic", "crc32c_intel"]);
+    assert!(index.find("tracing").is_empty() && index.always.is_empty(), "not asked for");
     assert_eq!(index.matching("virtio:d00000002v00001AF4").map(name).collect::<Vec<_>>(), ["virtio_blk"]);
     assert_eq!(index.matching("cpu:type:x86").count(), 0, "ciphers are not loaded for the CPU's sake");
-    assert!(index.is_builtin("ext4"));
+    assert!(index.is_builtin("ext4") && index.is_builtin("fs-ext2"));
+    assert!(!said(&output).contains("crypto-sha256"), "built in: {}", said(&output));
 }
 
 #[test]
@@ -152,12 +177,12 @@ fn a_dry_run_writes_nothing_and_lists() {
 #[test]
 fn refusals() {
     type Row<'a> = (&'a str, &'a dyn Fn(&Sysroot), &'a [&'a str], &'a [&'a str]);
-    let rows: [Row<'_>; 9] = [
+    let rows: [Row<'_>; 12] = [
         (
             "no verity",
             &|s| s.remove("kernel/dm-verity.ko: kernel/dm-mod.ko\n"),
             &[],
-            &["no dm-verity target (module dm_verity)", "--force"],
+            &["has no dm_verity (verified file systems): no verified root can be opened", "--force"],
         ),
         (
             "no disk",
@@ -174,7 +199,7 @@ fn refusals() {
             &["--add-driver", "virtio_bulk"],
             &[
                 "module virtio_bulk is neither in kernel 6.12.0-test nor built into it",
-                "there are: virtio_blk",
+                "did you mean virtio_blk?",
             ],
         ),
         ("kernel", &|_| (), &["--kernel", "5.0"], &["5.0 is not a kernel in", "there are: 6.12.0-test"]),
@@ -206,10 +231,32 @@ fn refusals() {
             &["c.conf:2: Verity=perhaps: required or allowed is needed"],
         ),
         (
+            "configured driver",
+            &|s| {
+                fs::write(s.path().join("c.conf"), "[Boot]\nCommandLine=rd.modules_load=nvmf\n").unwrap();
+            },
+            &["--config", "c.conf"],
+            &["the configuration names nvmf: module nvmf is neither in kernel", "did you mean nvme"],
+        ),
+        (
+            "configured file system",
+            &|s| {
+                fs::write(s.path().join("c.conf"), "[Policy]\nCommandLine=rootfstype=zonefs\n").unwrap();
+            },
+            &["--config", "c.conf"],
+            &["no file system zonefs, which the configuration names", "--force"],
+        ),
+        (
+            "dependency without a line",
+            &|s| s.remove("kernel/dm-mod.ko:\n"),
+            &[],
+            &["modules dm_mod, dm_verity need each other, or what modules.dep has no line for", "depmod"],
+        ),
+        (
             "damaged module",
             &|s| s.write("kernel/nvme.ko.gz", b"no gzip"),
             &[],
-            &["read module", "nvme.ko.gz"],
+            &["read ", "kernel/nvme.ko.gz"],
         ),
     ];
     for (name, damage, arguments, expected) in rows {
@@ -240,4 +287,64 @@ fn a_dynamic_init_is_refused() {
     assert!(!output.status.success());
     let text = said(&output);
     assert!(text.contains("/bin/true cannot be an init: it is linked dynamically"), "{text}");
+}
+
+#[test]
+fn the_time_of_every_file() {
+    let sysroot = Sysroot::new();
+    let init = sysroot.path().join("init");
+    fs::write(&init, static_program()).unwrap();
+    let run = |time: &str| {
+        let mut command = Command::new(MKINITRD);
+        command.arg("--sysroot").arg(sysroot.path()).arg("--nextroot").arg(&init);
+        command.args(["--compress", "none", "-o", &sysroot.output()]);
+        command.env("SOURCE_DATE_EPOCH", time).output().unwrap()
+    };
+    good(run("255"));
+    let archive = fs::read(sysroot.output()).unwrap();
+    assert_eq!(archive[46..54], *b"000000ff", "the header's c_mtime");
+    let output = run("yesterday");
+    assert!(!output.status.success() && said(&output).contains("SOURCE_DATE_EPOCH=yesterday"));
+}
+
+#[test]
+fn added_drivers() {
+    let sysroot = Sysroot::new();
+    let modprobe = sysroot.path().join("etc/modprobe.d");
+    fs::create_dir_all(&modprobe).unwrap();
+    fs::write(modprobe.join("t.conf"), "options tracing level=2\noptions other x=1\n").unwrap();
+    good(sysroot.run(&["-o", &sysroot.output(), "--compress", "none", "--add-driver", "tracing"]));
+    let archive = fs::read(sysroot.output()).unwrap();
+    let entries = cpio::read(&archive).unwrap();
+    let index = entries.iter().find(|entry| entry.path == "etc/nextroot/modules").unwrap();
+    let index = ModuleIndex::parse(std::str::from_utf8(&index.data).unwrap()).unwrap();
+    assert_eq!(index.find("tracing"), index.always, "no device could ask for it");
+    assert_eq!(index.get(index.always[0]).unwrap().options, "level=2");
+    // A driver that is built in is nothing to add, and no error.
+    good(sysroot.run(&["-o", &sysroot.output(), "--add-driver", "ext4", "--add-driver", "crypto-sha256"]));
+}
+
+#[test]
+fn forced() {
+    let sysroot = Sysroot::new();
+    sysroot.remove("kernel/dm-verity.ko: kernel/dm-mod.ko\n");
+    let output = good(sysroot.run(&["-o", &sysroot.output(), "--force"]));
+    assert!(said(&output).contains("warning: kernel 6.12.0-test has no dm_verity"), "{}", said(&output));
+    assert!(Path::new(&sysroot.output()).exists());
+}
+
+/// Another implementation reads what we write, where there is one.
+#[test]
+fn cpio_reads_it() {
+    let sysroot = Sysroot::new();
+    good(sysroot.run(&["-o", &sysroot.output(), "--compress", "none"]));
+    let file = fs::File::open(sysroot.output()).unwrap();
+    let Ok(output) = Command::new("cpio").args(["-i", "-t", "-v", "--quiet"]).stdin(file).output() else {
+        eprintln!("no cpio here: not compared");
+        return;
+    };
+    let listing = String::from_utf8_lossy(&good(output).stdout).into_owned();
+    for expected in ["-rwxr-xr-x", " init", "sbin/modprobe -> ../init", "5,   1", "etc/nextroot/modules"] {
+        assert!(listing.contains(expected), "{expected}: {listing}");
+    }
 }

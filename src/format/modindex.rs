@@ -1,34 +1,41 @@
 //! The module index that mkinitrd leaves in the initramfs: what can be loaded, in which order, for which
-//! devices.
+//! devices and names.
 //!
 //! Lines of words. The first names the format and the kernel release; each module begins with `module NAME
-//! PATH`, and what follows belongs to it:
+//! PATH`, and what follows belongs to it. Modules stand in the order in which they can be loaded: what a
+//! module needs stands above it, so there are no cycles to look for.
 //!
 //! ```text
-//! nextroot-modules 1 6.12.48+deb13-amd64
-//! builtin ext4 loop
-//! always virtio_pci
-//! module virtio_blk /usr/lib/modules/6.12.48+deb13-amd64/kernel/drivers/block/virtio_blk.ko
-//! needs virtio virtio_ring
-//! alias virtio:d00000002v*
+//! nextroot-modules 2 6.12.48+deb13-amd64
+//! builtin virtio_pci sha256_generic
+//! always zram
+//! module dm_mod /usr/lib/modules/6.12.48+deb13-amd64/kernel/drivers/md/dm-mod.ko
+//! module sha256_ssse3 /usr/lib/modules/6.12.48+deb13-amd64/kernel/arch/x86/crypto/sha256-ssse3.ko
+//! alias crypto-sha256 sha256
+//! module dm_verity /usr/lib/modules/6.12.48+deb13-amd64/kernel/drivers/md/dm-verity.ko
+//! options prefetch_cluster=262144
+//! needs dm_mod
+//! pre sha256_ssse3
 //! ```
 
 use std::{collections::BTreeMap, fmt};
+
+use super::cmdline::same_name;
 
 /// The index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleIndex {
     /// The kernel release that the modules are for.
     pub release: String,
-    /// Names of what the kernel has built in, with underscores.
+    /// Names, and aliases of file systems, of what the kernel has built in.
     pub builtin: Vec<String>,
     /// Loaded whatever the devices.
     pub always: Vec<ModuleId>,
-    /// What can be loaded.
+    /// What can be loaded, each after what it needs.
     pub modules: Vec<Module>,
 }
 
-/// A module's place in its index.
+/// A module's place in its index. Places are in the order of loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModuleId(usize);
 
@@ -39,10 +46,14 @@ pub struct Module {
     pub name: String,
     /// Its file in the initramfs.
     pub path: String,
-    /// Loaded before it.
+    /// Parameters that it is loaded with, `NAME=VALUE`, separated by spaces (modprobe.d(5)).
+    pub options: String,
+    /// What it cannot be loaded without.
     pub needs: Vec<ModuleId>,
-    /// Loaded with it, and not missed where that fails: softdeps.
-    pub with: Vec<ModuleId>,
+    /// Tried before it, and not missed where that fails: softdeps of the kind `pre`.
+    pub pre: Vec<ModuleId>,
+    /// Tried along with it, and not missed where that fails: softdeps of the kind `post`.
+    pub post: Vec<ModuleId>,
     /// What it answers to: patterns for modalias texts, and names that the kernel asks for.
     pub aliases: Vec<String>,
 }
@@ -51,22 +62,19 @@ pub struct Module {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not an index, or one of another version.
-    #[error("the first line is no \"nextroot-modules 1 RELEASE\"")]
+    #[error("the first line is no \"nextroot-modules 2 RELEASE\"")]
     Version,
     /// A line that means nothing.
     #[error("line {0} means nothing here")]
     Line(usize),
-    /// A module that is named and not there.
-    #[error("line {line} names {name}, which the index does not have")]
+    /// A module that is named and not there, or not yet.
+    #[error("line {line} names {name}, which the index does not have before it is needed")]
     Unknown {
         /// The line, counted from 1.
         line: usize,
         /// The name.
         name: String,
     },
-    /// Modules that need each other.
-    #[error("{0} needs itself, through others")]
-    Cycle(String),
 }
 
 /// A module's name as the kernel compares it: `-` and `_` are one.
@@ -89,49 +97,49 @@ impl ModuleId {
     }
 }
 
+impl Module {
+    /// What is loaded, or at least tried, before it.
+    pub fn before(&self) -> impl Iterator<Item = ModuleId> + '_ {
+        self.needs.iter().chain(&self.pre).copied()
+    }
+}
+
 impl ModuleIndex {
     /// Reads an index. An empty text is an index without modules: a kernel with everything built in.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut lines = (1..).zip(text.lines());
         let mut index = Self::default();
         let Some((_, first)) = lines.next() else { return Ok(index) };
-        index.release = first.strip_prefix("nextroot-modules 1 ").ok_or(Error::Version)?.to_owned();
-        let mut places = BTreeMap::new();
-        let mut names = Vec::new(); // resolved once all modules are known
+        index.release = first.strip_prefix(HEADER).ok_or(Error::Version)?.to_owned();
+        let mut places = Places::default();
+        let mut later = Vec::new(); // may name what stands further down
         for (number, line) in lines {
             let (word, rest) = line.split_once(' ').ok_or(Error::Line(number))?;
-            let module = index.modules.len().checked_sub(1);
-            match (word, module) {
-                ("builtin", _) => index.builtin.extend(rest.split(' ').map(str::to_owned)),
+            match (word, index.modules.last_mut()) {
                 ("module", _) => {
                     let (name, path) = rest.split_once(' ').ok_or(Error::Line(number))?;
-                    places.insert(name, ModuleId(index.modules.len()));
-                    index.modules.push(Module {
-                        name: name.to_owned(),
-                        path: path.to_owned(),
-                        ..Module::default()
-                    });
+                    places.0.insert(name, ModuleId(index.modules.len()));
+                    let (name, path) = (name.to_owned(), path.to_owned());
+                    index.modules.push(Module { name, path, ..Module::default() });
                 }
-                ("always", _) | ("needs" | "with", Some(_)) => names.push((number, word, module, rest)),
-                ("alias", Some(_)) => {
-                    let module = index.modules.last_mut().ok_or(Error::Line(number))?;
-                    module.aliases.push(rest.to_owned());
-                }
+                ("alias", Some(module)) => module.aliases.extend(rest.split(' ').map(str::to_owned)),
+                ("needs", Some(module)) => module.needs = places.find(number, rest)?,
+                ("pre", Some(module)) => module.pre = places.find(number, rest)?,
+                ("options", Some(module)) => rest.clone_into(&mut module.options),
+                ("post", Some(_)) => later.push((number, index.modules.len(), rest)),
+                ("always", None) => later.push((number, 0, rest)),
+                ("builtin", None) => index.builtin.extend(rest.split(' ').map(str::to_owned)),
                 _ => return Err(Error::Line(number)),
             }
         }
-        for (line, word, module, rest) in names {
-            let find = |name: &str| {
-                places.get(name).copied().ok_or_else(|| Error::Unknown { line, name: name.to_owned() })
-            };
-            let ids = rest.split(' ').map(find).collect::<Result<Vec<_>, _>>()?;
-            match (word, module.and_then(|at| index.modules.get_mut(at))) {
-                ("needs", Some(module)) => module.needs = ids,
-                ("with", Some(module)) => module.with = ids,
-                _ => index.always = ids,
+        for (line, count, names) in later {
+            let ids = places.find(line, names)?;
+            match count.checked_sub(1).and_then(|last| index.modules.get_mut(last)) {
+                Some(module) => module.post = ids,
+                None => index.always = ids,
             }
         }
-        index.order().map(|_| index)
+        Ok(index)
     }
 
     /// A module by its place.
@@ -140,21 +148,19 @@ impl ModuleIndex {
         self.modules.get(id.0)
     }
 
-    /// All of them.
+    /// All of them, in the order of loading.
     pub fn iter(&self) -> impl Iterator<Item = (ModuleId, &Module)> {
         self.modules.iter().enumerate().map(|(at, module)| (ModuleId(at), module))
     }
 
-    /// A module by its name, or by a name that the kernel asks for: `fs-erofs`, `crypto-sha256`.
+    /// The module of a name; else all that answer to it, where the kernel asks by alias: `fs-erofs`,
+    /// `crypto-sha256`, of which one may run on this CPU and the other not.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<ModuleId> {
-        let name = normalise(name);
-        let by_name = self.iter().find(|(_, module)| module.name == name);
-        by_name
-            .or_else(|| {
-                self.iter().find(|(_, module)| module.aliases.iter().any(|alias| normalise(alias) == name))
-            })
-            .map(|(id, _)| id)
+    pub fn find(&self, name: &str) -> Vec<ModuleId> {
+        match self.iter().find(|(_, module)| same_name(&module.name, name)) {
+            Some((id, _)) => vec![id],
+            None => self.matching(name).collect(),
+        }
     }
 
     /// Modules that answer to a modalias.
@@ -163,75 +169,42 @@ impl ModuleIndex {
         self.iter().filter(move |(_, module)| answers(module)).map(|(id, _)| id)
     }
 
-    /// Whether the kernel has it built in.
+    /// Whether the kernel has it built in, by its name or, for a file system, by alias (`fs-ext2`).
     #[must_use]
     pub fn is_builtin(&self, name: &str) -> bool {
-        let name = normalise(name);
-        self.builtin.contains(&name)
-    }
-
-    /// All modules, each after what it needs.
-    pub fn order(&self) -> Result<Vec<ModuleId>, Error> {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            Open,
-            Done,
-        }
-        let mut marks = vec![Mark::New; self.modules.len()];
-        let mut order = Vec::with_capacity(self.modules.len());
-        // Depth first without recursion: a module is seen on the way down and again on the way up.
-        let mut todo: Vec<ModuleId> = self.iter().map(|(id, _)| id).collect();
-        todo.reverse();
-        while let Some(id) = todo.pop() {
-            let (Some(mark), Some(module)) = (marks.get(id.0).copied(), self.get(id)) else { continue };
-            match mark {
-                Mark::Done => continue,
-                Mark::Open => {
-                    order.push(id);
-                    marks.iter_mut().skip(id.0).take(1).for_each(|mark| *mark = Mark::Done);
-                }
-                Mark::New => {
-                    marks.iter_mut().skip(id.0).take(1).for_each(|mark| *mark = Mark::Open);
-                    todo.push(id);
-                    for need in &module.needs {
-                        match marks.get(need.0) {
-                            Some(Mark::Open) => return Err(Error::Cycle(module.name.clone())),
-                            Some(Mark::New) => todo.push(*need),
-                            _ => {}
-                        }
-                    }
-                }
-            }
-        }
-        Ok(order)
+        self.builtin.iter().any(|builtin| same_name(builtin, name))
     }
 }
 
 impl fmt::Display for ModuleIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = |ids: &[ModuleId]| -> Vec<&str> {
-            ids.iter().filter_map(|id| self.get(*id)).map(|module| module.name.as_str()).collect()
+        let line = |f: &mut fmt::Formatter<'_>, word, words: String| match words.as_str() {
+            "" => Ok(()),
+            words => writeln!(f, "{word} {words}"),
         };
-        let line = |f: &mut fmt::Formatter<'_>, word, names: &[&str]| match names {
-            [] => Ok(()),
-            names => writeln!(f, "{word} {}", names.join(" ")),
+        let names = |ids: &[ModuleId]| {
+            let names: Vec<&str> =
+                ids.iter().filter_map(|id| self.get(*id)).map(|module| module.name.as_str()).collect();
+            names.join(" ")
         };
-        writeln!(f, "nextroot-modules 1 {}", self.release)?;
-        line(f, "builtin", &self.builtin.iter().map(String::as_str).collect::<Vec<_>>())?;
-        line(f, "always", &names(&self.always))?;
+        writeln!(f, "{HEADER}{}", self.release)?;
+        line(f, "builtin", self.builtin.join(" "))?;
+        line(f, "always", names(&self.always))?;
         for module in &self.modules {
             writeln!(f, "module {} {}", module.name, module.path)?;
-            line(f, "needs", &names(&module.needs))?;
-            line(f, "with", &names(&module.with))?;
-            module.aliases.iter().try_for_each(|alias| writeln!(f, "alias {alias}"))?;
+            line(f, "options", module.options.clone())?;
+            line(f, "needs", names(&module.needs))?;
+            line(f, "pre", names(&module.pre))?;
+            line(f, "post", names(&module.post))?;
+            line(f, "alias", module.aliases.join(" "))?;
         }
         Ok(())
     }
 }
 
-/// Whether a text matches a pattern of depmod: `*`, `?` and `[...]` as in fnmatch(3). A step back goes to
-/// the last `*` only, so time is bounded by the product of both lengths.
+/// Whether a text matches a pattern of depmod: `*`, `?` and `[...]` as in fnmatch(3), `-` and `_` as one
+/// outside of brackets. A step back goes to the last `*` only, so time is bounded by the product of both
+/// lengths.
 #[must_use]
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.as_bytes(), text.as_bytes());
@@ -262,6 +235,19 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
+const HEADER: &str = "nextroot-modules 2 ";
+
+/// Modules by name, as far as they were read.
+#[derive(Default)]
+struct Places<'a>(BTreeMap<&'a str, ModuleId>);
+
+impl Places<'_> {
+    fn find(&self, line: usize, names: &str) -> Result<Vec<ModuleId>, Error> {
+        let unknown = |name: &str| Error::Unknown { line, name: name.to_owned() };
+        names.split(' ').map(|name| self.0.get(name).copied().ok_or_else(|| unknown(name))).collect()
+    }
+}
+
 /// What is left of a pattern once its first element took a byte.
 fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     match pattern {
@@ -271,20 +257,23 @@ fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
             let (set, after) = (rest.get(..end)?, rest.get(end + 1..)?);
             in_set(set, byte).then_some(after)
         }
+        [b'-' | b'_', rest @ ..] if matches!(byte, b'-' | b'_') => Some(rest),
         [first, rest @ ..] if *first == byte => Some(rest),
         _ => None,
     }
 }
 
+/// Whether bytes and ranges of bytes (`0-9a-f`, as scripts/mod/file2alias.c writes them) hold a byte.
 fn in_set(mut set: &[u8], byte: u8) -> bool {
     loop {
-        match set {
-            [from, b'-', to, rest @ ..] if (*from..=*to).contains(&byte) || rest.is_empty() => {
-                return (*from..=*to).contains(&byte);
-            }
-            [_, b'-', _, rest @ ..] => set = rest,
-            [first, rest @ ..] if *first != byte => set = rest,
-            other => return !other.is_empty(),
+        let found;
+        (found, set) = match set {
+            [from, b'-', to, rest @ ..] => ((*from..=*to).contains(&byte), rest),
+            [first, rest @ ..] => (*first == byte, rest),
+            [] => return false,
+        };
+        if found {
+            return true;
         }
     }
 }
@@ -293,58 +282,81 @@ fn in_set(mut set: &[u8], byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "nextroot-modules 1 6.12
-builtin ext4 loop
+    const TEXT: &str = "nextroot-modules 2 6.12
+builtin ext4 fs-ext2 loop
 always virtio
 module virtio /m/virtio.ko
+module crc32c_intel /m/crc32c-intel.ko
+alias crypto-crc32c crc32c
+module crc32c_generic /m/crc32c_generic.ko
+alias crypto-crc32c
 module virtio_blk /m/virtio_blk.ko
+options queue_depth=64 num_request_queues=1
 needs virtio
-with sd_mod
+pre crc32c_intel crc32c_generic
+post sd_mod
 alias virtio:d00000002v*
 module sd_mod /m/sd_mod.ko
-alias scsi:t-0x00*
-alias fs-thing
+alias scsi:t-0x00* block-major-8-* fs-thing
 ";
 
     #[test]
-    fn round_trip_and_lookup() {
+    fn round_trip() {
         let index = ModuleIndex::parse(TEXT).unwrap();
         assert_eq!(index.to_string(), TEXT);
-        let name = |id| index.get(id).unwrap().name.as_str();
-        for (wanted, found) in [
-            ("virtio-blk", Some("virtio_blk")),
-            ("fs-thing", Some("sd_mod")),
-            ("fs_thing", Some("sd_mod")),
-            ("ext4", None),
-        ] {
-            assert_eq!(index.find(wanted).map(name), found, "{wanted}");
-        }
-        assert!(index.is_builtin("ext4") && !index.is_builtin("virtio"));
-        assert_eq!(index.matching("virtio:d00000002v00001AF4").map(name).collect::<Vec<_>>(), ["virtio_blk"]);
-        assert_eq!(
-            index.order().unwrap().into_iter().map(name).collect::<Vec<_>>(),
-            ["virtio", "virtio_blk", "sd_mod"]
-        );
+        let names =
+            |ids: &[ModuleId]| ids.iter().map(|id| index.get(*id).unwrap().name.as_str()).collect::<Vec<_>>();
+        let [.., blk, _] = index.modules.as_slice() else { panic!("{index:?}") };
+        assert_eq!(names(&blk.needs), ["virtio"]);
+        assert_eq!(names(&blk.pre), ["crc32c_intel", "crc32c_generic"]);
+        assert_eq!(names(&blk.post), ["sd_mod"]);
+        assert_eq!(blk.options, "queue_depth=64 num_request_queues=1");
+        assert_eq!(names(&index.always), ["virtio"]);
         assert_eq!(ModuleIndex::parse(""), Ok(ModuleIndex::default()));
     }
 
     #[test]
-    fn malformed() {
-        let cycle =
-            "nextroot-modules 1 6\nmodule a /a\nneeds b\nmodule b /b\nneeds c\nmodule c /c\nneeds a\n";
-        for (text, error) in [
-            ("nextroot-modules 2 6\n", Error::Version),
-            ("x\n", Error::Version),
-            ("nextroot-modules 1 6\nneeds a\n", Error::Line(2)),
-            ("nextroot-modules 1 6\n\n", Error::Line(2)),
-            ("nextroot-modules 1 6\nmodule a\n", Error::Line(2)),
-            (
-                "nextroot-modules 1 6\nmodule a /a\nneeds b\n",
-                Error::Unknown { line: 3, name: "b".to_owned() },
-            ),
-            (cycle, Error::Cycle("c".to_owned())),
+    fn names_and_aliases() {
+        let index = ModuleIndex::parse(TEXT).unwrap();
+        for (wanted, found, builtin) in [
+            ("virtio-blk", &["virtio_blk"] as &[&str], false),
+            ("fs-thing", &["sd_mod"], false),
+            ("fs_thing", &["sd_mod"], false),
+            ("block-major-8-0", &["sd_mod"], false),
+            ("crypto-crc32c", &["crc32c_intel", "crc32c_generic"], false),
+            ("crc32c", &["crc32c_intel"], false),
+            ("virtio:d00000002v00001AF4", &["virtio_blk"], false),
+            ("virtio:d00000001v00001AF4", &[], false),
+            ("ext4", &[], true),
+            ("fs_ext2", &[], true),
+            ("fs-ext3", &[], false),
         ] {
-            assert_eq!(ModuleIndex::parse(text), Err(error), "{text}");
+            let names: Vec<_> =
+                index.find(wanted).into_iter().map(|id| &index.get(id).unwrap().name).collect();
+            assert_eq!(names, found, "{wanted}");
+            assert_eq!(index.is_builtin(wanted), builtin, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn malformed() {
+        let unknown = |line, name: &str| Error::Unknown { line, name: name.to_owned() };
+        for (lines, error) in [
+            ("needs a\n", Error::Line(2)),
+            ("\n", Error::Line(2)),
+            ("module a\n", Error::Line(2)),
+            ("module a /a\nbuiltin b\n", Error::Line(3)),
+            ("module a /a\nneeds b\n", unknown(3, "b")),
+            ("module a /a\nneeds a \n", unknown(3, "")),
+            ("module a /a\nneeds b\nmodule b /b\n", unknown(3, "b")),
+            ("module a /a\npre b\nmodule b /b\n", unknown(3, "b")),
+            ("module a /a\npost b c\nmodule b /b\n", unknown(3, "c")),
+            ("always a\n", unknown(2, "a")),
+        ] {
+            assert_eq!(ModuleIndex::parse(&format!("{HEADER}6\n{lines}")), Err(error), "{lines}");
+        }
+        for text in ["nextroot-modules 1 6\n", "x\n", "\n"] {
+            assert_eq!(ModuleIndex::parse(text), Err(Error::Version), "{text}");
         }
     }
 
@@ -360,6 +372,11 @@ alias fs-thing
             ("d[abc]", "dd", false),
             ("d[a-cx]", "dx", true),
             ("d[a-", "da", false),
+            ("d[]", "d", false),
+            ("d[9-0]", "d5", false),
+            ("acpi*:LNRO0005:*", "acpi:LNRO0005:", true),
+            ("a-b_c", "a_b-c", true),
+            ("a[-]b", "a_b", false),
             ("?", "", false),
             ("", "", true),
             ("*", "", true),

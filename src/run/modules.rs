@@ -136,14 +136,19 @@ impl Loader {
 
     /// Asks for modules by name; those that are built in need nothing.
     pub fn request(&self, names: &[String]) -> Result<(), Error> {
-        self.find(names).map(|ids| self.shared.request(&ids))
+        self.find(names).map(|found| self.shared.request(&found.concat()))
     }
 
-    /// Asks for modules and waits until they are there.
+    /// Asks for modules and waits until they are there. Of several that answer to one name, one is enough:
+    /// the others may be for other CPUs.
     pub fn load(&self, names: &[String]) -> Result<(), Error> {
-        let ids = self.find(names)?;
-        self.shared.request(&ids);
-        ids.into_iter().try_for_each(|id| self.shared.wait(id))
+        let found = self.find(names)?;
+        self.shared.request(&found.concat());
+        found.into_iter().try_for_each(|ids| {
+            let (loaded, failed): (Vec<_>, Vec<_>) =
+                ids.into_iter().map(|id| self.shared.wait(id)).partition(Result::is_ok);
+            if loaded.is_empty() { failed.into_iter().collect() } else { Ok(()) }
+        })
     }
 
     /// Whether nothing that was asked for is still on its way.
@@ -176,15 +181,15 @@ impl Loader {
             .collect()
     }
 
-    fn find(&self, names: &[String]) -> Result<Vec<ModuleId>, Error> {
+    /// For each name that is not built in, the modules that answer to it.
+    fn find(&self, names: &[String]) -> Result<Vec<Vec<ModuleId>>, Error> {
         let index = &self.shared.index;
-        let missing =
-            |name: &String| (!index.is_builtin(name)).then(|| Error::Missing { name: name.clone() });
-        names
-            .iter()
-            .filter_map(|name| match index.find(name) {
-                Some(id) => Some(Ok(id)),
-                None => missing(name).map(Err),
+        let wanted = names.iter().map(|name| (name, index.find(name)));
+        wanted
+            .filter(|(name, found)| !found.is_empty() || !index.is_builtin(name))
+            .map(|(name, found)| match found.as_slice() {
+                [] => Err(Error::Missing { name: name.clone() }),
+                _ => Ok(found),
             })
             .collect()
     }
@@ -195,7 +200,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues modules with all that they need. The index has no cycles: its parser refuses them.
+    /// Queues modules with all that they need. There are no cycles: in an index, what a module needs stands
+    /// above it.
     fn request(&self, ids: &[ModuleId]) {
         let mut state = self.lock();
         let mut todo: Vec<ModuleId> = ids.to_vec();
@@ -204,13 +210,13 @@ impl Shared {
             if !matches!(state.get(id), Progress::Unasked) {
                 continue;
             }
-            let waits_for = module.needs.iter().filter(|need| !state.get(**need).is_done()).count();
+            let waits_for = module.before().filter(|other| !state.get(*other).is_done()).count();
             state.set(id, Progress::Waiting(waits_for));
             state.pending += 1;
             if waits_for == 0 {
                 state.ready.push_back(id);
             }
-            todo.extend(module.needs.iter().chain(&module.with));
+            todo.extend(module.before().chain(module.post.iter().copied()));
         }
         drop(state);
         self.changed.notify_all();
@@ -240,7 +246,7 @@ impl Shared {
     /// Counts a finished module off wherever it was waited for.
     fn release(&self, state: &mut State, done: ModuleId) {
         for (id, module) in self.index.iter() {
-            let times = module.needs.iter().filter(|need| **need == done).count();
+            let times = module.before().filter(|other| *other == done).count();
             if let (1.., Progress::Waiting(left @ 1..)) = (times, state.get(id)) {
                 let left = left.saturating_sub(times);
                 state.set(id, Progress::Waiting(left));
@@ -265,9 +271,11 @@ impl Shared {
 
     fn load(&self, id: ModuleId) -> Result<(), Failure> {
         let Some(module) = self.index.get(id) else { return Ok(()) };
-        let parameters = self.rules.parameters.get(&module.name).map_or("", String::as_str);
+        // The kernel takes the last of two values: the command line's.
+        let asked = self.rules.parameters.get(&module.name).map_or("", String::as_str);
+        let parameters = [module.options.as_str(), asked].join(" ");
         let begun = self.log.elapsed();
-        let outcome = module::load(Path::new(&module.path), parameters);
+        let outcome = module::load(Path::new(&module.path), parameters.trim());
         self.log.debug(|| {
             let took = (self.log.elapsed() - begun).as_millis();
             format!("module {}: {outcome:?} in {took} ms", module.name)
