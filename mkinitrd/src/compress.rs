@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use zstd::zstd_safe::CParameter;
+
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -22,7 +24,11 @@ pub(crate) enum Compression {
 }
 
 /// The level for zstd: docs/decisions/0007 has the figures.
-const ZSTD_LEVEL: i32 = 12;
+const ZSTD_LEVEL: i32 = 6;
+/// Threads, and bytes for each to compress at a time: fixed, so that the result does not depend on the
+/// machine.
+const ZSTD_WORKERS: u32 = 4;
+const ZSTD_JOB: u32 = 4 << 20;
 
 impl Compression {
     /// All of them.
@@ -42,7 +48,7 @@ impl Compression {
     /// Compresses an archive; the same bytes for the same input.
     pub(crate) fn compress(self, archive: &[u8]) -> io::Result<Vec<u8>> {
         match self {
-            Self::Zstd => zstd::bulk::compress(archive, ZSTD_LEVEL),
+            Self::Zstd => zstd(archive),
             Self::Lz4 => Ok(lz4_legacy(archive)),
             Self::Xz => {
                 let options = liblzma::stream::LzmaOptions::new_preset(6)?;
@@ -63,6 +69,13 @@ impl Compression {
             Self::None => Ok(archive.to_vec()),
         }
     }
+}
+
+fn zstd(archive: &[u8]) -> io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    compressor.set_parameter(CParameter::NbWorkers(ZSTD_WORKERS))?;
+    compressor.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
+    compressor.compress(archive)
 }
 
 /// lib/decompress_unlz4.c: a magic number, then blocks of up to 8 MiB, each after its compressed length.

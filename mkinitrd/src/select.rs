@@ -193,14 +193,15 @@ impl Selection {
             let companions = COMPANIONS.iter().filter(|(module, _)| *module == name);
             let pre = softdep.pre.into_iter().chain(companions.map(|(_, other)| (*other).to_owned()));
             for (list, others) in [(&mut self.pre, pre.collect::<Vec<_>>()), (&mut self.post, softdep.post)] {
-                // What is not there is not missed.
-                let modules = others.iter().filter_map(|other| match sysroot.find(other) {
-                    Found::Modules(names) => Some(names),
-                    Found::Builtin | Found::Absent => None,
-                });
-                let modules: Vec<String> = modules.flatten().filter(|other| *other != name).collect();
-                todo.extend(modules.iter().cloned());
-                list.insert(name.clone(), modules);
+                let mut tried = Vec::new();
+                for other in others {
+                    // What is not there is not missed.
+                    let Found::Modules(mut names) = sysroot.find(&other) else { continue };
+                    names.retain(|other| *other != name);
+                    todo.extend(names.iter().cloned());
+                    tried.extend(sysroot.preferred(names));
+                }
+                list.insert(name.clone(), tried);
             }
         }
         true

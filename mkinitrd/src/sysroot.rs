@@ -30,6 +30,8 @@ pub(crate) struct Sysroot {
     pub(crate) builtin_aliases: BTreeSet<String>,
     /// modules.alias, as it is.
     pub(crate) aliases: String,
+    /// Modules that are made for CPUs with some feature.
+    for_cpus: BTreeSet<String>,
     /// Modules by those aliases that are plain names (`fs-erofs`, `crypto-sha256`), normalised.
     named: BTreeMap<String, Vec<String>>,
     directory: PathBuf,
@@ -107,6 +109,10 @@ impl Sysroot {
         let aliases = depmod("modules.alias")?;
         let modinfo = optional("modules.builtin.modinfo");
         Ok(Self {
+            for_cpus: modules::aliases(&aliases)
+                .filter(|(alias, _)| alias.starts_with("cpu:"))
+                .map(|(_, module)| normalise(module))
+                .collect(),
             named: named(&aliases, &dependencies),
             builtin: modules::builtin(&String::from_utf8_lossy(&optional("modules.builtin"))),
             builtin_aliases: modules::builtin_aliases(&modinfo).map(|(alias, _)| normalise(alias)).collect(),
@@ -129,6 +135,16 @@ impl Sysroot {
             None if is_builtin() => Found::Builtin,
             None => Found::Absent,
         }
+    }
+
+    /// Of modules that answer to one name, those to try first: made for some CPU, where there are such. The
+    /// kernel asks for the others when none of these would load, and each that is loaded in vain costs tens
+    /// of millions of instructions.
+    pub(crate) fn preferred(&self, mut modules: Vec<String>) -> Vec<String> {
+        if modules.iter().any(|name| self.for_cpus.contains(name)) {
+            modules.retain(|name| self.for_cpus.contains(name));
+        }
+        modules
     }
 
     /// A module's file as the kernel takes it, decompressed.
