@@ -96,3 +96,52 @@ fn builtin(sysroot: &Sysroot) -> Vec<String> {
     let file_systems = sysroot.builtin_aliases.iter().filter(|alias| alias.starts_with("fs_"));
     sysroot.builtin.iter().chain(file_systems).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn orders() {
+        for (dep, pre, expected) in [
+            ("a.ko: c.ko b.ko\nb.ko: c.ko\nc.ko:\n", &[] as &[(&str, &str)], Some("c b a")),
+            ("a.ko:\nb.ko:\n", &[("a", "b")], Some("b a")),
+            // What would only be better there before gives way.
+            ("a.ko:\nb.ko: a.ko\n", &[("a", "b")], Some("a b")),
+            ("a.ko:\nb.ko:\n", &[("a", "b"), ("b", "a")], Some("a b")),
+            ("a.ko: b.ko\nb.ko: a.ko\n", &[], None),
+            ("a.ko: b.ko\n", &[], None),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let directory = root.path().join("lib/modules/6");
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("modules.dep"), dep).unwrap();
+            fs::write(directory.join("modules.alias"), "alias x a\nalias cpu:x a\n").unwrap();
+            let sysroot = Sysroot::open(root.path(), None, "5").unwrap();
+            let pair = |(name, other): &(&str, &str)| ((*name).to_owned(), vec![(*other).to_owned()]);
+            let selection = Selection {
+                modules: chosen(dep).into_iter().collect(),
+                pre: pre.iter().map(pair).collect(),
+                ..Selection::default()
+            };
+            let index = make(&sysroot, &selection).ok();
+            let names = index.as_ref().map(|index| {
+                index.modules.iter().map(|module| module.name.as_str()).collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(names.as_deref(), expected, "{dep}");
+            if let Some(index) = index {
+                // The init reads what was made.
+                assert_eq!(ModuleIndex::parse(&index.to_string()), Ok(index.clone()));
+                let aliases: Vec<_> = index.modules.iter().flat_map(|module| &module.aliases).collect();
+                assert_eq!(aliases, ["x"]);
+            }
+        }
+    }
+
+    /// All names in a text of modules.dep.
+    fn chosen(dep: &str) -> Vec<String> {
+        dep.split_whitespace().filter_map(|word| modules::name_of(word.trim_end_matches(':'))).collect()
+    }
+}

@@ -310,3 +310,116 @@ fn missing(sysroot: &Sysroot, whose: &'static str, driver: &str) -> Missing {
 fn similar(near: &[String]) -> String {
     if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A kernel whose modules are given as lines of modules.dep, with aliases and built-ins.
+    fn kernel(dep: &str, aliases: &str, builtin: &str) -> (tempfile::TempDir, Sysroot) {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("lib/modules/6");
+        fs::create_dir_all(&directory).unwrap();
+        for (name, text) in [
+            ("modules.dep", dep),
+            ("modules.alias", aliases),
+            ("modules.builtin", builtin),
+            (
+                "modules.softdep",
+                "softdep ext4 pre: crypto-crc32c gone\nsoftdep a post: b\nsoftdep b post: a\n",
+            ),
+        ] {
+            fs::write(directory.join(name), text).unwrap();
+        }
+        let sysroot = Sysroot::open(root.path(), None, "5").unwrap();
+        (root, sysroot)
+    }
+
+    const DEP: &str = "virtio_blk.ko:\ndm-verity.ko: dm-mod.ko\ndm-mod.ko:\next4.ko: jbd2.ko\njbd2.ko:\n\
+        crc32c-intel.ko:\ncrc32c_generic.ko:\nsha256-ssse3.ko:\na.ko:\nb.ko:\nufs.ko: ufscore.ko\nufscore.ko:\n";
+    const ALIASES: &str = "alias virtio:d00000002v* virtio_blk\nalias pci:v1* ufs\nalias fs-ext4 ext4\n\
+        alias fs-ext3 ext4\nalias crypto-crc32c crc32c_intel\nalias crypto-crc32c crc32c_generic\n\
+        alias cpu:type:x86* crc32c_intel\nalias crypto-sha256 sha256_ssse3\n";
+
+    fn names(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn generic_takes_the_table_with_what_it_needs() {
+        let (_root, sysroot) = kernel(DEP, ALIASES, "");
+        let wishes = Wishes { drivers: names("a"), ..Wishes::default() };
+        let selection = generic(&sysroot, None, &wishes).unwrap();
+        let expected = "a b crc32c_generic crc32c_intel dm_mod dm_verity ext4 jbd2 sha256_ssse3 virtio_blk";
+        assert_eq!(selection.modules, names(expected).into_iter().collect());
+        assert_eq!(selection.pre["ext4"], ["crc32c_intel"]);
+        assert_eq!(selection.pre["dm_verity"], ["sha256_ssse3"]);
+        assert_eq!(selection.post["a"], ["b"]);
+        assert_eq!(selection.always, names("a").into_iter().collect());
+        assert!(selection.obstacles.is_empty(), "{selection:?}");
+        assert!(selection.notes.iter().any(|note| note.contains("nvme (NVMe)")), "{selection:?}");
+        assert!(selection.warnings.iter().any(|text| text.contains("no overlay")), "{selection:?}");
+    }
+
+    #[test]
+    fn one_machine() {
+        let root = |fstype: &str, drivers: &str, modaliases: &str| Root {
+            disk: "sda1".to_owned(),
+            fstype: fstype.to_owned(),
+            drivers: names(drivers),
+            modaliases: names(modaliases),
+        };
+        let (_root, sysroot) = kernel(DEP, ALIASES, "");
+        for (root, expected) in [
+            (root("ext3", "", "virtio:d00000002v1"), "virtio_blk ext4 jbd2 crc32c_generic crc32c_intel"),
+            (root("ext4", "ufs", "pci:v2"), "ufs ufscore ext4 jbd2 crc32c_generic crc32c_intel"),
+        ] {
+            let selection = host_only(&sysroot, &root, &Wishes::default()).unwrap();
+            let always_there = names("dm_mod dm_verity sha256_ssse3");
+            let expected: BTreeSet<String> = names(expected).into_iter().chain(always_there).collect();
+            assert_eq!(selection.modules, expected);
+            assert!(selection.obstacles.is_empty(), "{selection:?}");
+        }
+        let selection = generic(&sysroot, Some(&root("ext4", "ufs pata", "")), &Wishes::default()).unwrap();
+        let expected = "disk sda1 is driven by pata, ufs, which is left out";
+        assert!(selection.warnings.iter().any(|text| text.contains(expected)), "{selection:?}");
+    }
+
+    #[test]
+    fn what_no_boot_survives() {
+        let types = |text: &str| Wishes { file_systems: names(text), ..Wishes::default() };
+        let builtin = "x/dm-verity.ko\nx/virtio_blk.ko\nx/ext4.ko\nx/crypto-sha256.ko\nx/overlay.ko\n";
+        for (dep, builtin, wishes, expected) in [
+            ("", builtin, Wishes::default(), &[] as &[&str]),
+            ("", builtin, types("ext4"), &[]),
+            ("", "", Wishes::default(), &["no dm_verity", "for any disk", "for any root file system"]),
+            ("virtio_blk.ko:\next4.ko:\n", "", Wishes::default(), &["no dm_verity"]),
+            ("dm-verity.ko:\next4.ko:\n", "", Wishes::default(), &["for any disk"]),
+            (DEP, "", types("ext3 zonefs"), &["no file system zonefs"]),
+        ] {
+            let (_root, sysroot) = kernel(dep, ALIASES, builtin);
+            let obstacles = generic(&sysroot, None, &wishes).unwrap().obstacles;
+            assert_eq!(obstacles.len(), expected.len(), "{obstacles:?}");
+            for (obstacle, expected) in obstacles.iter().zip(expected) {
+                assert!(obstacle.contains(expected), "{obstacle}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_look_alike() {
+        let (_root, sysroot) = kernel("virtio_blk.ko:\nvirtio_net.ko:\nnvme.ko:\n", "", "x/loop.ko\n");
+        for (wanted, expected) in [
+            ("virtio-bulk", "did you mean virtio_blk?"),
+            ("vritio_net", "did you mean virtio_net"),
+            ("lop", "did you mean loop?"),
+            ("zram", "nor built into it"),
+        ] {
+            let wishes = Wishes { drivers: names(wanted), ..Wishes::default() };
+            let error = generic(&sysroot, None, &wishes).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains(wanted), "{error}");
+        }
+    }
+}
