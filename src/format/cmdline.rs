@@ -6,7 +6,7 @@
 /// A command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
-    /// Parameters before `--`, in order.
+    /// Parameters before `--`, in order. What follows it the kernel hands to init itself.
     pub parameters: Vec<Parameter>,
 }
 
@@ -24,15 +24,15 @@ impl CommandLine {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut parameters = Vec::new();
-        let mut rest = text.trim_start();
+        let mut rest = text.trim_start_matches(is_space);
         while !rest.is_empty() {
-            let word;
-            (word, rest) = split(rest);
-            if word == "--" {
+            let (word, after) = split(rest);
+            let parameter = parameter(word);
+            if parameter.name == "--" && parameter.value.is_none() {
                 break;
             }
-            parameters.push(parameter(word));
-            rest = rest.trim_start();
+            parameters.push(parameter);
+            rest = after.trim_start_matches(is_space);
         }
         Self { parameters }
     }
@@ -45,25 +45,36 @@ pub fn same_name(one: &str, other: &str) -> bool {
     one.bytes().map(normal).eq(other.bytes().map(normal))
 }
 
+/// White space of C's locale. (The kernel also takes the byte 0xa0, which in UTF-8 is part of letters.)
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
 /// The first word, quotes and all, and what follows it.
 fn split(text: &str) -> (&str, &str) {
     let mut quoted = false;
     let end = text.find(|c: char| {
         quoted ^= c == '"';
-        c.is_whitespace() && !quoted
+        is_space(c) && !quoted
     });
     text.split_at(end.unwrap_or(text.len()))
 }
 
 fn parameter(word: &str) -> Parameter {
     // Quotes before the name hold the whole word together.
-    let word = word.strip_prefix('"').map_or(word, |inner| inner.strip_suffix('"').unwrap_or(inner));
-    let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
-    let unquote = |value: &str| match value.strip_prefix('"') {
-        Some(inner) => inner.strip_suffix('"').unwrap_or(inner).to_owned(),
-        None => value.to_owned(),
-    };
-    Parameter { name: name.to_owned(), value: value.map(unquote) }
+    let word = unquote(word);
+    // A name has one character at least: the first one is no separator.
+    let separator = word.char_indices().skip(1).find(|(_, c)| *c == '=');
+    let split = separator.and_then(|(at, _)| Some((word.get(..at)?, word.get(at + 1..)?)));
+    match split {
+        Some((name, value)) => Parameter { name: name.to_owned(), value: Some(unquote(value).to_owned()) },
+        None => Parameter { name: word.to_owned(), value: None },
+    }
+}
+
+/// Without a quote at the start, and then without one at the end.
+fn unquote(text: &str) -> &str {
+    text.strip_prefix('"').map_or(text, |inner| inner.strip_suffix('"').unwrap_or(inner))
 }
 
 #[cfg(test)]
@@ -73,19 +84,27 @@ mod tests {
     #[test]
     fn command_lines() {
         type Row<'a> = (&'a str, &'a [(&'a str, Option<&'a str>)]);
-        let rows: [Row<'_>; 12] = [
+        let rows: [Row<'_>; 20] = [
             ("", &[]),
             ("  \n", &[]),
             ("quiet ro\n", &[("quiet", None), ("ro", None)]),
+            ("a\x0bb\x0cc\td", &[("a", None), ("b", None), ("c", None), ("d", None)]),
             ("root=UUID=1=2", &[("root", Some("UUID=1=2"))]),
             ("root=", &[("root", Some(""))]),
             ("a=\"b c\" d", &[("a", Some("b c")), ("d", None)]),
             ("\"a=b c\" d", &[("a", Some("b c")), ("d", None)]),
+            ("\"a b\"", &[("a b", None)]),
+            ("\"a=\"b", &[("a", Some("b"))]),
             ("a=\"b c", &[("a", Some("b c"))]),
+            ("a=\"\" b", &[("a", Some("")), ("b", None)]),
             ("a=b\"c d\"e", &[("a", Some("b\"c d\"e"))]),
             ("a -- b=c", &[("a", None)]),
-            ("a=-- b", &[("a", Some("--")), ("b", None)]),
-            ("=x", &[("", Some("x"))]),
+            ("a \"--\" b=c", &[("a", None)]),
+            ("a=-- --b c", &[("a", Some("--")), ("--b", None), ("c", None)]),
+            ("=x", &[("=x", None)]),
+            ("=x=y", &[("=x", Some("y"))]),
+            ("LABEL=\u{e0}\u{a0}\u{3000}b c", &[("LABEL", Some("\u{e0}\u{a0}\u{3000}b")), ("c", None)]),
+            ("\"", &[("", None)]),
         ];
         for (text, expected) in rows {
             let line = CommandLine::parse(text);
