@@ -13,9 +13,9 @@ pub struct Config {
     pub fixed: CommandLine,
     /// `[Policy] Verity=required`: only a verified root is mounted.
     pub verity_required: bool,
-    /// `[Policy] UsrVerity=required`: only a verified /usr is mounted.
-    pub usr_verity_required: bool,
-    /// Keys that mean nothing, with their places.
+    /// `[Policy] UsrVerity=`: whether /usr has to be verified; where it is silent, what holds for the root.
+    pub usr_verity_required: Option<bool>,
+    /// Sections and keys that mean nothing, with their places.
     pub unknown: Vec<String>,
 }
 
@@ -31,6 +31,16 @@ pub enum Error {
         line: usize,
         /// What stands there.
         text: String,
+    },
+    /// A policy that is not known here: going on without it could allow what it forbids.
+    #[error("{file}:{line}: [Policy] has no {key}=: write CommandLine=, Verity= or UsrVerity=")]
+    Policy {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
     },
     /// A value that is not possible.
     #[error("{file}:{line}: {key}={value}: {allowed} is needed")]
@@ -68,8 +78,9 @@ impl Config {
 
     fn assign(&mut self, line: usize, section: &str, key: &str, value: &str) -> Result<(), Error> {
         let required = || match value {
-            "required" => Ok(true),
-            "allowed" | "" => Ok(false),
+            "required" => Ok(Some(true)),
+            "allowed" => Ok(Some(false)),
+            "" => Ok(None),
             _ => Err(Error::Value {
                 file: self.file.clone(),
                 line,
@@ -81,8 +92,11 @@ impl Config {
         match (section, key) {
             ("Boot", "CommandLine") => extend(&mut self.defaults, value),
             ("Policy", "CommandLine") => extend(&mut self.fixed, value),
-            ("Policy", "Verity") => self.verity_required = required()?,
+            ("Policy", "Verity") => self.verity_required = required()?.unwrap_or(false),
             ("Policy", "UsrVerity") => self.usr_verity_required = required()?,
+            ("Policy", _) => {
+                return Err(Error::Policy { file: self.file.clone(), line, key: key.to_owned() });
+            }
             _ => self.unknown.push(format!("{}:{line}: [{section}] {key}=", self.file)),
         }
         Ok(())
@@ -110,7 +124,9 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
             open = !text.trim().is_empty(); // a comment within a continued line is left out of it
             continue;
         }
-        let (text, continues) = text.strip_suffix('\\').map_or((text, false), |text| (text, true));
+        // A backslash that another one escapes does not join.
+        let continues = text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+        let text = if continues { text.strip_suffix('\\').unwrap_or(text) } else { text };
         match lines.last_mut().filter(|_| open) {
             Some((_, line)) => {
                 line.push(' ');
@@ -129,11 +145,16 @@ mod tests {
 
     #[test]
     fn a_file() {
-        let text = "# c\n[Boot]\nCommandLine=quiet \\\n  # inside\n  rd.timeout=5\n[Policy]\nVerity = required\nColour=blue\n[Boot]\nCommandLine=ro\n";
+        let text = "# c\n[Boot]\nCommandLine=quiet \\\n  # inside\n  rd.timeout=5\n[Policy]\nVerity = required\n[Paint]\nColour=blue\n[Boot]\nCommandLine=ro\n";
         let config = Config::parse(text, "f").unwrap();
         assert_eq!(config.defaults, CommandLine::parse("quiet rd.timeout=5 ro"));
-        assert!(config.verity_required && !config.usr_verity_required);
-        assert_eq!(config.unknown, ["f:8: [Policy] Colour="]);
+        assert_eq!((config.verity_required, config.usr_verity_required), (true, None));
+        assert_eq!(config.unknown, ["f:9: [Paint] Colour="]);
+        let config =
+            Config::parse("[Boot]\nCommandLine=a\\\\\nCommandLine=b\\\n\nCommandLine=c\n", "f").unwrap();
+        assert_eq!(config.defaults, CommandLine::parse("a\\\\ b c"));
+        let config = Config::parse("[Policy]\nCommandLine=ro\nUsrVerity=allowed\n", "f").unwrap();
+        assert_eq!((config.fixed, config.usr_verity_required), (CommandLine::parse("ro"), Some(false)));
         let config =
             Config::parse("[Boot]\nCommandLine=a\nCommandLine=\n[Policy]\nVerity=required\nVerity=\n", "f")
                 .unwrap();
@@ -144,6 +165,10 @@ mod tests {
     fn malformed() {
         for (text, message) in [
             ("[Policy]\nVerity=maybe\n", "f:2: Verity=maybe: required or allowed is needed"),
+            (
+                "[Policy]\nVerify=required\n",
+                "f:2: [Policy] has no Verify=: write CommandLine=, Verity= or UsrVerity=",
+            ),
             ("\nnonsense\n", "f:2: \"nonsense\" is neither [Section] nor Key=value"),
             ("[Policy\n", "f:1: \"[Policy\" is neither [Section] nor Key=value"),
         ] {

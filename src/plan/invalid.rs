@@ -2,7 +2,7 @@
 
 use crate::format::{root_hash::NotARootHash, verity::options};
 
-use super::request;
+use super::request::{self, Given};
 
 /// A command line that cannot be meant, or that policy forbids. Nothing was touched yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum Error {
     #[error("{0}")]
     Contradiction(String),
     /// What policy forbids.
-    #[error("{what}, but {file} requires a verified {which} ({key}=required): {instead}")]
+    #[error("{what}, but {file} requires a verified {which} ({rule}): {instead}")]
     Policy {
         /// What was asked for.
         what: String,
@@ -52,14 +52,14 @@ pub enum Error {
         file: String,
         /// `root` or `/usr`.
         which: &'static str,
-        /// The key.
-        key: &'static str,
+        /// The line of it.
+        rule: String,
         /// What to write.
         instead: String,
     },
 }
 
 /// A value that is not possible: why not, and what to write.
-pub(super) fn value_error(parameter: &'static str, value: &str, why: impl Into<String>) -> Error {
-    Error::Value { parameter, value: value.to_owned(), why: why.into() }
+pub(super) fn value_error(given: &Given, why: impl Into<String>) -> Error {
+    Error::Value { parameter: given.name, value: given.value.clone(), why: why.into() }
 }

@@ -1,14 +1,31 @@
 //! The command line as it was written: each parameter that we know, and who gave its last value.
 
-use crate::format::cmdline::{CommandLine, same_name};
+use crate::format::{
+    cmdline::{CommandLine, same_name},
+    config::Config,
+    verity::options::boolean,
+};
 
 use super::step::HashOrigin;
 
 /// A value, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
+    /// The parameter that gave it; `rd.systemd.verity`, say, sets what `systemd.verity` sets.
+    pub(super) name: &'static str,
     pub(super) value: String,
-    pub(super) origin: HashOrigin,
+    pub(super) source: Source,
+}
+
+/// Who wrote a parameter. Later ones override earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// `[Boot] CommandLine=` of the configuration.
+    Defaults,
+    /// Whoever wrote the kernel command line.
+    CommandLine,
+    /// `[Policy] CommandLine=` of the configuration.
+    Policy,
 }
 
 /// Last values, and lists.
@@ -17,7 +34,7 @@ pub(super) struct Request {
     pub(super) root: Option<Given>,
     pub(super) rootfstype: Option<Given>,
     pub(super) rootflags: Option<Given>,
-    pub(super) write: bool,
+    pub(super) write: Option<bool>,
     pub(super) init: Option<Given>,
     pub(super) rootwait: Option<Option<Given>>,
     pub(super) rootdelay: Option<Given>,
@@ -34,14 +51,13 @@ pub(super) struct Request {
     pub(super) usr_hash: Option<Given>,
     pub(super) usr_options: Option<Given>,
     pub(super) verity: Option<Given>,
-    pub(super) rd_verity: Option<Given>,
     pub(super) gpt_auto: Option<Given>,
-    pub(super) rd_gpt_auto: Option<Given>,
     pub(super) volatile: Option<Given>,
     pub(super) timeout: Option<Given>,
     pub(super) emergency: Option<Given>,
     pub(super) panic: Option<Given>,
     pub(super) debug: bool,
+    pub(super) rd_debug: Option<Given>,
     pub(super) first: Vec<String>,
     pub(super) load: Vec<String>,
     pub(super) last: Vec<String>,
@@ -54,36 +70,40 @@ pub(super) struct Request {
 enum Meaning {
     /// Its last value counts.
     Last(fn(&mut Request) -> &mut Option<Given>),
-    /// The same; the word alone stands for this value.
-    LastOr(fn(&mut Request) -> &mut Option<Given>, &'static str),
+    /// The same; the word alone stands for yes.
+    Switch(fn(&mut Request) -> &mut Option<Given>),
+    /// Its values are joined with commas, as systemd does it with mount options.
+    Joined(fn(&mut Request) -> &mut Option<Given>),
     /// Comma-separated values are collected.
     List(fn(&mut Request) -> &mut Vec<String>),
     /// It is a word.
     Word(fn(&mut Request)),
     /// It takes a value or none.
     Rootwait,
-    /// It is understood and has no effect here, with the reason.
+    /// It is understood and there is nothing to do about it.
+    Nothing,
+    /// It asks for what is not done here, with the reason.
     Without(&'static str),
     /// It asks for what this version does not have, and doing without would protect less.
     NotYet,
 }
 
-use Meaning::{Last, LastOr, List, NotYet, Rootwait, Without, Word};
+use Meaning::{Joined, Last, List, NotYet, Nothing, Rootwait, Switch, Without, Word};
 
 /// Every parameter that is known. docs/cmdline.md has a row for each; a test compares both.
 const PARAMETERS: [(&str, Meaning); 49] = [
     ("root", Last(|r| &mut r.root)),
     ("rootfstype", Last(|r| &mut r.rootfstype)),
-    ("rootflags", Last(|r| &mut r.rootflags)),
-    ("ro", Word(|r| r.write = false)),
-    ("rw", Word(|r| r.write = true)),
+    ("rootflags", Joined(|r| &mut r.rootflags)),
+    ("ro", Word(|r| r.write = Some(false))),
+    ("rw", Word(|r| r.write = Some(true))),
     ("init", Last(|r| &mut r.init)),
     ("rootwait", Rootwait),
     ("rootdelay", Last(|r| &mut r.rootdelay)),
     ("rootfallback", Last(|r| &mut r.rootfallback)),
     ("mount.usr", Last(|r| &mut r.usr)),
     ("mount.usrfstype", Last(|r| &mut r.usrfstype)),
-    ("mount.usrflags", Last(|r| &mut r.usrflags)),
+    ("mount.usrflags", Joined(|r| &mut r.usrflags)),
     ("roothash", Last(|r| &mut r.roothash)),
     ("usrhash", Last(|r| &mut r.usrhash)),
     ("systemd.verity_root_data", Last(|r| &mut r.root_data)),
@@ -92,11 +112,11 @@ const PARAMETERS: [(&str, Meaning); 49] = [
     ("systemd.verity_usr_data", Last(|r| &mut r.usr_data)),
     ("systemd.verity_usr_hash", Last(|r| &mut r.usr_hash)),
     ("systemd.verity_usr_options", Last(|r| &mut r.usr_options)),
-    ("systemd.verity", LastOr(|r| &mut r.verity, "yes")),
-    ("rd.systemd.verity", LastOr(|r| &mut r.rd_verity, "yes")),
-    ("systemd.gpt_auto", LastOr(|r| &mut r.gpt_auto, "yes")),
-    ("rd.systemd.gpt_auto", LastOr(|r| &mut r.rd_gpt_auto, "yes")),
-    ("systemd.volatile", LastOr(|r| &mut r.volatile, "yes")),
+    ("systemd.verity", Switch(|r| &mut r.verity)),
+    ("rd.systemd.verity", Switch(|r| &mut r.verity)),
+    ("systemd.gpt_auto", Switch(|r| &mut r.gpt_auto)),
+    ("rd.systemd.gpt_auto", Switch(|r| &mut r.gpt_auto)),
+    ("systemd.volatile", Switch(|r| &mut r.volatile)),
     ("systemd.image_policy", NotYet),
     ("systemd.image_filter", NotYet),
     (
@@ -109,10 +129,10 @@ const PARAMETERS: [(&str, Meaning); 49] = [
     ("panic", Last(|r| &mut r.panic)),
     ("rd.shell", Without("this initramfs has no shell")),
     ("rd.break", Without("this initramfs has no shell")),
-    ("rd.debug", Word(|r| r.debug = true)),
+    ("rd.debug", Switch(|r| &mut r.rd_debug)),
     ("debug", Word(|r| r.debug = true)),
-    ("rd.info", Word(|_| ())),
-    ("quiet", Word(|_| ())),
+    ("rd.info", Nothing),
+    ("quiet", Nothing),
     ("rd.driver.blacklist", List(|r| &mut r.blacklist)),
     ("module_blacklist", List(|r| &mut r.blacklist)),
     ("modprobe.blacklist", List(|r| &mut r.blacklist)),
@@ -134,13 +154,18 @@ const NOT_MODULES: [&str; 10] =
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No value.
-    #[error("{0}= needs a value")]
+    #[error("{0}= needs a value: write one, or leave it out")]
     NoValue(String),
     /// Not in this version.
     #[error(
-        "{0}= is not available in this version, and going on without it would protect less than was asked for: leave it out"
+        "{name}= is not available in this version, and going on without it ({value}) would protect less than was asked for: leave it out"
     )]
-    NotYet(String),
+    NotYet {
+        /// The parameter.
+        name: String,
+        /// What was given.
+        value: String,
+    },
 }
 
 /// Names of all parameters that are known.
@@ -148,15 +173,38 @@ pub fn known_parameters() -> impl Iterator<Item = &'static str> {
     PARAMETERS.iter().map(|(name, _)| *name)
 }
 
+impl Source {
+    pub(super) fn hash_origin(self) -> HashOrigin {
+        match self {
+            Self::CommandLine => HashOrigin::CommandLine,
+            Self::Defaults | Self::Policy => HashOrigin::Config,
+        }
+    }
+}
+
 impl Request {
-    /// Takes in a command line; later ones win. What is wrong is left out, and the first of it returned.
-    pub(super) fn apply(&mut self, line: &CommandLine, origin: HashOrigin) -> Result<(), Error> {
+    /// Takes in the kernel command line and the configuration around it. What is wrong is left out, and the
+    /// first of it returned beside the rest.
+    pub(super) fn read(line: &CommandLine, config: &Config) -> (Self, Result<(), Error>) {
+        let mut request = Self::default();
+        let mut outcome = Ok(());
+        for (line, source) in [
+            (&config.defaults, Source::Defaults),
+            (line, Source::CommandLine),
+            (&config.fixed, Source::Policy),
+        ] {
+            outcome = outcome.and(request.apply(line, source));
+        }
+        (request, outcome)
+    }
+
+    fn apply(&mut self, line: &CommandLine, source: Source) -> Result<(), Error> {
         let mut outcome = Ok(());
         for parameter in &line.parameters {
             let known = PARAMETERS.iter().find(|(name, _)| same_name(name, &parameter.name));
             match known {
                 Some((name, meaning)) => {
-                    outcome = outcome.and(self.apply_one(name, meaning, parameter.value.as_deref(), origin));
+                    outcome = outcome.and(self.apply_one(name, meaning, parameter.value.as_deref(), source));
                 }
                 None => self.unknown(&parameter.name, parameter.value.as_deref()),
             }
@@ -166,28 +214,40 @@ impl Request {
 
     fn apply_one(
         &mut self,
-        name: &str,
+        name: &'static str,
         meaning: &Meaning,
         value: Option<&str>,
-        origin: HashOrigin,
+        source: Source,
     ) -> Result<(), Error> {
-        let given = |value: &str| Given { value: value.to_owned(), origin };
-        let no_value = || Error::NoValue(name.to_owned());
+        let given = |value: &str| Given { name, value: value.to_owned(), source };
         match (meaning, value) {
-            (Last(_) | LastOr(..) | List(_), Some("")) | (Last(_) | List(_), None) => return Err(no_value()),
-            (Last(place) | LastOr(place, _), Some(value)) => *place(self) = Some(given(value)),
-            (LastOr(place, default), None) => *place(self) = Some(given(default)),
+            (Last(_) | Switch(_) | Joined(_) | List(_), Some("")) | (Last(_) | Joined(_) | List(_), None) => {
+                return Err(Error::NoValue(name.to_owned()));
+            }
+            (Last(place), Some(value)) => *place(self) = Some(given(value)),
+            (Switch(place), value) => *place(self) = Some(given(value.unwrap_or("yes"))),
+            (Joined(place), Some(value)) => {
+                let before = place(self).take().map(|before| before.value + ",").unwrap_or_default();
+                *place(self) = Some(given(&(before + value)));
+            }
             (List(place), Some(value)) => {
                 let names = value.split(',').filter(|name| !name.is_empty());
                 place(self).extend(names.map(|name| name.replace('-', "_")));
             }
             (Word(set), None) => set(self),
             (Word(_), Some(value)) => {
-                self.notes.push(format!("{name}={value}: {name} takes no value, ignoring"))
+                self.notes.push(format!("{name}={value}: {name} takes no value, ignoring"));
             }
             (Rootwait, value) => self.rootwait = Some(value.map(given)),
+            (Without(_), Some(value)) if boolean(value) == Some(false) => {}
             (Without(why), _) => self.notes.push(format!("{name} has no effect: {why}")),
-            (NotYet, _) => return Err(Error::NotYet(name.to_owned())),
+            (Nothing, _) => {}
+            (NotYet, value) => {
+                return Err(Error::NotYet {
+                    name: name.to_owned(),
+                    value: value.unwrap_or_default().to_owned(),
+                });
+            }
         }
         Ok(())
     }

@@ -20,12 +20,40 @@ pub(super) enum Name {
 }
 
 /// The device that a parameter names.
-pub(super) fn device(parameter: &'static str, given: &Given) -> Result<Name, Error> {
-    parse(&given.value).map_err(|why| value_error(parameter, &given.value, why))
+pub(super) fn device(given: &Given) -> Result<Name, Error> {
+    parse(&given.value).map_err(|why| value_error(given, why))
 }
+
+/// What others find a root in and we do not, by how it is named there, with the reason.
+const ELSEWHERE: [(&str, &str); 14] = [
+    ("nfs", NETWORK),
+    ("/dev/nfs", NETWORK),
+    ("dhcp", NETWORK),
+    ("cifs", NETWORK),
+    ("/dev/cifs", NETWORK),
+    ("iscsi:", NETWORK),
+    ("nbd:", NETWORK),
+    ("http", NETWORK),
+    ("live:", "live images are not mounted here: write the device of a file system"),
+    ("zfs", "ZFS pools are not imported here: write the device of a file system"),
+    ("ubi", FLASH),
+    ("mtd", FLASH),
+    ("/dev/ram", "there is no RAM disk: write the device of a file system"),
+    ("/dev/root", "the kernel has no device of this name: write the one that is meant"),
+];
+const NETWORK: &str = "network file systems and disks are not reached from here: write a local device";
+const FLASH: &str =
+    "raw flash is not mounted here: write the device of a file system, such as /dev/ubiblock0_0";
 
 /// Reads a device's name; the error says what it is not, and what to write.
 fn parse(text: &str) -> Result<Name, String> {
+    let is = |start: &str| match start.strip_prefix("/dev/") {
+        Some(_) => text.trim_end_matches(|c: char| c.is_ascii_digit()) == start,
+        None => text.starts_with(start),
+    };
+    if let Some((_, why)) = ELSEWHERE.iter().find(|(start, _)| is(start)) {
+        return Err((*why).to_owned());
+    }
     if let Some((kind, value)) = text.split_once('=') {
         return tag(kind, value).map(Name::Tag);
     }
@@ -36,8 +64,9 @@ fn parse(text: &str) -> Result<Name, String> {
         return Ok(Name::Tag(Tag::Number(devno)));
     }
     // The kernel also takes the number in hexadecimal, as in `root=fe02` (block/early-lookup.c).
-    if (1..=8).contains(&text.len())
-        && let Ok(number) = u32::from_str_radix(text, 16)
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    if digits.bytes().all(|b| b.is_ascii_hexdigit())
+        && let Ok(number) = u32::from_str_radix(digits, 16)
     {
         let minor = (number & 0xff) | ((number >> 12) & 0xfff00);
         return Ok(Name::Tag(Tag::Number(Devno { major: (number >> 8) & 0xfff, minor })));
@@ -86,9 +115,6 @@ fn path_below_dev(path: &str) -> Result<Name, String> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let valid = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     match directory {
-        _ if matches!(path, "nfs" | "cifs" | "ram") => Err(format!(
-            "\"/dev/{path}\" is a root that only the kernel itself can mount, without an initramfs"
-        )),
         _ if !valid => Err(format!("\"/dev/{path}\" is no device: write /dev/NAME")),
         "mapper" => Ok(Name::Mapper(name.to_owned())),
         "block" => match name.parse() {
@@ -150,6 +176,10 @@ mod tests {
             ("/dev/block/254:2", "/dev/block/254:2"),
             ("254:2", "/dev/block/254:2"),
             ("fe02", "/dev/block/254:2"),
+            ("0xfe02", "/dev/block/254:2"),
+            ("1002ff01", "/dev/block/767:65537"),
+            ("/dev/ubiblock0_0", "/dev/ubiblock0_0"),
+            ("/dev/dm-0", "/dev/dm-0"),
             ("UUID=1234-ABCD", "UUID=1234-ABCD"),
             ("LABEL=\"my root\"", "LABEL=my root"),
             (

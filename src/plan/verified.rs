@@ -1,105 +1,101 @@
-//! Verified file systems on the command line: a root hash and what stands beside it.
+//! Which verified file systems are asked for: root hashes, their devices and options.
 
 use crate::format::{guid::Guid, root_hash::RootHash, verity::options::VerityOptions};
 
 use super::{
     intent::{Tag, Verity},
     invalid::{Error, value_error},
-    request::Given,
+    request::{Given, Request},
     tag::{Name, device},
 };
 
 /// The names of the parameters of one verified file system.
+#[derive(Debug)]
 pub(super) struct Names {
-    dm: &'static str,
-    mount: &'static str,
-    hash: &'static str,
+    pub(super) dm: &'static str,
+    pub(super) mount: &'static str,
+    pub(super) hash: &'static str,
     data_device: &'static str,
-    hash_device: &'static str,
     options: &'static str,
 }
 
+/// Those of the root.
 pub(super) const ROOT: Names = Names {
     dm: "root",
     mount: "root",
     hash: "roothash",
     data_device: "systemd.verity_root_data",
-    hash_device: "systemd.verity_root_hash",
     options: "systemd.verity_root_options",
 };
 
+/// Those of /usr.
 pub(super) const USR: Names = Names {
     dm: "usr",
     mount: "mount.usr",
     hash: "usrhash",
     data_device: "systemd.verity_usr_data",
-    hash_device: "systemd.verity_usr_hash",
     options: "systemd.verity_usr_options",
 };
 
 /// Their values.
 pub(super) struct Verified<'a> {
-    pub(super) names: &'static Names,
-    pub(super) mount: Option<&'a Given>,
-    pub(super) hash: Option<&'a Given>,
-    pub(super) data_device: Option<&'a Given>,
-    pub(super) hash_device: Option<&'a Given>,
-    pub(super) options: Option<&'a Given>,
+    names: &'static Names,
+    mount: Option<&'a Given>,
+    hash: Option<&'a Given>,
+    data_device: Option<&'a Given>,
+    hash_device: Option<&'a Given>,
+    options: Option<&'a Given>,
 }
 
-impl Verified<'_> {
-    /// The verified file system that is asked for; `None` where none is. `mount` is how the file system
-    /// itself is named: anything but the dm device would go past verification.
-    pub(super) fn resolve(&self, verity_on: bool) -> Result<Option<Verity>, Error> {
-        let names = self.names;
-        let mapper = format!("/dev/mapper/{}", names.dm);
-        let wants_mapper = self.mount.is_some_and(|mount| mount.value == mapper);
-        let Some(hash) = self.hash else {
-            let options = [
-                (names.data_device, self.data_device),
-                (names.hash_device, self.hash_device),
-                (names.options, self.options),
-            ];
-            let lonely =
-                options.iter().find(|(_, given)| given.is_some()).map(|(name, _)| format!("{name}="));
-            let lonely = lonely.or_else(|| wants_mapper.then(|| format!("{}={mapper}", names.mount)));
-            return lonely.map_or(Ok(None), |lonely| {
-                Err(Error::Contradiction(format!(
-                    "{lonely} needs {}= beside it: nothing is verified without a root hash",
-                    names.hash
-                )))
-            });
-        };
-        if let Some(mount) = self.mount.filter(|mount| !wants_mapper && mount.value != "gpt-auto") {
-            if !verity_on {
-                return Ok(None);
-            }
-            return Err(Error::Contradiction(format!(
-                "{}={} is not what {}= verifies: leave one of them out, or name the data device by {}=",
-                names.mount, mount.value, names.hash, names.data_device
-            )));
+impl<'a> Verified<'a> {
+    pub(super) fn root(request: &'a Request) -> Self {
+        Self {
+            names: &ROOT,
+            mount: request.root.as_ref(),
+            hash: request.roothash.as_ref(),
+            data_device: request.root_data.as_ref(),
+            hash_device: request.root_hash.as_ref(),
+            options: request.root_options.as_ref(),
         }
-        if !verity_on {
-            return Err(Error::Contradiction(format!(
-                "systemd.verity=no and {hash}= together leave nothing to mount: leave one of them out, or name an unverified device by {mount}=",
-                hash = names.hash,
-                mount = names.mount
-            )));
+    }
+
+    pub(super) fn usr(request: &'a Request) -> Self {
+        Self {
+            names: &USR,
+            mount: request.usr.as_ref(),
+            hash: request.usrhash.as_ref(),
+            data_device: request.usr_data.as_ref(),
+            hash_device: request.usr_hash.as_ref(),
+            options: request.usr_options.as_ref(),
+        }
+    }
+
+    /// The verified file system that is asked for; `None` where none is. `off` is the parameter that says
+    /// that nothing is to be verified.
+    pub(super) fn resolve(&self, off: Option<&Given>) -> Result<Option<Verity>, Error> {
+        let names = self.names;
+        let Some(hash) = self.hash else { return self.without_hash().map_or(Ok(None), Err) };
+        let other = self.mount.filter(|mount| mount.value != self.mapper() && mount.value != "gpt-auto");
+        match (off, other) {
+            (Some(_), Some(_)) => return Ok(None),
+            // What root= names would be mounted past verification.
+            (None, Some(mount)) => {
+                return Err(Error::Contradiction(format!(
+                    "{}={} is not what {}= verifies: leave one of them out, or name the data device by {}=",
+                    names.mount, mount.value, names.hash, names.data_device
+                )));
+            }
+            (Some(off), None) => {
+                return Err(Error::Contradiction(format!(
+                    "{}={} and {}= together leave nothing to mount: leave one of them out, or name an unverified device by {}=",
+                    off.name, off.value, names.hash, names.mount
+                )));
+            }
+            (None, None) => {}
         }
         let root_hash: RootHash =
             hash.value.parse().map_err(|source| Error::RootHash { parameter: names.hash, source })?;
         let (data_uuid, hash_uuid) = root_hash.partition_uuids();
-        let tag = |parameter, given: Option<&Given>, default: Guid| match given {
-            None => Ok(Tag::PartUuid(default.to_string())),
-            Some(given) => match device(parameter, given)? {
-                Name::Tag(tag) => Ok(tag),
-                Name::Mapper(_) => Err(value_error(
-                    parameter,
-                    &given.value,
-                    "only devices that exist can be verified: name a partition",
-                )),
-            },
-        };
         let list = self.options.map_or("", |given| given.value.as_str());
         let options = VerityOptions::parse(list).map_err(|source| Error::Options {
             parameter: names.options,
@@ -109,10 +105,37 @@ impl Verified<'_> {
         Ok(Some(Verity {
             name: names.dm.to_owned(),
             root_hash,
-            root_hash_from: hash.origin,
-            data: tag(names.data_device, self.data_device, data_uuid)?,
-            hash: tag(names.hash_device, self.hash_device, hash_uuid)?,
+            root_hash_from: hash.source.hash_origin(),
+            data: partition(self.data_device, data_uuid)?,
+            hash: partition(self.hash_device, hash_uuid)?,
             options,
         }))
+    }
+
+    /// The dm device that the file system is mounted from.
+    fn mapper(&self) -> String {
+        format!("/dev/mapper/{}", self.names.dm)
+    }
+
+    /// A parameter that means nothing without a root hash.
+    fn without_hash(&self) -> Option<Error> {
+        let mapper = self.mount.filter(|mount| mount.value == self.mapper());
+        let lonely =
+            [self.data_device, self.hash_device, self.options, mapper].into_iter().flatten().next()?;
+        Some(Error::Contradiction(format!(
+            "{}={} needs {}= beside it: nothing is verified without a root hash",
+            lonely.name, lonely.value, self.names.hash
+        )))
+    }
+}
+
+/// The device that is named, or else the partition that the root hash names.
+fn partition(given: Option<&Given>, default: Guid) -> Result<Tag, Error> {
+    let Some(given) = given else { return Ok(Tag::PartUuid(default.to_string())) };
+    match device(given)? {
+        Name::Tag(tag) => Ok(tag),
+        Name::Mapper(_) => {
+            Err(value_error(given, "only devices that exist can be verified: name a partition"))
+        }
     }
 }

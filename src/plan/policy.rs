@@ -1,0 +1,106 @@
+//! What the configuration baked into the initramfs demands, and a kernel command line cannot take back.
+
+use crate::format::{config::Config, verity::options::Corruption};
+
+use super::{
+    intent::{FileSystem, From},
+    invalid::Error,
+    request::{Given, Request, Source},
+    verified::{Names, ROOT, USR},
+};
+
+/// Which file systems have to be verified, and by which line of the configuration.
+pub(super) struct Policy<'a> {
+    file: &'a str,
+    root: Option<&'static str>,
+    usr: Option<&'static str>,
+}
+
+impl<'a> Policy<'a> {
+    pub(super) fn of(config: &'a Config, request: &Request) -> Self {
+        let pinned = |hash: Option<&Given>| hash.is_some_and(|hash| hash.source == Source::Policy);
+        let root = if config.verity_required {
+            Some("Verity=required")
+        } else {
+            // A hash that only held until somebody wrote systemd.verity=no would be no policy.
+            pinned(request.roothash.as_ref()).then_some("CommandLine=roothash=")
+        };
+        let usr = match config.usr_verity_required {
+            Some(true) => Some("UsrVerity=required"),
+            _ if pinned(request.usrhash.as_ref()) => Some("CommandLine=usrhash="),
+            Some(false) => None,
+            // Whoever could lay a /usr of his own over a verified root would own it.
+            None => root,
+        };
+        Self { file: &config.file, root, usr }
+    }
+
+    /// Whether verification may be switched off.
+    pub(super) fn allows_switch(&self, off: Option<&Given>) -> Result<(), Error> {
+        let Some(off) = off else { return Ok(()) };
+        let (names, rule) = match (self.root, self.usr) {
+            (Some(rule), _) => (&ROOT, rule),
+            (None, Some(rule)) => (&USR, rule),
+            (None, None) => return Ok(()),
+        };
+        let what = format!("{}={} asks for an unverified {}", off.name, off.value, which(names));
+        Err(self.forbidden(names, rule, what, format!("leave {} out", off.name)))
+    }
+
+    /// Whether these may be mounted.
+    pub(super) fn allows(
+        &self,
+        request: &Request,
+        root: &FileSystem,
+        usr: Option<&FileSystem>,
+    ) -> Result<(), Error> {
+        if let Some(rule) = self.root {
+            self.verified(&ROOT, rule, root, request.root_options.as_ref())?;
+        }
+        match (self.usr, usr) {
+            (Some(rule), Some(usr)) => self.verified(&USR, rule, usr, request.usr_options.as_ref()),
+            // Without one of its own, /usr is the root's.
+            (Some(rule), None) => self.verified(&USR, rule, root, request.root_options.as_ref()),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn verified(
+        &self,
+        names: &Names,
+        rule: &str,
+        fs: &FileSystem,
+        options: Option<&Given>,
+    ) -> Result<(), Error> {
+        let From::Verity(verity) = &fs.from else {
+            let what = format!("{} is no verified {}", describe(&fs.from), which(names));
+            return Err(self.forbidden(names, rule, what, format!("name the image by {}=", names.hash)));
+        };
+        match options.filter(|given| given.source == Source::CommandLine) {
+            Some(given) if verity.options.corruption == Corruption::Ignore => {
+                let what = format!("{}={} lets through what does not verify", given.name, given.value);
+                Err(self.forbidden(names, rule, what, "leave ignore-corruption out".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn forbidden(&self, names: &Names, rule: &str, what: String, instead: String) -> Error {
+        let file = self.file.to_owned();
+        Error::Policy { what, file, which: which(names), rule: rule.to_owned(), instead }
+    }
+}
+
+fn which(names: &Names) -> &'static str {
+    if names.dm == ROOT.dm { "root" } else { "/usr" }
+}
+
+fn describe(from: &From) -> String {
+    match from {
+        From::Device(tag) => tag.to_string(),
+        From::Verity(verity) => format!("dm-verity {}", verity.name),
+        From::GptAuto => "a root by partition type".to_owned(),
+        From::Tmpfs => "an empty tmpfs".to_owned(),
+        From::Bind(path) => format!("{path} of the initramfs"),
+    }
+}
