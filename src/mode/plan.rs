@@ -124,6 +124,7 @@ impl Source {
         let log = Arc::new(Log::quiet(Instant::now()));
         let mut prober = Prober::listen(Arc::clone(&log))?;
         prober.scan(&Loader::start(ModuleIndex::default(), Rules::default(), log)?)?;
+        prober.facts_mut().loader_partition = machine::loader_partition()?;
         Ok(Self::Machine(prober))
     }
 
@@ -140,7 +141,10 @@ impl Source {
                 prober.read(wanted);
                 Ok(())
             }
-            Self::File(_) => Err(Error::Waiting(format!("the facts lack what devices hold: {wanted:?}"))),
+            Self::File(_) => {
+                let wanted: Vec<String> = wanted.iter().map(boot::Read::to_string).collect();
+                Err(Error::Waiting(format!("the facts lack what devices hold: {}", wanted.join(", "))))
+            }
         }
     }
 }

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    format::{devno::Devno, guid::Guid, superblock::Superblock, verity::superblock::VeritySuperblock},
+    format::{
+        devno::Devno, discoverable::Purpose, guid::Guid, superblock::Superblock,
+        verity::superblock::VeritySuperblock,
+    },
     units::{BlockSize, Bytes},
 };
 
@@ -34,6 +37,7 @@ pub struct BlockDevice {
     /// The smallest unit that it can be read in.
     pub logical_block_size: BlockSize,
     /// Whether the kernel refuses to write to it.
+    #[serde(default)]
     pub read_only: bool,
     /// For a device-mapper device, its dm name.
     pub dm_name: Option<String>,
@@ -42,9 +46,11 @@ pub struct BlockDevice {
     /// Where it is a partition: which.
     pub partition: Option<Partition>,
     /// What it holds.
+    #[serde(default)]
     pub content: Content,
-    /// The verity superblock, where one was looked for.
-    pub verity: Option<VerityRead>,
+    /// Verity superblocks, at each place where one was looked for.
+    #[serde(default)]
+    pub verity: Vec<VerityRead>,
 }
 
 /// A partition, as its table describes it.
@@ -62,6 +68,7 @@ pub struct Partition {
     /// The label (GPT only).
     pub label: Option<String>,
     /// The attribute bits (GPT only).
+    #[serde(default)]
     pub attributes: u64,
 }
 
@@ -90,11 +97,21 @@ pub struct VerityRead {
     pub outcome: Result<VeritySuperblock, String>,
 }
 
+impl Partition {
+    /// What it is for, by its type.
+    #[must_use]
+    pub fn purpose(&self) -> Option<Purpose> {
+        self.type_uuid.and_then(Purpose::of)
+    }
+}
+
 impl fmt::Display for BlockDevice {
-    /// For messages: `vda2 (PARTLABEL=root PARTUUID=..., erofs)`.
+    /// For messages: `vda2 (root data, PARTLABEL=root, PARTUUID=..., erofs)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut about: Vec<String> = Vec::new();
+        about.extend(self.dm_name.as_ref().map(|name| format!("/dev/mapper/{name}")));
         if let Some(partition) = &self.partition {
+            about.extend(partition.purpose().map(|purpose| purpose.to_string()));
             about
                 .extend(partition.label.as_ref().filter(|l| !l.is_empty()).map(|l| format!("PARTLABEL={l}")));
             about.extend(partition.uuid.as_ref().map(|uuid| format!("PARTUUID={uuid}")));

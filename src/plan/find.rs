@@ -47,7 +47,7 @@ pub(super) fn find<'a>(tag: &Tag, facts: &'a Facts) -> Found<'a> {
 }
 
 /// Whether it is a disk whose partitions are what is meant.
-fn is_partitioned(device: &BlockDevice, facts: &Facts) -> bool {
+pub(super) fn is_partitioned(device: &BlockDevice, facts: &Facts) -> bool {
     facts.devices.iter().any(|other| other.partition.as_ref().is_some_and(|p| p.disk == device.name))
 }
 

@@ -7,10 +7,13 @@ use std::fmt;
 use serde::Serialize;
 
 pub mod boot;
+mod decision;
+mod discover;
 pub mod facts;
 mod find;
 pub mod intent;
 mod invalid;
+mod look;
 mod policy;
 pub mod request;
 mod resolve;

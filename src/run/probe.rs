@@ -123,7 +123,7 @@ impl Prober {
                 Read::Superblock(_) => device.content = content(device),
                 Read::Verity { offset, .. } => {
                     let outcome = verity_superblock(device, *offset);
-                    device.verity = Some(VerityRead { offset: *offset, outcome });
+                    device.verity.push(VerityRead { offset: *offset, outcome });
                 }
             }
         }
@@ -195,7 +195,7 @@ fn describe(entry: &Entry) -> Option<BlockDevice> {
         table_error: None,
         partition: None,
         content: Content::Unread,
-        verity: None,
+        verity: Vec::new(),
     })
 }
 
