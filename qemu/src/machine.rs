@@ -23,6 +23,18 @@ pub(crate) struct Machine<'a> {
     pub(crate) disks: Vec<(String, Bus, bool)>,
     /// Kernel and initramfs, and their command line; without them it boots by UEFI from the first disk.
     pub(crate) direct: Option<String>,
+    /// What runs the guest's instructions.
+    pub(crate) accel: Accel,
+}
+
+/// What runs a guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accel {
+    /// The host's CPU.
+    Kvm,
+    /// QEMU itself. One thread for both CPUs: with a thread each, a guest lost the timer of one of them now
+    /// and then (RCU stalls, disks that never answer), and two machines at a time keep both cores busy anyway.
+    Tcg,
 }
 
 /// Where a console goes.
@@ -75,9 +87,11 @@ impl Machine<'_> {
     fn arguments(&self, console: Console) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
-        // One thread for both CPUs: with a thread each, a guest lost the timer of one of them now and then
-        // (RCU stalls, disks that never answer), and two machines at a time keep both cores busy anyway.
-        add(&["-accel", "tcg,thread=single", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1G"]);
+        let accel = match self.accel {
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg,thread=single",
+        };
+        add(&["-accel", accel, "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1G"]);
         add(&["-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"]);
         match console {
             Console::Log => add(&["-chardev", "stdio,id=console,signal=off"]),
@@ -97,7 +111,10 @@ impl Machine<'_> {
         }
         match &self.direct {
             Some(command_line) => {
-                add(&["-kernel", "/mnt/kernel", "-initrd", "/mnt/initrd", "-append", command_line]);
+                add(&["-kernel", "/mnt/kernel", "-append", command_line]);
+                if self.work.join("initrd").exists() {
+                    add(&["-initrd", "/mnt/initrd"]);
+                }
             }
             None => {
                 add(&[

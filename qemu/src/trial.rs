@@ -5,7 +5,10 @@ use std::{
     fmt, fs,
     io::Read,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +20,7 @@ use crate::{
     Outcome, cache,
     image::{self, Image},
     initrd,
-    machine::{Console, Event, Machine, Running},
+    machine::{Accel, Console, Event, Machine, Running},
     parallel,
     progress::Progress,
     sandbox,
@@ -31,6 +34,7 @@ pub(crate) struct Rig {
     dist: PathBuf,
     logs: PathBuf,
     counter: AtomicU64,
+    accel: OnceLock<Accel>,
 }
 
 /// How a scenario went.
@@ -76,7 +80,7 @@ impl Rig {
             fs::remove_dir_all(&logs)?;
         }
         fs::create_dir_all(&logs)?;
-        Ok(Self { dist, logs, counter: AtomicU64::new(0) })
+        Ok(Self { dist, logs, counter: AtomicU64::new(0), accel: OnceLock::new() })
     }
 
     /// Makes what the scenarios need.
@@ -94,6 +98,35 @@ impl Rig {
         let kernels = kernels.into_iter().map(|name| (true, name));
         let all: Vec<(bool, &str)> = kernels.chain(images.into_iter().map(|name| (false, name))).collect();
         parallel::map(&all, 2, make).into_iter().collect()
+    }
+
+    /// KVM, where it was seen to run a guest. A /dev/kvm may be there and not: on nested hosts it is.
+    fn accel(&self, tools: &Tree, kernel: &Tree) -> Accel {
+        *self.accel.get_or_init(|| {
+            let there = Path::new("/dev/kvm").exists();
+            match there && self.kvm_boots(tools, kernel).unwrap_or(false) {
+                true => Accel::Kvm,
+                false => Accel::Tcg,
+            }
+        })
+    }
+
+    /// Boots a kernel without anything else, which has to get as far as missing its root.
+    fn kvm_boots(&self, tools: &Tree, kernel: &Tree) -> Outcome<bool> {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let work = self.work("kvm")?;
+        fs::copy(initrd::kernel_image(kernel)?, work.join("kernel"))?;
+        let direct = Some("console=ttyS0 panic=-1".to_owned());
+        let machine = Machine { tools, work: &work, disks: Vec::new(), direct, accel: Accel::Kvm };
+        let running = machine.start(Console::Log)?;
+        let end = Instant::now() + LIMIT;
+        loop {
+            match running.next(end) {
+                Event::Line(line) if line.contains("Unable to mount root fs") => return Ok(true),
+                Event::Line(_) => {}
+                Event::End | Event::Timeout => return Ok(false),
+            }
+        }
     }
 
     fn work(&self, name: &str) -> Outcome<PathBuf> {
@@ -151,7 +184,7 @@ fn start_in(
         install(&work, &tools, images.first().ok_or("UEFI needs a disk")?, &command_line)?;
     }
     let direct = (!boot.uefi).then_some(command_line);
-    let machine = Machine { tools: &tools, work: &work, disks, direct };
+    let machine = Machine { tools: &tools, work: &work, disks, direct, accel: rig.accel(&tools, &kernel) };
     Ok(Started { running: machine.start(console)?, work, nonce, boot })
 }
 
