@@ -62,7 +62,7 @@ impl Compression {
             }
             Self::Gzip => {
                 let mut writer =
-                    flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::best());
+                    flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::default());
                 writer.write_all(archive)?;
                 writer.finish()
             }
