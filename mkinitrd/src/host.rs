@@ -17,6 +17,8 @@ pub(crate) struct Root {
     pub(crate) fstype: String,
     /// Modules of the drivers on the way from the disk to the CPU.
     pub(crate) drivers: Vec<String>,
+    /// Drivers on that way that the running kernel has built in; another may have a module of that name.
+    pub(crate) built_in: Vec<String>,
     /// What the devices on that way answer to.
     pub(crate) modaliases: Vec<String>,
 }
@@ -39,7 +41,8 @@ impl Root {
         let sys = fs::canonicalize(sys).ok()?;
         let device = fs::canonicalize(sys.join("dev/block").join(devno.to_string())).ok()?;
         let disk = device.file_name()?.to_string_lossy().into_owned();
-        let mut found = Self { disk, fstype, drivers: Vec::new(), modaliases: Vec::new() };
+        let mut found =
+            Self { disk, fstype, drivers: Vec::new(), built_in: Vec::new(), modaliases: Vec::new() };
         found.climb(&sys.join("devices"), &device, 0);
         Some(found)
     }
@@ -56,8 +59,11 @@ impl Root {
             if let Ok(modalias) = fs::read_to_string(place.join("modalias")) {
                 self.modaliases.push(modalias.trim().to_owned());
             }
-            if let Ok(module) = fs::canonicalize(place.join("driver/module")) {
-                self.drivers.extend(module.file_name().map(|name| name.to_string_lossy().into_owned()));
+            let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let driver = place.join("driver");
+            match fs::canonicalize(driver.join("module")) {
+                Ok(module) => self.drivers.extend(name(module)),
+                Err(_) => self.built_in.extend(fs::canonicalize(driver).ok().and_then(name)),
             }
         }
     }
@@ -117,6 +123,7 @@ mod tests {
             let root = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap();
             assert_eq!(root.disk, disk);
             assert_eq!(root.drivers, ["virtio_blk"]);
+            assert_eq!(root.built_in, ["virtio-pci"]);
             assert_eq!(root.modaliases, ["virtio:d00000002", "pci:v00001AF4"]);
         }
         assert!(Root::find(sys, Devno { major: 8, minor: 0 }, "ext4".to_owned()).is_none());

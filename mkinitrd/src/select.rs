@@ -151,7 +151,8 @@ fn needed_by(sysroot: &Sysroot, root: &Root) -> BTreeSet<String> {
     let by_device = modules::aliases(&sysroot.aliases)
         .filter(|(pattern, _)| root.modaliases.iter().any(|modalias| matches(pattern, modalias)))
         .map(|(_, name)| normalise(name));
-    root.drivers.iter().map(|name| normalise(name)).chain(by_device).collect()
+    let drivers = root.drivers.iter().chain(&root.built_in).map(|name| normalise(name));
+    drivers.chain(by_device).collect()
 }
 
 impl Selection {
@@ -239,7 +240,9 @@ impl Selection {
     }
 
     fn warn_of_the_disk(&mut self, sysroot: &Sysroot, root: &Root) {
-        let drivers: BTreeSet<String> = root.drivers.iter().map(|name| normalise(name)).collect();
+        let here_a_module = |name: &&String| matches!(sysroot.find(name), Found::Modules(_));
+        let drivers = root.drivers.iter().chain(root.built_in.iter().filter(here_a_module));
+        let drivers: BTreeSet<String> = drivers.map(|name| normalise(name)).collect();
         let not_taken = |name: &&String| match sysroot.find(name) {
             Found::Modules(names) => !names.iter().all(|name| self.modules.contains(name)),
             Found::Builtin => false,
@@ -369,12 +372,13 @@ mod tests {
             disk: "sda1".to_owned(),
             fstype: fstype.to_owned(),
             drivers: names(drivers),
+            built_in: names("b pcieport"),
             modaliases: names(modaliases),
         };
         let (_root, sysroot) = kernel(DEP, ALIASES, "");
         for (root, expected) in [
-            (root("ext3", "", "virtio:d00000002v1"), "virtio_blk ext4 jbd2 crc32c_generic crc32c_intel"),
-            (root("ext4", "ufs", "pci:v2"), "ufs ufscore ext4 jbd2 crc32c_generic crc32c_intel"),
+            (root("ext3", "", "virtio:d00000002v1"), "virtio_blk a b ext4 jbd2 crc32c_generic crc32c_intel"),
+            (root("ext4", "ufs", "pci:v2"), "ufs ufscore a b ext4 jbd2 crc32c_generic crc32c_intel"),
         ] {
             let selection = host_only(&sysroot, &root, &Wishes::default()).unwrap();
             let always_there = names("dm_mod dm_verity sha256_ssse3");
@@ -383,7 +387,7 @@ mod tests {
             assert!(selection.obstacles.is_empty(), "{selection:?}");
         }
         let selection = generic(&sysroot, Some(&root("ext4", "ufs pata", "")), &Wishes::default()).unwrap();
-        let expected = "disk sda1 is driven by pata, ufs, which is left out";
+        let expected = "disk sda1 is driven by b, pata, ufs, which is left out";
         assert!(selection.warnings.iter().any(|text| text.contains(expected)), "{selection:?}");
     }
 
