@@ -14,16 +14,19 @@ pub(super) struct Policy<'a> {
     file: &'a str,
     root: Option<&'static str>,
     usr: Option<&'static str>,
+    /// Whether it names the very root, so that no other hash may put something over it.
+    pinned: bool,
 }
 
 impl<'a> Policy<'a> {
     pub(super) fn of(config: &'a Config, request: &Request) -> Self {
         let pinned = |hash: Option<&Given>| hash.is_some_and(|hash| hash.source == Source::Policy);
+        let root_pinned = pinned(request.roothash.as_ref());
         let root = if config.verity_required {
             Some("Verity=required")
         } else {
             // A hash that only held until somebody wrote systemd.verity=no would be no policy.
-            pinned(request.roothash.as_ref()).then_some("CommandLine=roothash=")
+            root_pinned.then_some("CommandLine=roothash=")
         };
         let usr = match config.usr_verity_required {
             Some(true) => Some("UsrVerity=required"),
@@ -32,7 +35,7 @@ impl<'a> Policy<'a> {
             // Whoever could lay a /usr of his own over a verified root would own it.
             None => root,
         };
-        Self { file: &config.file, root, usr }
+        Self { file: &config.file, root, usr, pinned: root_pinned }
     }
 
     /// Whether verification may be switched off.
@@ -58,7 +61,10 @@ impl<'a> Policy<'a> {
             self.verified(&ROOT, rule, root, request.root_options.as_ref())?;
         }
         match (self.usr, usr) {
-            (Some(rule), Some(usr)) => self.verified(&USR, rule, usr, request.usr_options.as_ref()),
+            (Some(rule), Some(usr)) => {
+                self.verified(&USR, rule, usr, request.usr_options.as_ref())?;
+                self.hash_of_usr(rule, request.usrhash.as_ref())
+            }
             // Without one of its own, /usr is the root's.
             (Some(rule), None) => self.verified(&USR, rule, root, request.root_options.as_ref()),
             (None, _) => Ok(()),
@@ -82,6 +88,18 @@ impl<'a> Policy<'a> {
                 Err(self.forbidden(names, rule, what, "leave ignore-corruption out".to_owned()))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn hash_of_usr(&self, rule: &str, hash: Option<&Given>) -> Result<(), Error> {
+        match hash.filter(|hash| self.pinned && hash.source == Source::CommandLine) {
+            Some(hash) => {
+                let what =
+                    format!("{}={} would lie over the root that is named there", hash.name, hash.value);
+                let instead = "name it in [Policy] CommandLine=, too".to_owned();
+                Err(self.forbidden(&USR, rule, what, instead))
+            }
+            None => Ok(()),
         }
     }
 
