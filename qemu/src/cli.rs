@@ -5,12 +5,13 @@ use std::{path::PathBuf, process::ExitCode};
 use argh::FromArgs;
 
 use crate::{
-    Outcome, demo, image,
+    Outcome, boot, demo, image,
     machine::Console,
     parallel,
     progress::Progress,
+    rig::Rig,
     scenario::{self, Scenario},
-    trial::{self, Rig, Verdict},
+    trial::{self, Verdict},
 };
 
 /// Boot nextroot in virtual machines and check what they say.
@@ -99,7 +100,7 @@ pub(crate) fn run() -> Outcome<ExitCode> {
             let scenario = chosen(std::slice::from_ref(&shell.name))?;
             let boot =
                 scenario.first().and_then(|scenario| scenario.boot.first()).ok_or("it has no machine")?;
-            trial::start(&rig, boot, Console::Terminal, &progress)?.wait()?;
+            boot::start(&rig, boot, Console::Terminal, &progress)?.wait()?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Images(images) => {

@@ -7,11 +7,12 @@ use regex::Regex;
 
 use crate::{
     Outcome,
+    boot::{self, Heard, Started},
     image::Fault,
     machine::Console,
     progress::Progress,
+    rig::Rig,
     scenario::{self, Boot, Scenario},
-    trial::{self, Heard, Rig, Started},
 };
 
 /// The scenario that is shown.
@@ -28,7 +29,7 @@ pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     progress.line(
         "1. Debian 13, from power-on to multi-user, root on dm-verity (root hash on the kernel command line)",
     );
-    let started = trial::start(rig, good, Console::Log, progress)?;
+    let started = boot::start(rig, good, Console::Log, progress)?;
     let heard = tell(&started, progress)?;
     for fact in ["state", "analyze", "status", "veritysetup"] {
         for line in heard.witness.iter().filter_map(|line| line.strip_prefix(&format!("rig: {fact}="))) {
@@ -46,7 +47,7 @@ pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     }
     (boot.refused, boot.guest, boot.never) = (true, Vec::new(), Vec::new());
     boot.console = vec!["nextroot: .*FAILED: dm-verity root does not hold".to_owned()];
-    let started = trial::start(rig, &boot, Console::Log, progress)?;
+    let started = boot::start(rig, &boot, Console::Log, progress)?;
     let heard = tell(&started, progress)?;
     problem = problem.or(started.judge(&heard)?);
 

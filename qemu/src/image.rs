@@ -214,6 +214,12 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
 }
 
 impl Image {
+    /// One that is described only.
+    #[cfg(test)]
+    pub(crate) fn of(facts: Facts) -> Self {
+        Self { directory: PathBuf::new(), facts }
+    }
+
     /// The disk; not to be written.
     pub(crate) fn disk(&self) -> PathBuf {
         self.directory.join("disk.raw")

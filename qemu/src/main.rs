@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod boot;
 mod cache;
 mod cli;
 mod demo;
@@ -10,6 +11,7 @@ mod initrd;
 mod machine;
 mod parallel;
 mod progress;
+mod rig;
 mod sandbox;
 mod scenario;
 mod tree;

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn every_scenario_can_fail() {
         let all = all().unwrap();
-        let place = regex::Regex::new(crate::trial::PLACE).unwrap();
+        let place = regex::Regex::new(crate::boot::PLACE).unwrap();
         for scenario in &all {
             for boot in &scenario.boot {
                 assert!(!boot.console.is_empty(), "{}: nothing is expected of the console", scenario.name);

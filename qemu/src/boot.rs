@@ -1,0 +1,324 @@
+//! One boot: its machine put together and started, what it says, and whether that is as it has to be.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use regex::Regex;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Outcome,
+    image::{self, Image},
+    initrd,
+    machine::{Console, Event, Machine, Running},
+    progress::Progress,
+    rig::Rig,
+    sandbox,
+    scenario::Boot,
+    tree::{self, Tree},
+};
+
+/// How a boot went.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The console, line by line.
+    pub(crate) console: Vec<String>,
+    /// What the guest said.
+    pub(crate) witness: Vec<String>,
+    /// The guest's clock, when it last said something.
+    pub(crate) guest_s: f64,
+    /// Whether it ended by itself.
+    ended: bool,
+}
+
+/// A machine that was prepared, and what it needs to be judged.
+pub(crate) struct Started {
+    pub(crate) running: Running,
+    /// Its working directory.
+    pub(crate) work: PathBuf,
+    nonce: String,
+    /// The boot, with everything filled in.
+    boot: Boot,
+}
+
+/// Starts the machine of a boot.
+pub(crate) fn start(rig: &Rig, boot: &Boot, console: Console, progress: &Progress) -> Outcome<Started> {
+    start_in(rig.work("machine")?, rig, boot, console, progress)
+}
+
+pub(crate) fn start_in(
+    work: PathBuf,
+    rig: &Rig,
+    boot: &Boot,
+    console: Console,
+    progress: &Progress,
+) -> Outcome<Started> {
+    let tools = tree::get("tools", progress)?;
+    let kernel = tree::get(&boot.kernel, progress)?;
+    initrd::make(&rig.dist, &kernel, boot.config.as_deref(), &work.join("initrd"))?;
+    if boot.ballast > 0 {
+        add_ballast(&work.join("initrd"), boot.ballast)?;
+    }
+    fs::copy(initrd::kernel_image(&kernel)?, work.join("kernel"))?;
+    let mut images: Vec<Image> = Vec::new();
+    let mut disks = Vec::new();
+    for (number, disk) in boot.disks.iter().enumerate() {
+        let image = image::get(&disk.image, &rig.dist, progress)?;
+        let file = format!("disk{number}.raw");
+        let to = work.join(&file);
+        if disk.faults.is_empty() && !boot.uefi {
+            // A hard link: QEMU keeps what a guest writes to itself.
+            fs::hard_link(image.disk(), &to)?;
+        } else {
+            image.damaged(&disk.faults, &to, &tools)?;
+        }
+        disks.push((file, disk.bus, disk.late.is_some()));
+        images.push(image);
+    }
+    let mut boot = boot.clone();
+    for text in [&mut boot.console, &mut boot.guest, &mut boot.never].into_iter().flatten() {
+        *text = fill(text, &images)?;
+    }
+    let nonce = nonce()?;
+    let command_line = format!(
+        "console=ttyS0 panic=-1 rd.emergency=poweroff rig.nonce={nonce} {}",
+        fill(&boot.cmdline, &images)?
+    );
+    if boot.uefi {
+        install(&work, &tools, images.first().ok_or("UEFI needs a disk")?, &command_line)?;
+    }
+    let direct = (!boot.uefi).then_some(command_line);
+    let machine = Machine { tools: &tools, work: &work, disks, direct, accel: rig.accel(&tools, &kernel) };
+    Ok(Started { running: machine.start(console)?, work, nonce, boot })
+}
+
+impl Started {
+    /// The file with all that the console says.
+    pub(crate) fn log(&self) -> String {
+        self.work.join("console.log").display().to_string()
+    }
+
+    /// Waits for the machine's end, with its console where it is.
+    pub(crate) fn wait(self) -> Outcome<()> {
+        self.running.wait()
+    }
+
+    /// Listens to its end, or to the end of its time. `each` sees every line of the console.
+    pub(crate) fn listen(&self, mut each: impl FnMut(&str)) -> Outcome<Heard> {
+        let boot = &self.boot;
+        let clock = Regex::new(r"^\[ *(\d+\.\d+)\]")?;
+        let mut heard = Heard::default();
+        let end = Instant::now() + Duration::from_secs(boot.limit);
+        let mut late: Vec<(usize, u64)> =
+            boot.disks.iter().enumerate().filter_map(|(number, disk)| Some((number, disk.late?))).collect();
+        let mut attach: Vec<(usize, Instant)> = Vec::new();
+        loop {
+            let next = attach.iter().map(|(_, at)| *at).min();
+            match self.running.next(next.map_or(end, |next| next.min(end))) {
+                Event::Line(line) => {
+                    if line.contains("nextroot: [") {
+                        let now = Instant::now();
+                        attach.extend(
+                            late.drain(..).map(|(number, after)| (number, now + Duration::from_secs(after))),
+                        );
+                    }
+                    let stamp = clock.captures(&line).and_then(|found| found.get(1)?.as_str().parse().ok());
+                    heard.guest_s = stamp.unwrap_or(heard.guest_s);
+                    each(&line);
+                    heard.console.push(line);
+                }
+                Event::Timeout if next.is_some_and(|next| next < end) => {
+                    let now = Instant::now();
+                    for (number, _) in attach.extract_if(.., |(_, at)| *at <= now) {
+                        self.running.attach(number)?;
+                    }
+                }
+                Event::Timeout => break,
+                Event::End => {
+                    heard.ended = true;
+                    break;
+                }
+            }
+        }
+        let witness = fs::read(self.work.join("witness.log")).unwrap_or_default();
+        heard.witness =
+            String::from_utf8_lossy(&witness).lines().map(|line| line.trim_end().to_owned()).collect();
+        Ok(heard)
+    }
+
+    /// Why a boot did not go as it has to; `None` where it did.
+    pub(crate) fn judge(&self, heard: &Heard) -> Outcome<Option<String>> {
+        let boot = &self.boot;
+        let proven = heard.witness.iter().any(|line| proves(line, &self.nonce));
+        let all = || heard.console.iter().chain(&heard.witness);
+        for pattern in &boot.never {
+            let pattern = Regex::new(pattern)?;
+            if let Some(line) = all().find(|line| pattern.is_match(line)) {
+                return Ok(Some(format!("it said what it must not: {line}")));
+            }
+        }
+        if !heard.console.iter().any(|line| line.contains("Linux version")) {
+            return Ok(Some("the kernel did not start".to_owned()));
+        }
+        let mut rest = heard.console.iter();
+        for pattern in &boot.console {
+            let expected = Regex::new(pattern)?;
+            if !rest.any(|line| expected.is_match(line)) {
+                return Ok(Some(format!("the console does not show, or not in this order: {pattern}")));
+            }
+        }
+        for pattern in &boot.guest {
+            let expected = Regex::new(pattern)?;
+            if !heard.witness.iter().any(|line| expected.is_match(line)) {
+                return Ok(Some(format!("the guest does not say: {pattern}")));
+            }
+        }
+        let refusal = heard.console.iter().any(|line| line.contains("FAILED: "));
+        Ok(match (boot.refused, boot.dies, proven, refusal) {
+            _ if !heard.ended => Some(format!("it did not end within {} s", boot.limit)),
+            (true, _, true, _) | (_, true, true, _) => {
+                Some("the guest ran to its end, and must not".to_owned())
+            }
+            (true, _, false, false) => Some("nextroot did not say why it refuses".to_owned()),
+            (false, false, false, _) => Some("the guest gave no proof that it ran".to_owned()),
+            (false, _, _, true) => Some("nextroot refused to boot".to_owned()),
+            _ => None,
+        })
+    }
+}
+
+/// Whether a line has the proof: only who knows this run's number and this boot's can write it.
+fn proves(line: &str, nonce: &str) -> bool {
+    let read = || {
+        let (boot_id, proof) = line.strip_prefix("rig: boot_id=")?.split_once(" proof=")?;
+        let expected: String =
+            Sha256::digest(format!("{nonce}:{boot_id}")).iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(proof == expected)
+    };
+    read() == Some(true)
+}
+
+/// A number that nobody knows before.
+fn nonce() -> Outcome<String> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What is filled in: `{KIND:LABEL}`, or a value that was noted when the image was made.
+pub(crate) const PLACE: &str = r"\{([a-z]+:[a-z0-9-]+|roothash|offset|blocks)\}";
+
+/// Fills `{partuuid:LABEL}` and its likes in from the images.
+fn fill(text: &str, images: &[Image]) -> Outcome<String> {
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
+    for image in images.iter().rev() {
+        for partition in &image.facts.partitions {
+            let mut set = |kind: &str, value: &str| {
+                values.insert(format!("{kind}:{}", partition.label), value.to_owned())
+            };
+            set("partuuid", &partition.uuid);
+            set("uuid", &partition.content_uuid);
+            set("label", &partition.content_label);
+            set("roothash", partition.roothash.as_deref().unwrap_or_default());
+        }
+        values.extend(image.facts.values.clone());
+    }
+    let place = Regex::new(PLACE)?;
+    let mut missing = None;
+    let filled = place.replace_all(text, |found: &regex::Captures<'_>| {
+        let name = &found[1];
+        values.get(name).filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| {
+            missing = Some(format!("the images have no {name}"));
+            String::new()
+        })
+    });
+    match missing {
+        None => Ok(filled.into_owned()),
+        Some(missing) => Err(missing.into()),
+    }
+}
+
+/// Puts a boot loader, the kernel and the initramfs on a disk's ESP.
+fn install(work: &Path, tools: &Tree, image: &Image, command_line: &str) -> Outcome<()> {
+    let esp = image
+        .facts
+        .partitions
+        .iter()
+        .find(|partition| partition.label == "esp")
+        .ok_or("the image has no ESP")?;
+    let disk = format!("/mnt/disk0.raw@@{}", esp.offset);
+    fs::write(
+        work.join("entry.conf"),
+        format!("title nextroot\nlinux /kernel\ninitrd /initrd\noptions {command_line}\n"),
+    )?;
+    fs::write(work.join("loader.conf"), "timeout 0\n")?;
+    let run = |program: &str, arguments: &[&str]| sandbox::run(&tools.0, work, None, program, arguments);
+    run("mmd", &["-i", &disk, "::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries"])?;
+    for (from, to) in [
+        ("/usr/lib/systemd/boot/efi/systemd-bootx64.efi", "::/EFI/BOOT/BOOTX64.EFI"),
+        ("/mnt/loader.conf", "::/loader/loader.conf"),
+        ("/mnt/entry.conf", "::/loader/entries/nextroot.conf"),
+        ("/mnt/kernel", "::/kernel"),
+        ("/mnt/initrd", "::/initrd"),
+    ] {
+        run("mcopy", &["-i", &disk, from, to])?;
+    }
+    Ok(())
+}
+
+/// A second archive behind the initramfs: one file of noise, so that what is not freed is seen.
+fn add_ballast(initrd: &Path, mebibytes: usize) -> Outcome<()> {
+    use std::io::Write;
+    let mut noise = vec![0; mebibytes << 20];
+    fs::File::open("/dev/urandom")?.read_exact(&mut noise)?;
+    let entry = nextroot::format::cpio::Entry {
+        path: "ballast".to_owned(),
+        mode: nextroot::format::cpio::FILE | 0o644,
+        device: (0, 0),
+        data: noise.into(),
+    };
+    let archive = nextroot::format::cpio::write(&[entry], 0)?;
+    let mut file = fs::File::options().append(true).open(initrd)?;
+    // The kernel skips zeros up to the next multiple of four.
+    let pad = vec![0; (4 - file.metadata()?.len() as usize % 4) % 4];
+    file.write_all(&pad)?;
+    Ok(file.write_all(&archive)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_run_and_this_boot_prove_anything() {
+        let proof = |text: &str| -> String {
+            Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        for (line, expected) in [
+            (format!("rig: boot_id=b proof={}", proof("n:b")), true),
+            (format!("rig: boot_id=b proof={}", proof("m:b")), false),
+            (format!("rig: boot_id=c proof={}", proof("n:b")), false),
+            (format!("rig: boot_id=b proof={}0", proof("n:b")), false),
+            ("rig: boot_id=b proof=".to_owned(), false),
+            ("Kernel command line: rig.nonce=n".to_owned(), false),
+        ] {
+            assert_eq!(proves(&line, "n"), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn places_are_filled_in_or_named() {
+        let values = [("roothash".to_owned(), "ab".to_owned())].into();
+        let images = [Image::of(image::Facts { partitions: Vec::new(), values })];
+        assert_eq!(fill("roothash={roothash} [0-9]{32}", &images).unwrap(), "roothash=ab [0-9]{32}");
+        assert_eq!(
+            fill("{partuuid:root}", &images).unwrap_err().to_string(),
+            "the images have no partuuid:root"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! What the machines of a run share: the binaries under test, the logs, and what runs guests here.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Outcome, cache, image, initrd,
+    machine::{Accel, Console, Event, Machine},
+    parallel,
+    progress::Progress,
+    scenario::Scenario,
+    tree::{self, Tree},
+};
+
+/// What all machines of a run share.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    /// The binaries under test.
+    pub(crate) dist: PathBuf,
+    logs: PathBuf,
+    counter: AtomicU64,
+    accel: OnceLock<Accel>,
+}
+
+impl Rig {
+    /// A rig for the binaries in `dist`.
+    pub(crate) fn new(dist: PathBuf) -> Outcome<Self> {
+        let logs = cache::directory().join("logs");
+        fs::create_dir_all(&logs)?;
+        let logs = fs::canonicalize(logs)?.join(format!("run-{}", std::process::id()));
+        if logs.exists() {
+            fs::remove_dir_all(&logs)?;
+        }
+        fs::create_dir_all(&logs)?;
+        Ok(Self { dist, logs, counter: AtomicU64::new(0), accel: OnceLock::new() })
+    }
+
+    /// Makes what the scenarios need.
+    pub(crate) fn prepare(&self, scenarios: &[Scenario], progress: &Progress) -> Outcome<()> {
+        let boots = || scenarios.iter().flat_map(|scenario| &scenario.boot);
+        let kernels: BTreeSet<&str> = boots().map(|boot| boot.kernel.as_str()).collect();
+        let images: BTreeSet<&str> =
+            boots().flat_map(|boot| &boot.disks).map(|disk| disk.image.as_str()).collect();
+        // The others are made with it.
+        tree::get("tools", progress)?;
+        let make = |(is_tree, name): &(bool, &str)| match is_tree {
+            true => tree::get(name, progress).map(drop),
+            false => image::get(name, &self.dist, progress).map(drop),
+        };
+        let kernels = kernels.into_iter().map(|name| (true, name));
+        let all: Vec<(bool, &str)> = kernels.chain(images.into_iter().map(|name| (false, name))).collect();
+        parallel::map(&all, 2, make).into_iter().collect()
+    }
+
+    /// KVM, where it was seen to run a guest. A /dev/kvm may be there and not: on nested hosts it is.
+    pub(crate) fn accel(&self, tools: &Tree, kernel: &Tree) -> Accel {
+        *self.accel.get_or_init(|| {
+            let there = Path::new("/dev/kvm").exists();
+            match there && self.kvm_boots(tools, kernel).unwrap_or(false) {
+                true => Accel::Kvm,
+                false => Accel::Tcg,
+            }
+        })
+    }
+
+    /// Boots a kernel without anything else, which has to get as far as missing its root.
+    fn kvm_boots(&self, tools: &Tree, kernel: &Tree) -> Outcome<bool> {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let work = self.work("kvm")?;
+        fs::copy(initrd::kernel_image(kernel)?, work.join("kernel"))?;
+        let direct = Some("console=ttyS0 panic=-1".to_owned());
+        let machine = Machine { tools, work: &work, disks: Vec::new(), direct, accel: Accel::Kvm };
+        let running = machine.start(Console::Log)?;
+        let end = Instant::now() + LIMIT;
+        loop {
+            match running.next(end) {
+                Event::Line(line) if line.contains("Unable to mount root fs") => return Ok(true),
+                Event::Line(_) => {}
+                Event::End | Event::Timeout => return Ok(false),
+            }
+        }
+    }
+
+    /// A new working directory, under the logs.
+    pub(crate) fn work(&self, name: &str) -> Outcome<PathBuf> {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let work = self.logs.join(format!("{number:03}-{name}"));
+        fs::create_dir_all(&work)?;
+        Ok(work)
+    }
+}
