@@ -4,6 +4,8 @@ CARGO  ?= cargo
 DIST   := target/dist
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BUILT  := target/$(TARGET)/release
+# The init goes without unwind tables: docs/decisions/0003 has the figures.
+INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)/dist/init.ld", "-C", "link-arg=-Wl,--no-eh-frame-hdr"]'
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
 RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)
 
@@ -19,8 +21,8 @@ build: ## static binaries, in target/dist/
 	@mkdir -p $(DIST)
 	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest -p nextroot-qemu
 	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/nextroot-qemu $(DIST)/
-	$(CARGO) build --release --locked -p nextroot --no-default-features
-	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init
+	$(CARGO) build --release --locked -p nextroot --no-default-features --target-dir target/init $(INIT)
+	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init
 
 demo: deps build ## watch a boot from a verified root, and the refusal of a damaged one
 	@$(RIG) demo
