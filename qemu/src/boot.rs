@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Outcome,
+    cache::hex,
     image::{self, Image},
     initrd,
     machine::{Console, Event, Machine, Running},
@@ -196,8 +197,7 @@ impl Started {
 fn proves(line: &str, nonce: &str) -> bool {
     let read = || {
         let (boot_id, proof) = line.strip_prefix("rig: boot_id=")?.split_once(" proof=")?;
-        let expected: String =
-            Sha256::digest(format!("{nonce}:{boot_id}")).iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = hex(&Sha256::digest(format!("{nonce}:{boot_id}")));
         Some(proof == expected)
     };
     read() == Some(true)
@@ -207,7 +207,7 @@ fn proves(line: &str, nonce: &str) -> bool {
 fn nonce() -> Outcome<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 /// What is filled in: `{KIND:LABEL}`, or a value that was noted when the image was made.
@@ -296,9 +296,7 @@ mod tests {
 
     #[test]
     fn only_this_run_and_this_boot_prove_anything() {
-        let proof = |text: &str| -> String {
-            Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-        };
+        let proof = |text: &str| hex(&Sha256::digest(text));
         for (line, expected) in [
             (format!("rig: boot_id=b proof={}", proof("n:b")), true),
             (format!("rig: boot_id=b proof={}", proof("m:b")), false),

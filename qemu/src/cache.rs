@@ -25,7 +25,7 @@ pub(crate) fn get(
     recipe: &str,
     make: impl FnOnce(&Path) -> Outcome<()>,
 ) -> Outcome<PathBuf> {
-    let hash: String = Sha256::digest(recipe).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hex(&Sha256::digest(recipe)).chars().take(12).collect();
     let directory = directory().join(kind);
     fs::create_dir_all(&directory)?;
     let path = fs::canonicalize(&directory)?.join(format!("{name}-{hash}"));
@@ -55,5 +55,10 @@ pub(crate) fn get(
 pub(crate) fn hash_file(path: &Path) -> Outcome<String> {
     let bytes =
         fs::read(path).map_err(|e| format!("read {}: {e}: run \"make build\" first", path.display()))?;
-    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&Sha256::digest(bytes)))
+}
+
+/// Bytes as lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
