@@ -30,7 +30,7 @@ use crate::{
     units::{Bytes, Sectors},
 };
 
-use super::{log::Log, modules::Loader, table};
+use super::{log::Log, modules::Loader, table::Tables};
 
 /// The machine could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,7 @@ pub struct Error(#[from] sys::Error);
 pub struct Prober {
     socket: Socket,
     facts: Facts,
+    tables: Tables,
     log: Arc<Log>,
 }
 
@@ -49,7 +50,7 @@ impl Prober {
     /// Begins to listen. To be called before the first module is loaded.
     pub fn listen(log: Arc<Log>) -> Result<Self, Error> {
         let facts = Facts { kernel_release: sys::kernel::release(), ..Facts::default() };
-        Ok(Self { socket: Socket::open()?, facts, log })
+        Ok(Self { socket: Socket::open()?, facts, tables: Tables::default(), log })
     }
 
     /// What is known now.
@@ -68,6 +69,7 @@ impl Prober {
         for modalias in modaliases() {
             loader.request_alias(&modalias);
         }
+        self.tables = Tables::default();
         for entry in sys::block::list()? {
             self.note(&entry);
         }
@@ -94,6 +96,8 @@ impl Prober {
 
     /// Takes in all that was announced, without waiting.
     pub fn take_in(&mut self, loader: &Loader) -> Result<(), Error> {
+        // Announcements that came together are of one reading of a disk by the kernel.
+        self.tables = Tables::default();
         loop {
             match self.socket.receive()? {
                 Received::Message(bytes) => match Uevent::parse(&bytes) {
@@ -142,6 +146,7 @@ impl Prober {
         if added {
             self.note(&Entry { name });
         } else {
+            self.tables = Tables::default();
             self.log.debug(|| format!("{name} is gone"));
         }
     }
@@ -149,7 +154,7 @@ impl Prober {
     fn note(&mut self, entry: &Entry) {
         let Some(mut device) = describe(entry) else { return };
         let disk = entry.disk().map(|name| Entry { name });
-        if let Some((partition, error)) = disk.and_then(|disk| table::partition(&disk, entry)) {
+        if let Some((partition, error)) = disk.and_then(|disk| self.tables.partition(&disk, entry)) {
             device.partition = Some(partition);
             device.table_error = error;
         }

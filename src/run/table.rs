@@ -1,5 +1,7 @@
 //! Reads partition tables: what the kernel does not say of a partition before 6.13.
 
+use std::collections::BTreeMap;
+
 use crate::{
     format::{
         gpt::{self, Header},
@@ -10,43 +12,47 @@ use crate::{
     units::{BlockSize, Sectors},
 };
 
-/// Describes the partition `entry` of `disk`, by the table that holds it; the kernel's number says which
-/// it is. Where the table cannot be read, the partition has no names and the reason stands beside it.
-pub(super) fn partition(disk: &Entry, entry: &Entry) -> Option<(Partition, Option<String>)> {
-    let number: u32 = entry.attribute("partition")?.parse().ok()?;
-    let nameless = |uuid| Partition {
-        disk: disk.name.clone(),
-        number,
-        uuid,
-        type_uuid: None,
-        label: None,
-        attributes: 0,
-    };
-    let error = match read(disk) {
-        Ok(Table::Gpt(partitions)) => match partitions.into_iter().find(|found| found.number == number) {
+/// Tables by disk, each read once however many partitions it has. To be forgotten as soon as the kernel
+/// may have read a disk anew.
+#[derive(Debug, Default)]
+pub(super) struct Tables(BTreeMap<String, Result<Table, String>>);
+
+impl Tables {
+    /// Describes the partition `entry` of `disk`, by the table that holds it; the kernel's number says which
+    /// it is. Where the table cannot be read, the partition has no names and the reason stands beside it.
+    pub(super) fn partition(&mut self, disk: &Entry, entry: &Entry) -> Option<(Partition, Option<String>)> {
+        let number: u32 = entry.attribute("partition")?.parse().ok()?;
+        let table = self.0.entry(disk.name.clone()).or_insert_with(|| read(disk));
+        Some(partition(table, &disk.name, number))
+    }
+}
+
+fn partition(table: &Result<Table, String>, disk: &str, number: u32) -> (Partition, Option<String>) {
+    let nameless =
+        |uuid| Partition { disk: disk.to_owned(), number, uuid, type_uuid: None, label: None, attributes: 0 };
+    match table {
+        Ok(Table::Gpt(partitions)) => match partitions.get(&number) {
             Some(found) => {
                 let partition = Partition {
-                    disk: disk.name.clone(),
+                    disk: disk.to_owned(),
                     number,
                     uuid: Some(found.uuid.to_string()),
                     type_uuid: Some(found.type_uuid),
-                    label: Some(found.label),
+                    label: Some(found.label.clone()),
                     attributes: found.attributes,
                 };
-                return Some((partition, None));
+                (partition, None)
             }
-            None => format!("it has no partition {number}"),
+            None => (nameless(None), Some(format!("it has no partition {number}"))),
         },
-        Ok(Table::Mbr(signature)) => {
-            return Some((nameless(Some(mbr::partition_uuid(signature, number))), None));
-        }
-        Err(why) => why,
-    };
-    Some((nameless(None), Some(error)))
+        Ok(Table::Mbr(signature)) => (nameless(Some(mbr::partition_uuid(*signature, number))), None),
+        Err(why) => (nameless(None), Some(why.clone())),
+    }
 }
 
+#[derive(Debug)]
 enum Table {
-    Gpt(Vec<gpt::Partition>),
+    Gpt(BTreeMap<u32, gpt::Partition>),
     Mbr(u32),
 }
 
@@ -62,10 +68,13 @@ fn read(disk: &Entry) -> Result<Table, String> {
         return Ok(Table::Mbr(signature));
     }
     // The second copy stands in the last block, for when the first is damaged.
+    let by_number = |partitions: Vec<gpt::Partition>| {
+        Table::Gpt(partitions.into_iter().map(|partition| (partition.number, partition)).collect())
+    };
     match gpt_at(&device, block_size, 1, blocks) {
-        Ok(partitions) => Ok(Table::Gpt(partitions)),
+        Ok(partitions) => Ok(by_number(partitions)),
         Err(first) => match gpt_at(&device, block_size, blocks.saturating_sub(1), blocks) {
-            Ok(partitions) => Ok(Table::Gpt(partitions)),
+            Ok(partitions) => Ok(by_number(partitions)),
             Err(second) => Err(format!("primary GPT: {first}; backup GPT: {second}")),
         },
     }
