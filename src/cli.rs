@@ -1,16 +1,23 @@
 //! The commands of the full build.
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use argh::FromArgs;
-use nextroot::mode::plan;
+use nextroot::mode::{
+    cancel, plan, reboot,
+    stage::{self, Wanted},
+    status,
+};
 
 /// Find, verify, mount and switch into the next root file system.
 ///
 /// As PID 1 of an initramfs (mkinitrd builds one) nextroot boots; started by a person it has these commands.
+/// SOURCE is /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL= (with --roothash), roothash:HEX, or previous.
 #[derive(FromArgs)]
 #[argh(example = "nextroot plan --cmdline \"roothash=0a0f15ff...\"")]
 #[argh(example = "nextroot plan --cmdline \"root=LABEL=data\" --facts facts.json")]
+#[argh(example = "nextroot stage roothash:0a0f15ff...")]
+#[argh(example = "nextroot reboot")]
 struct Arguments {
     /// show the version
     #[argh(switch)]
@@ -23,14 +30,36 @@ struct Arguments {
 #[argh(subcommand)]
 enum Command {
     Plan(Plan),
+    Stage(Stage),
+    Status(Status),
+    Cancel(Cancel),
+    Reboot(Reboot),
 }
 
-/// Print what the init role would do for a kernel command line, step by step; nothing is touched.
+/// Print what would be done, step by step; nothing is touched. With SOURCE: by stage, and at the soft reboot. Without: by the init role, for a kernel command line.
 ///
 /// Exit code: 0 a plan was printed, 1 it would be refused, or devices are missing.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "plan")]
 struct Plan {
+    /// source of the next root
+    #[argh(positional)]
+    source: Option<String>,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    roothash: Option<String>,
+    /// device with the hash tree; default: the partition that the root hash names
+    #[argh(option)]
+    hash_device: Option<String>,
+    /// let systemd switch by itself, without the relay
+    #[argh(switch)]
+    direct: bool,
+    /// mount point to carry, whatever the rules say; may be given again
+    #[argh(option)]
+    carry: Vec<String>,
+    /// mount point to leave; may be given again
+    #[argh(option)]
+    no_carry: Vec<String>,
     /// kernel command line; default: the running kernel's
     #[argh(option)]
     cmdline: Option<String>,
@@ -45,6 +74,66 @@ struct Plan {
     show_facts: bool,
 }
 
+/// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
+///
+/// Exit code: 0 staged, 1 not staged.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "stage")]
+struct Stage {
+    /// source of the next root
+    #[argh(positional)]
+    source: String,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    roothash: Option<String>,
+    /// device with the hash tree; default: the partition that the root hash names
+    #[argh(option)]
+    hash_device: Option<String>,
+    /// let systemd switch by itself, without the relay: for systems that forbid programs on a tmpfs
+    #[argh(switch)]
+    direct: bool,
+    /// mount point to carry, whatever the rules say; may be given again
+    #[argh(option)]
+    carry: Vec<String>,
+    /// mount point to leave; may be given again
+    #[argh(option)]
+    no_carry: Vec<String>,
+    /// put it in the place of what is staged
+    #[argh(switch)]
+    replace: bool,
+}
+
+/// Tell which root runs, by the kernel's own word, what is staged, and what ran before.
+///
+/// Exit code: 0 it could be told; with --is: 0 it is so, 2 it is not; 1 it could not be told.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status")]
+struct Status {
+    /// as JSON (docs/status.schema.json)
+    #[argh(switch)]
+    json: bool,
+    /// answer by the exit code: staged, trial, blessed or idle
+    #[argh(option)]
+    is: Option<status::Question>,
+}
+
+/// Take back what is staged, or what an interrupted stage left; twice does no harm.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "cancel")]
+struct Cancel {}
+
+/// Soft-reboot into what is staged, or into SOURCE, which is staged first. Refused where it would start this root again.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reboot")]
+struct Reboot {
+    /// source of the next root, as stage takes it
+    #[argh(positional)]
+    source: Option<String>,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    roothash: Option<String>,
+}
+
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
     let arguments: Arguments = argh::from_env();
@@ -52,31 +141,76 @@ pub(crate) fn run() -> ExitCode {
         println!("nextroot {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
-    let outcome = match arguments.command {
-        Some(Command::Plan(asked)) => plan::run(&plan::Request {
+    let Some(command) = arguments.command else {
+        eprintln!("nextroot: no command named: see nextroot --help");
+        return ExitCode::FAILURE;
+    };
+    done(command).unwrap_or_else(|error| {
+        eprintln!("nextroot: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            eprintln!("  because: {error}");
+            cause = error.source();
+        }
+        ExitCode::FAILURE
+    })
+}
+
+fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    match command {
+        Command::Plan(asked) => print!("{}", planned(asked)?),
+        Command::Stage(asked) => {
+            let request = stage::Request {
+                source: asked.source,
+                root_hash: asked.roothash,
+                hash_device: asked.hash_device,
+                direct: asked.direct,
+                wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
+                replace: asked.replace,
+            };
+            let staged = stage::run(&request, |step| println!("{step}"))?;
+            println!("staged {}: nextroot reboot, or systemctl soft-reboot, goes there", staged.root.source);
+        }
+        Command::Status(asked) => {
+            let status = status::Status::look()?;
+            match asked.is {
+                Some(question) => return Ok(ExitCode::from(if status.is(question) { 0 } else { 2 })),
+                None if asked.json => print!("{}", status.json()?),
+                None => print!("{status}"),
+            }
+        }
+        Command::Cancel(Cancel {}) => match cancel::run()? {
+            Some(source) => println!("took back {source}"),
+            None => println!("nothing was staged"),
+        },
+        Command::Reboot(asked) => {
+            let request = asked.source.map(|source| stage::Request {
+                source,
+                root_hash: asked.roothash,
+                ..stage::Request::default()
+            });
+            let staged = reboot::run(request.as_ref(), |step| println!("{step}"))?;
+            println!("asked systemd for the soft reboot into {}", staged.root.source);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
+    let Some(source) = asked.source else {
+        return Ok(plan::run(&plan::Request {
             command_line: asked.cmdline,
             facts: asked.facts,
             config: asked.config,
             show_facts: asked.show_facts,
-        }),
-        None => {
-            eprintln!("nextroot: no command named: see nextroot --help");
-            return ExitCode::FAILURE;
-        }
+        })?);
     };
-    match outcome {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("nextroot: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
+    Ok(stage::plan(&stage::Request {
+        source,
+        root_hash: asked.roothash,
+        hash_device: asked.hash_device,
+        direct: asked.direct,
+        wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
+        replace: true,
+    })?)
 }

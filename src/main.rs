@@ -13,9 +13,13 @@ fn main() -> ExitCode {
         _ if std::process::id() == 1 && nextroot::mode::is_initrd() => {
             nextroot::mode::init::run(start, arguments.collect())
         }
+        #[cfg(feature = "cli")]
+        _ if std::process::id() == 1 && nextroot::mode::relay::is_relay() => {
+            nextroot::mode::relay::run(start, arguments.collect())
+        }
         _ if std::process::id() == 1 => {
             eprintln!(
-                "nextroot: started as PID 1, but this is no initramfs: there is no /etc/initrd-release"
+                "nextroot: started as PID 1, but this is neither an initramfs (no /etc/initrd-release) nor a staged relay (no /relay.json)"
             );
             ExitCode::FAILURE
         }

@@ -26,7 +26,25 @@ pub enum Purpose {
     Usr,
     /// The hash tree of one
     UsrVerity,
+    /// /home
+    Home,
+    /// /srv
+    Srv,
+    /// /var
+    Var,
+    /// /var/tmp
+    Tmp,
 }
+
+/// Types that are the same on every architecture.
+const EVERYWHERE: [(&str, Purpose); 6] = [
+    (ESP, Purpose::Esp),
+    (XBOOTLDR, Purpose::Xbootldr),
+    ("933ac7e1-2eb4-4f13-b844-0e14e2aef915", Purpose::Home),
+    ("3b8f8425-20e0-4f3b-907f-1a25a76f98e8", Purpose::Srv),
+    ("4d21b016-b534-45c2-a9fb-5c16e091fd2d", Purpose::Var),
+    ("7ec6f557-3bc5-4aca-b293-16ef5df639d1", Purpose::Tmp),
+];
 
 const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 const XBOOTLDR: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
@@ -109,11 +127,8 @@ impl Purpose {
         let own = BY_ARCHITECTURE.iter().find(|(name, _)| *name == architecture).map(|(_, types)| types);
         let own = own.into_iter().flatten().zip([Self::Root, Self::RootVerity, Self::Usr, Self::UsrVerity]);
         let text = type_uuid.to_string();
-        [(&ESP, Self::Esp), (&XBOOTLDR, Self::Xbootldr)]
-            .into_iter()
-            .chain(own)
-            .find(|(uuid, _)| **uuid == text)
-            .map(|(_, purpose)| purpose)
+        let own = own.map(|(uuid, purpose)| (*uuid, purpose));
+        EVERYWHERE.into_iter().chain(own).find(|(uuid, _)| *uuid == text).map(|(_, purpose)| purpose)
     }
 }
 
@@ -126,6 +141,10 @@ impl fmt::Display for Purpose {
             Self::RootVerity => "root hash tree",
             Self::Usr => "usr data",
             Self::UsrVerity => "usr hash tree",
+            Self::Home => "home",
+            Self::Srv => "srv",
+            Self::Var => "var",
+            Self::Tmp => "var/tmp",
         })
     }
 }
@@ -153,8 +172,11 @@ mod tests {
     #[test]
     fn every_type_is_a_guid_of_its_own() {
         let own = BY_ARCHITECTURE.iter().flat_map(|(_, types)| types);
-        let mut all: Vec<String> =
-            own.chain([&ESP, &XBOOTLDR]).map(|text| text.parse::<Guid>().unwrap().to_string()).collect();
+        let mut all: Vec<String> = own
+            .copied()
+            .chain(EVERYWHERE.map(|(uuid, _)| uuid))
+            .map(|text| text.parse::<Guid>().unwrap().to_string())
+            .collect();
         let count = all.len();
         all.sort();
         all.dedup();

@@ -10,6 +10,7 @@ pub mod cpio;
 pub mod devno;
 pub mod discoverable;
 pub mod elf;
+pub mod fstab;
 pub mod gpt;
 pub mod guid;
 pub mod kernel_release;

@@ -112,7 +112,7 @@ fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Resu
     loader.request(&intent.modules.last)?;
 
     let mut record = Boot::new(kernel_time, intent.notes.clone());
-    let mut executor = Executor::new(&loader, arguments);
+    let mut executor = Executor::new(Some(&loader), arguments);
     let total = plan.steps.len();
     for (index, step) in plan.steps.iter().enumerate() {
         progress.reached = Some((plan.clone(), index));

@@ -1,12 +1,9 @@
 //! `nextroot plan`: what the init role would do, touching nothing.
 
-use std::{sync::Arc, time::Instant};
-
 use crate::{
     format::{
         cmdline::CommandLine,
         config::{self, Config},
-        modindex::ModuleIndex,
     },
     plan::{
         boot::{self, Decision},
@@ -14,9 +11,7 @@ use crate::{
         intent::{self, Intent},
     },
     run::{
-        log::Log,
         machine,
-        modules::{self, Loader, Rules},
         probe::{self, Prober},
     },
 };
@@ -61,9 +56,6 @@ pub enum Error {
     /// Devices that cannot be looked at.
     #[error(transparent)]
     Probe(#[from] probe::Error),
-    /// Threads that cannot be started.
-    #[error(transparent)]
-    Modules(#[from] modules::Error),
     /// What the init role would refuse.
     #[error(transparent)]
     Refused(#[from] boot::Error),
@@ -121,9 +113,7 @@ enum Source {
 impl Source {
     /// Looks at this machine; no module is loaded for it.
     fn look() -> Result<Self, Error> {
-        let log = Arc::new(Log::quiet(Instant::now()));
-        let mut prober = Prober::listen(Arc::clone(&log))?;
-        prober.scan(&Loader::start(ModuleIndex::default(), Rules::default(), log)?)?;
+        let mut prober = Prober::of_running_system()?;
         prober.facts_mut().loader_partition = machine::loader_partition()?;
         Ok(Self::Machine(prober))
     }

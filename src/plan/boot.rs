@@ -53,6 +53,14 @@ pub fn decide(intent: &Intent, facts: &Facts) -> Decision {
     }
 }
 
+/// What is not there on a running system, where nobody waits, and what is.
+#[must_use]
+pub fn missing(wants: &[Want], facts: &Facts) -> String {
+    let wants: Vec<String> = wants.iter().map(Want::to_string).collect();
+    let seen: Vec<String> = facts.devices.iter().map(BlockDevice::to_string).collect();
+    format!("there is no {}; seen: {}", wants.join(" and no "), seen.join(", "))
+}
+
 /// What is awaited, what was seen so far, and which drivers could not be loaded.
 #[must_use]
 pub fn waiting(wants: &[Want], facts: &Facts, failures: &[String]) -> String {

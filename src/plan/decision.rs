@@ -90,6 +90,16 @@ pub enum Error {
         #[source]
         source: setup::Error,
     },
+    /// A dm name that another device has.
+    #[error(
+        "the dm name {name} is taken by {device}, which is not the same: close it (dmsetup remove {name})"
+    )]
+    Taken {
+        /// The dm name.
+        name: String,
+        /// Who has it.
+        device: String,
+    },
     /// A device without a file system.
     #[error("{role} {device} cannot be mounted: {why}")]
     NoFileSystem {

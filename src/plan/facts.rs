@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     format::{
-        devno::Devno, discoverable::Purpose, guid::Guid, superblock::Superblock,
-        verity::superblock::VeritySuperblock,
+        devno::Devno,
+        discoverable::Purpose,
+        guid::Guid,
+        superblock::Superblock,
+        verity::{superblock::VeritySuperblock, table::VerityTable},
     },
     units::{BlockSize, Bytes},
 };
@@ -22,6 +25,21 @@ pub struct Facts {
     pub devices: Vec<BlockDevice>,
     /// The partition that the boot loader was started from: the EFI variable LoaderDevicePartUUID.
     pub loader_partition: Option<Guid>,
+    /// dm-verity devices that are open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verity: Vec<OpenVerity>,
+}
+
+/// A dm-verity device that is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenVerity {
+    /// The dm name.
+    pub name: String,
+    /// Its number.
+    pub devno: Devno,
+    /// The table line, as the kernel has it.
+    pub table: VerityTable,
 }
 
 /// A disk, a partition or a device made of others.

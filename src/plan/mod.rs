@@ -4,9 +4,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub mod boot;
+pub mod carry;
+pub mod choose;
 mod decision;
 mod discover;
 pub mod facts;
@@ -18,6 +20,8 @@ mod policy;
 pub mod request;
 mod resolve;
 mod settings;
+pub mod stage;
+pub mod state;
 pub mod step;
 mod tag;
 mod verified;
@@ -25,7 +29,7 @@ mod verified;
 pub use step::Step;
 
 /// Steps in the order in which they are done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,

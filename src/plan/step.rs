@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::state::Relay;
 use crate::format::{devno::Devno, superblock::Kind, verity::table::VerityTable};
 
 /// One step: one or two kernel calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Step {
     /// Loads kernel modules, with what they need; built-in ones are known.
@@ -17,6 +18,15 @@ pub enum Step {
     },
     /// Creates a dm-verity device, read-only.
     OpenVerity(OpenVerity),
+    /// Goes on with a dm-verity device that is open already, if its table is still this one.
+    ReuseVerity {
+        /// The dm name.
+        name: String,
+        /// Its number.
+        devno: Devno,
+        /// The table line.
+        table: VerityTable,
+    },
     /// Holds a dm-verity device to its word: status `V`, and its first block reads.
     CheckVerity {
         /// The dm name.
@@ -84,6 +94,55 @@ pub enum Step {
         /// Paths in it; the first that is there is taken.
         candidates: Vec<String>,
     },
+    /// Mounts that are placed below a directory from now on are seen nowhere else.
+    Isolate {
+        /// The mount.
+        at: String,
+    },
+    /// Gives a mount, and those below it, copies of its own to follow it: what is unmounted here goes from
+    /// the mount namespaces that are made later, too.
+    Follow {
+        /// The mount.
+        at: String,
+    },
+    /// Puts this program where systemd looks for the next init, with what it needs to be one.
+    FurnishRelay {
+        /// The tmpfs.
+        at: String,
+    },
+    /// Shows one mount at a second place, without those below it.
+    Carry {
+        /// Where it is mounted.
+        from: String,
+        /// Where it is to be seen, too.
+        at: String,
+    },
+    /// Leaves units in /run that do nothing, where the new system's generators would make units for a root
+    /// that the kernel command line names and that is no longer the root.
+    LeaveUnits {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Writes what the relay is to do, and then the os-release by which systemd knows a root: from here on a
+    /// soft reboot goes there.
+    Publish {
+        /// The tmpfs.
+        at: String,
+        /// What the relay is to do.
+        relay: Box<Relay>,
+    },
+    /// Moves a mount, with those below it.
+    Move {
+        /// Where it is.
+        from: String,
+        /// Where it is to be.
+        to: String,
+    },
+    /// Makes a mount the root, and lets the one from before go.
+    Pivot {
+        /// The mount.
+        root: String,
+    },
     /// Moves /dev, /proc, /sys and /run into the new root.
     MoveApi {
         /// The new root.
@@ -99,7 +158,7 @@ pub enum Step {
 }
 
 /// What a dm-verity device is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenVerity {
     /// The dm name.
     pub name: String,
@@ -116,17 +175,21 @@ pub struct OpenVerity {
 }
 
 /// Where a root hash comes from, which decides what it proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HashOrigin {
     /// The kernel command line: as trustworthy as whoever wrote or signed that.
     CommandLine,
     /// The configuration baked into the initramfs.
     Config,
+    /// The arguments of our own command line: as trustworthy as whoever may run it.
+    Arguments,
+    /// The UUIDs of the partitions themselves: it shows damage, and no attacker who can write them.
+    PartitionUuids,
 }
 
 /// A block device that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// The kernel's name, `vda2`.
     pub name: String,
@@ -135,7 +198,7 @@ pub struct Device {
 }
 
 /// What a file system is mounted from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Volume {
     /// A block device as it is, not verified.
@@ -145,7 +208,7 @@ pub enum Volume {
 }
 
 /// A file system type as `mount -t` takes it: one that we recognise, or any other name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fstype {
     /// One that is recognised by its superblock.
@@ -165,6 +228,15 @@ pub enum Undo {
     Close(String),
     /// Unmounts what is mounted last at this path.
     Unmount(String),
+    /// Removes these units.
+    RemoveUnits(Vec<String>),
+    /// Moves a mount back.
+    MoveBack {
+        /// Where it is.
+        from: String,
+        /// Where it was.
+        to: String,
+    },
     /// There is none.
     Impossible,
 }
@@ -176,15 +248,25 @@ impl Step {
         match self {
             Self::LoadModules { .. } => Undo::Stays("modules stay loaded"),
             Self::OpenVerity(open) => Undo::Close(open.name.clone()),
-            Self::CheckVerity { .. } | Self::FindInit { .. } => Undo::NotNeeded,
+            Self::ReuseVerity { .. }
+            | Self::CheckVerity { .. }
+            | Self::FindInit { .. }
+            | Self::Isolate { .. }
+            | Self::Follow { .. } => Undo::NotNeeded,
+            Self::FurnishRelay { .. } | Self::Publish { .. } => Undo::Stays("it goes with the tmpfs"),
+            Self::LeaveUnits { names } => Undo::RemoveUnits(names.clone()),
+            Self::Move { from, to } => Undo::MoveBack { from: to.clone(), to: from.clone() },
             Self::Mount { at, .. }
             | Self::Tmpfs { at, .. }
             | Self::Overlay { at, .. }
             | Self::VolatileUsr { at, .. }
+            | Self::Carry { at, .. }
             | Self::Bind { at, .. } => Undo::Unmount(at.clone()),
             Self::BaseFileSystem { .. } => Undo::Stays("it goes with the tmpfs"),
             Self::NameVolatileRoot { .. } => Undo::Stays("/run goes with the initramfs"),
-            Self::MoveApi { .. } | Self::SwitchRoot { .. } | Self::Exec => Undo::Impossible,
+            Self::Pivot { .. } | Self::MoveApi { .. } | Self::SwitchRoot { .. } | Self::Exec => {
+                Undo::Impossible
+            }
         }
     }
 }
@@ -198,6 +280,9 @@ impl fmt::Display for Step {
                 "open dm-verity {} on {} with hash tree on {}, root hash {} from {}: {}",
                 open.name, open.data, open.hash, open.table.root_hash, open.root_hash_from, open.table
             ),
+            Self::ReuseVerity { name, devno, table } => {
+                write!(f, "go on with dm-verity {name} ({devno}), which is open: {table}")
+            }
             Self::CheckVerity { name, corruption_ignored: false } => {
                 write!(f, "check dm-verity {name}: status V and its first block")
             }
@@ -224,6 +309,16 @@ impl fmt::Display for Step {
             Self::FindInit { root, candidates } => {
                 write!(f, "find an init in {root}: {}", candidates.join(" "))
             }
+            Self::Isolate { at } => write!(f, "keep what is mounted below {at} to it"),
+            Self::Follow { at } => write!(f, "let later mount namespaces follow {at}"),
+            Self::FurnishRelay { at } => write!(f, "put this program into {at} as its init"),
+            Self::Carry { from, at } => write!(f, "show {from} at {at}"),
+            Self::LeaveUnits { names } => {
+                write!(f, "leave units that do nothing in /run/systemd/system: {}", names.join(" "))
+            }
+            Self::Publish { at, .. } => write!(f, "make {at} the root of the next soft reboot"),
+            Self::Move { from, to } => write!(f, "move {from} to {to}"),
+            Self::Pivot { root } => write!(f, "make {root} the root"),
             Self::MoveApi { root } => write!(f, "move /dev /proc /sys /run into {root}"),
             Self::SwitchRoot { root } => write!(f, "free the initramfs and make {root} the root"),
             Self::Exec => f.write_str("execute the init that was found"),
@@ -238,6 +333,8 @@ impl fmt::Display for Undo {
             Self::Stays(why) => f.write_str(why),
             Self::Close(name) => write!(f, "close {name}"),
             Self::Unmount(at) => write!(f, "unmount {at}"),
+            Self::RemoveUnits(names) => write!(f, "remove {}", names.join(" ")),
+            Self::MoveBack { from, to } => write!(f, "move {from} back to {to}"),
             Self::Impossible => f.write_str("impossible"),
         }
     }
@@ -248,6 +345,8 @@ impl fmt::Display for HashOrigin {
         f.write_str(match self {
             Self::CommandLine => "the kernel command line",
             Self::Config => "the configuration",
+            Self::Arguments => "the arguments",
+            Self::PartitionUuids => "the partitions' UUIDs (unprotected)",
         })
     }
 }

@@ -46,7 +46,7 @@ const FLASH: &str =
     "raw flash is not mounted here: write the device of a file system, such as /dev/ubiblock0_0";
 
 /// Reads a device's name; the error says what it is not, and what to write.
-fn parse(text: &str) -> Result<Name, String> {
+pub(super) fn parse(text: &str) -> Result<Name, String> {
     let is = |start: &str| match start.strip_prefix("/dev/") {
         Some(_) => text.trim_end_matches(|c: char| c.is_ascii_digit()) == start,
         None => text.starts_with(start),

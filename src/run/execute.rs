@@ -12,7 +12,7 @@ use crate::{
         devno::Devno,
         mount_options::MountOptions,
         superblock::{self, Superblock},
-        verity::table::VerityStatus,
+        verity::table::{VerityStatus, VerityTable},
     },
     plan::{
         Step,
@@ -23,7 +23,7 @@ use crate::{
         block::Device as BlockDevice,
         dm::{Control, Target},
         kmsg::Follower,
-        mount::{self, CreateError},
+        mount::{self, CreateError, Propagation},
         process,
         root::{self, Initramfs},
     },
@@ -32,7 +32,7 @@ use crate::{
 use super::{
     api,
     modules::{self, Loader},
-    new_root,
+    new_root, staging,
 };
 
 /// A step that failed.
@@ -119,6 +119,20 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A root that is none for systemd.
+    #[error(
+        "{root} has no os-release, neither in /etc nor in /usr/lib: systemd would not take it as a root; is this a whole image?"
+    )]
+    NoOsRelease {
+        /// The root.
+        root: String,
+    },
+    /// A dm device that was to be reused.
+    #[error("go on with dm-verity {name}: its table is not that of this image any more")]
+    Replaced {
+        /// The dm name.
+        name: String,
+    },
     /// A root that cannot run.
     #[error(transparent)]
     NewRoot(#[from] new_root::Error),
@@ -137,23 +151,24 @@ fn said(kernel: &[String]) -> String {
 /// Does the steps of one plan.
 #[derive(Debug)]
 pub struct Executor<'a> {
-    loader: &'a Loader,
+    loader: Option<&'a Loader>,
     verity: BTreeMap<String, Devno>,
     arguments: Vec<String>,
     init: Option<String>,
 }
 
 impl<'a> Executor<'a> {
-    /// An executor that has done nothing yet; `arguments` are for the program that it ends in.
+    /// An executor that has done nothing yet. `loader` is for an initramfs: a running system loads what the
+    /// kernel asks for. `arguments` are for the program that it ends in.
     #[must_use]
-    pub fn new(loader: &'a Loader, arguments: Vec<String>) -> Self {
+    pub fn new(loader: Option<&'a Loader>, arguments: Vec<String>) -> Self {
         Self { loader, verity: BTreeMap::new(), arguments, init: None }
     }
 
     /// Does a step. [`Step::Exec`] returns only where it failed.
     pub fn execute(&mut self, step: &Step) -> Result<(), Error> {
         match step {
-            Step::LoadModules { names } => Ok(self.loader.load(names)?),
+            Step::LoadModules { names } => Ok(self.loader.map_or(Ok(()), |loader| loader.load(names))?),
             Step::OpenVerity(open) => self.open_verity(open),
             Step::CheckVerity { name, corruption_ignored } => self.check_verity(name, *corruption_ignored),
             Step::Mount { what, fstype, at, read_only, options } => {
@@ -169,6 +184,15 @@ impl<'a> Executor<'a> {
                 self.init = Some(new_root::find_init(root, candidates)?);
                 Ok(())
             }
+            Step::ReuseVerity { name, devno, table } => self.reuse_verity(name, *devno, table),
+            Step::Isolate { at } => Ok(mount::propagate(Path::new(at), Propagation::Private)?),
+            Step::Follow { at } => Ok(mount::propagate(Path::new(at), Propagation::Shared)?),
+            Step::FurnishRelay { at } => staging::furnish(Path::new(at)),
+            Step::Carry { from, at } => staging::carry(Path::new(from), Path::new(at)),
+            Step::LeaveUnits { names } => staging::leave_units(names),
+            Step::Publish { at, relay } => staging::publish(Path::new(at), relay),
+            Step::Move { from, to } => Ok(mount::move_to(Path::new(from), Path::new(to))?),
+            Step::Pivot { root } => Ok(root::pivot(Path::new(root))?),
             Step::MoveApi { root } => move_api(Path::new(root)),
             Step::SwitchRoot { root } => {
                 let initramfs = Initramfs::open()?;
@@ -202,6 +226,16 @@ impl<'a> Executor<'a> {
         }
         self.verity.insert(open.name.clone(), devno);
         link_mapper(&open.name, devno.minor)
+    }
+
+    fn reuse_verity(&mut self, name: &str, devno: Devno, table: &VerityTable) -> Result<(), Error> {
+        let loaded = Control::open()?.table(name)?;
+        let number = sys::block::Entry { name: format!("dm-{}", devno.minor) }.attribute("dm/name");
+        if loaded.text.parse().as_ref() != Ok(table) || number.as_deref() != Some(name) {
+            return Err(Error::Replaced { name: name.to_owned() });
+        }
+        self.verity.insert(name.to_owned(), devno);
+        Ok(())
     }
 
     /// The kernel opens a device whose root hash is wrong all the same; it shows at the first block.
@@ -314,7 +348,11 @@ impl<'a> Executor<'a> {
 /// `/dev/mapper/NAME`, which udev would make: veritysetup and fstab know the device by it.
 fn link_mapper(name: &str, minor: u32) -> Result<(), Error> {
     let path = format!("/dev/mapper/{name}");
-    symlink(format!("../dm-{minor}"), &path).map_err(|source| Error::Write { path, source })
+    match symlink(format!("../dm-{minor}"), &path) {
+        // udev was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|source| Error::Write { path, source }),
+    }
 }
 
 fn make_mount_point(at: &Path) -> Result<(), Error> {

@@ -3,10 +3,14 @@
 
 pub mod api;
 pub mod execute;
+pub mod handover;
 pub mod log;
 pub mod machine;
 pub mod modules;
 pub mod new_root;
 pub mod probe;
 pub mod record;
+pub mod running;
+pub mod staging;
+pub mod state;
 mod table;

@@ -20,11 +20,12 @@ use crate::{
     },
     plan::{
         boot::Read,
-        facts::{BlockDevice, Content, Facts, VerityRead},
+        facts::{BlockDevice, Content, Facts, OpenVerity, VerityRead},
     },
     sys::{
         self,
         block::{Device, Entry},
+        dm::Control,
         uevent::{self, Received, Socket},
     },
     units::{Bytes, Sectors},
@@ -51,6 +52,17 @@ impl Prober {
     pub fn listen(log: Arc<Log>) -> Result<Self, Error> {
         let facts = Facts { kernel_release: sys::kernel::release(), ..Facts::default() };
         Ok(Self { socket: Socket::open()?, facts, tables: Tables::default(), log })
+    }
+
+    /// Looks at a running system; nothing is loaded for it.
+    pub fn of_running_system() -> Result<Self, Error> {
+        let log = Arc::new(Log::quiet(Instant::now()));
+        let mut prober = Self::listen(Arc::clone(&log))?;
+        for entry in sys::block::list()? {
+            prober.note(&entry);
+        }
+        prober.facts.verity = open_verity();
+        Ok(prober)
     }
 
     /// What is known now.
@@ -162,6 +174,17 @@ impl Prober {
         self.facts.devices.retain(|other| other.name != device.name);
         self.facts.devices.push(device);
     }
+}
+
+/// dm-verity devices that are open; none where device-mapper is not there, or we may not ask it.
+fn open_verity() -> Vec<OpenVerity> {
+    let Ok(control) = Control::open() else { return Vec::new() };
+    let devices = control.list().unwrap_or_default();
+    let verity = |(name, devno): (String, Devno)| {
+        let target = control.table(&name).ok().filter(|target| target.kind == "verity")?;
+        Some(OpenVerity { table: target.text.parse().ok()?, name, devno })
+    };
+    devices.into_iter().filter_map(verity).collect()
 }
 
 /// Devices that exist, by what their drivers answer to. Every bus has them (Documentation/ABI/testing/sysfs-bus-*).

@@ -34,6 +34,8 @@ pub struct Target {
 }
 
 const PATH: &str = "/dev/mapper/control";
+/// `DM_DEFERRED_REMOVE` of include/uapi/linux/dm-ioctl.h, since Linux 3.13.
+const DEFERRED_REMOVE: u32 = 1 << 17;
 
 impl Control {
     /// `open("/dev/mapper/control", O_RDONLY | O_CLOEXEC)`
@@ -74,6 +76,18 @@ impl Control {
         self.target(name, DmFlags::empty())
     }
 
+    /// `ioctl(DM_TABLE_STATUS, DM_STATUS_TABLE_FLAG)`: the device's only target, as it was loaded.
+    pub fn table(&self, name: &str) -> Result<Target, Error> {
+        self.target(name, DmFlags::DM_STATUS_TABLE)
+    }
+
+    /// `ioctl(DM_LIST_DEVICES)`: names and numbers of all devices.
+    pub fn list(&self) -> Result<Vec<(String, Devno)>, Error> {
+        let devices = self.dm.list_devices().map_err(|e| Error::new("DM_LIST_DEVICES", PATH, plain(&e)))?;
+        let number = |device: devicemapper::Device| Devno { major: device.major, minor: device.minor };
+        Ok(devices.into_iter().map(|(name, device, _)| (name.to_string(), number(device))).collect())
+    }
+
     fn target(&self, name: &str, flags: DmFlags) -> Result<Target, Error> {
         let failed = |e: io::Error| Error::new("DM_TABLE_STATUS", name, e);
         let options = DmOptions::default().set_flags(flags);
@@ -90,14 +104,19 @@ impl Control {
 
     /// `ioctl(DM_DEV_SUSPEND)` without its suspend flag: makes the loaded table the live one.
     pub fn resume(&self, name: &str) -> Result<(), Error> {
-        self.bare("DM_DEV_SUSPEND (resume)", request::resume, name)
+        self.bare("DM_DEV_SUSPEND (resume)", request::resume, name, 0)
     }
 
     /// `ioctl(DM_DEV_REMOVE)`
     ///
     /// EBUSY: it is open.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.bare("DM_DEV_REMOVE", request::remove, name)
+        self.bare("DM_DEV_REMOVE", request::remove, name, 0)
+    }
+
+    /// `ioctl(DM_DEV_REMOVE, DM_DEFERRED_REMOVE)`: now, or when nobody has it open any more.
+    pub fn remove_when_unused(&self, name: &str) -> Result<(), Error> {
+        self.bare("DM_DEV_REMOVE", request::remove, name, DEFERRED_REMOVE)
     }
 
     fn bare(
@@ -105,8 +124,10 @@ impl Control {
         call: &'static str,
         request: unsafe fn(libc::c_int, *mut Header) -> nix::Result<libc::c_int>,
         name: &str,
+        flags: u32,
     ) -> Result<(), Error> {
         let mut header = Header::for_device(name).map_err(|e| Error::new(call, name, e))?;
+        header.flags = flags;
         // SAFETY: the file is the dm control device, and the header is a whole `struct dm_ioctl` whose
         // `data_size` says that nothing follows it, so the kernel reads and writes just that.
         unsafe { request(self.file.as_raw_fd(), &raw mut header) }

@@ -9,6 +9,7 @@ pub mod dm;
 pub mod eventfd;
 pub mod kernel;
 pub mod kmsg;
+pub mod lock;
 pub mod module;
 pub mod mount;
 pub mod process;
@@ -33,6 +34,12 @@ impl Error {
     /// A failure of `call` on `object`.
     pub fn new(call: &'static str, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self { call, object: object.into(), source: source.into() }
+    }
+
+    /// Whether what it was made on is not there: ENOENT, or ENXIO as dm says it.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self.source.raw_os_error(), Some(libc::ENOENT | libc::ENXIO))
     }
 
     /// With its cause, for places that hold text.

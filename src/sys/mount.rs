@@ -11,9 +11,9 @@ use rustix::{
     fs::CWD,
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
-        unmount as umount2,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+        UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
+        move_mount, open_tree, unmount as umount2,
     },
 };
 
@@ -95,6 +95,35 @@ pub fn clone_tree(from: &Path) -> Result<Detached, Error> {
     open_tree(CWD, from, flags).map(Detached).map_err(|e| Error::at("open_tree", from, e))
 }
 
+/// `open_tree(AT_FDCWD, from, OPEN_TREE_CLONE)`: a copy of one mount, without those below it, attached
+/// nowhere yet.
+///
+/// open_tree(2), since Linux 5.2. Errors: ENOENT, EINVAL, EPERM.
+pub fn clone_mount(from: &Path) -> Result<Detached, Error> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, from, flags).map(Detached).map_err(|e| Error::at("open_tree", from, e))
+}
+
+/// Where mounts and unmounts below a mount go to (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nowhere.
+    Private,
+    /// To the copies of it that come to be from now on.
+    Shared,
+}
+
+/// `mount(NULL, at, NULL, MS_REC | MS_PRIVATE or MS_SHARED, NULL)`: for a mount and those below it.
+///
+/// mount(2). Errors: EINVAL where nothing is mounted there.
+pub fn propagate(at: &Path, propagation: Propagation) -> Result<(), Error> {
+    let kind = match propagation {
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Shared => MountPropagationFlags::SHARED,
+    };
+    mount_change(at, kind | MountPropagationFlags::REC).map_err(|e| Error::at("mount, propagation of", at, e))
+}
+
 /// `move_mount(AT_FDCWD, from, AT_FDCWD, to, 0)`: moves a mount, with those below it.
 ///
 /// move_mount(2), since Linux 5.2. Errors: EINVAL where `from` is no mount or its parent is shared, ENOENT.
@@ -107,6 +136,14 @@ pub fn move_to(from: &Path, to: &Path) -> Result<(), Error> {
 /// umount(2). Errors: EBUSY where it is in use, EINVAL where nothing is mounted.
 pub fn unmount(at: &Path) -> Result<(), Error> {
     umount2(at, UnmountFlags::NOFOLLOW).map_err(|e| Error::at("umount", at, e))
+}
+
+/// `umount2(at, MNT_DETACH)`: takes the topmost mount at a path away from here, with those below it; it is
+/// freed once nobody uses it.
+///
+/// umount(2). Errors: EINVAL where nothing is mounted.
+pub fn detach(at: &Path) -> Result<(), Error> {
+    umount2(at, UnmountFlags::DETACH).map_err(|e| Error::at("umount", at, e))
 }
 
 /// The kernel's bit for a flag (mount_setattr(2)).

@@ -12,6 +12,17 @@ pub fn id() -> u32 {
     std::process::id()
 }
 
+/// `kill(1, SIGRTMIN+number)`: asks PID 1 for something, by the numbers of systemd(1), "Signals".
+///
+/// kill(2). Errors: EPERM without privilege.
+pub fn signal_init(number: u8) -> Result<(), Error> {
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    match unsafe { libc::kill(1, libc::SIGRTMIN() + libc::c_int::from(number)) } {
+        0 => Ok(()),
+        _ => Err(Error::new("kill", format!("1 with SIGRTMIN+{number}"), io::Error::last_os_error())),
+    }
+}
+
 /// `sigaction(SIGPIPE, SIG_DFL)`: Rust's start-up ignores it, and a program that is executed would inherit
 /// that.
 pub fn restore_sigpipe() -> Result<(), Error> {

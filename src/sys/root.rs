@@ -14,7 +14,7 @@ use nix::{
         stat::{FileStat, Mode, fstat, fstatat},
         statfs::{FsType, TMPFS_MAGIC, fstatfs},
     },
-    unistd::{UnlinkatFlags, chdir, chroot, unlinkat},
+    unistd::{UnlinkatFlags, chdir, chroot, pivot_root, unlinkat},
 };
 
 use super::{Error, mount};
@@ -92,6 +92,19 @@ fn empty(directory: OwnedFd, device: libc::dev_t, depth: u32) -> nix::Result<()>
         let _ = unlinkat(&directory, name, UnlinkatFlags::RemoveDir);
     }
     Ok(())
+}
+
+/// `chdir(root); pivot_root(".", "."); umount2(".", MNT_DETACH); chdir("/")`: makes a mount the root of
+/// this mount namespace, and lets the root from before go with everything that is still mounted in it. All
+/// whose root that was follow.
+///
+/// pivot_root(2). Errors: EINVAL where `root` is no mount, or it or its parent is shared; EBUSY where it is
+/// the root already.
+pub fn pivot(root: &Path) -> Result<(), Error> {
+    chdir(root).map_err(|e| Error::at("chdir", root, e))?;
+    pivot_root(".", ".").map_err(|e| Error::at("pivot_root", root, e))?;
+    mount::detach(Path::new("."))?;
+    chdir("/").map_err(|e| Error::new("chdir", "/", e))
 }
 
 /// `chdir(root); move_mount(".", "/"); chroot("."); chdir("/")`: makes a mount the root directory, of this

@@ -1,0 +1,75 @@
+//! `nextroot reboot`: stages where that is needed, and asks systemd for the soft reboot.
+
+use crate::{
+    plan::state::Staged,
+    run::{
+        execute, running, staging,
+        state::{self, Store},
+    },
+};
+
+use super::stage;
+
+/// The first systemd that has soft reboots.
+const SINCE: u32 = 254;
+
+/// Why nothing was asked for: the system serves on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Staging.
+    #[error(transparent)]
+    Stage(#[from] stage::Error),
+    /// The state.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// Mounts.
+    #[error(transparent)]
+    Mounts(#[from] execute::Error),
+    /// Nothing to go to.
+    #[error(
+        "nothing is staged, and a soft reboot would start this root again: write nextroot reboot SOURCE, or nextroot stage SOURCE first"
+    )]
+    Nothing,
+    /// What is staged is not whole.
+    #[error("what is staged is not whole: nextroot cancel, then stage it again")]
+    Half,
+    /// What was staged is not there any more.
+    #[error(
+        "what was staged is not mounted at /run/nextroot any more, and a soft reboot would start this root again: nextroot cancel, then stage it again"
+    )]
+    Gone,
+    /// Another init.
+    #[error("PID 1 is no systemd that could be recognised: a soft reboot needs systemd {SINCE} or newer")]
+    NoSystemd,
+    /// An old systemd.
+    #[error("systemd {0} has no soft reboot: {SINCE} or newer is needed")]
+    Old(u32),
+    /// The signal.
+    #[error("ask PID 1 for a soft reboot")]
+    Signal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Asks for it. `request` names the source, or none where something is staged.
+pub fn run(request: Option<&stage::Request>, tell: impl FnMut(&str)) -> Result<Staged, Error> {
+    match running::systemd() {
+        None => return Err(Error::NoSystemd),
+        Some(version) if version < SINCE => return Err(Error::Old(version)),
+        Some(_) => {}
+    }
+    let staged = match request {
+        Some(request) => stage::run(request, tell)?,
+        None => {
+            let mut state = Store::default().load()?;
+            state.settle(running::root(), staging::waits()?);
+            state.staged.ok_or(Error::Nothing)?
+        }
+    };
+    if !staged.complete {
+        return Err(Error::Half);
+    }
+    if !staging::is_published()? {
+        return Err(Error::Gone);
+    }
+    running::soft_reboot().map_err(|e| Error::Signal(e.into()))?;
+    Ok(staged)
+}

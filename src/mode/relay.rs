@@ -1,0 +1,27 @@
+//! The relay role: PID 1 between two systemds (docs/soft-reboot.md).
+
+use std::{error::Error, time::Instant};
+
+use crate::run::{handover::Handover, log::Log, machine};
+
+pub use crate::run::handover::is_relay;
+
+/// Hands over to the new root, or back to the old one. Where neither can be had, the machine restarts: that
+/// is the only way that is left to a system that serves.
+pub fn run(start: Instant, arguments: Vec<String>) -> ! {
+    let log = Log::open(start);
+    log.info("relay: begins");
+    let error = Handover::new(&log, arguments).run();
+    let mut text = format!("relay: FAILED: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    log.error(&format!("{text}; neither root can be had, restarting the machine"));
+    loop {
+        let error = machine::end(crate::plan::intent::EmergencyAction::Reboot);
+        log.error(&format!("reboot: {}", error.in_one_line()));
+        machine::pause(std::time::Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,289 @@
+//! `nextroot stage`: everything of a soft reboot that can fail, while the old system serves.
+
+use std::path::Path;
+
+use crate::{
+    format::{fstab, os_release::OsRelease, root_hash::NotARootHash},
+    plan::{
+        Plan, Step,
+        boot::{self, Decision},
+        carry::{self, Row},
+        choose,
+        facts::{Content, Facts},
+        stage::{self, Intent},
+        state::{Root, Staged, State},
+        step::HashOrigin,
+    },
+    run::{
+        execute::{self, Executor},
+        machine,
+        probe::{self, Prober},
+        running, staging,
+        state::{self, Store},
+    },
+};
+
+pub use crate::plan::carry::Wanted;
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The source, as written.
+    pub source: String,
+    /// `--roothash`
+    pub root_hash: Option<String>,
+    /// `--hash-device`
+    pub hash_device: Option<String>,
+    /// `--direct`
+    pub direct: bool,
+    /// `--carry`, `--no-carry`
+    pub wanted: Wanted,
+    /// `--replace`
+    pub replace: bool,
+}
+
+/// Why nothing was staged. The machine is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// Something waits already.
+    #[error(
+        "{source_name} is staged already: nextroot stage --replace puts another in its place, nextroot cancel takes it back"
+    )]
+    Staged {
+        /// What.
+        source_name: String,
+    },
+    /// Something that is not ours.
+    #[error("/run/nextroot is a mount that nextroot did not make: unmount it first")]
+    Foreign,
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] choose::Error),
+    /// The root hash.
+    #[error("--roothash")]
+    RootHash(#[from] NotARootHash),
+    /// Devices.
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
+    /// Devices that are not there.
+    #[error("{0}")]
+    Missing(String),
+    /// What was found cannot be what was asked for.
+    #[error(transparent)]
+    Refused(#[from] boot::Error),
+    /// Mounts that cannot be carried.
+    #[error(transparent)]
+    Carry(#[from] carry::Error),
+    /// A mount that was asked for has no place in the new root.
+    #[error("carry {at}: the new root has no directory {at}: make it in the image")]
+    NoPlace {
+        /// The mount point.
+        at: String,
+    },
+    /// A file of the machine.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
+    /// A step.
+    #[error(transparent)]
+    Execute(#[from] execute::Error),
+}
+
+/// What is to be staged, and what was seen for it.
+struct Prepared {
+    intent: Intent,
+    facts: Facts,
+    mounting: Plan,
+    root: Root,
+}
+
+/// The plan, touching nothing: what stage does, and what is left for the relay.
+pub fn plan(request: &Request) -> Result<String, Error> {
+    let mut state = Store::default().load()?;
+    state.settle(running::root(), staging::waits()?);
+    let prepared = prepare(request, &state)?;
+    // The new root is not mounted: the running one's fstab stands for its.
+    let fstab = machine::read("/etc/fstab")?.unwrap_or_default();
+    let rows = rows(request, &prepared.facts, &fstab)?;
+    let carrying = stage::carrying(&prepared.intent, &rows);
+    let mut steps = prepared.mounting.steps;
+    steps.extend(carrying.steps.iter().cloned());
+    let mut text = format!("now, while the old system serves:\n{}", Plan { steps });
+    if let Some(Step::Publish { relay, .. }) = carrying.steps.last() {
+        text += &format!("at the soft reboot, between the two systems:\n{}", relay.forward);
+        text += &format!("if that fails:\n{}", relay.back);
+    }
+    Ok(text)
+}
+
+/// Stages; `tell` sees each step before it is done. Whatever fails, the machine is as before.
+pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
+    let store = Store::default();
+    let _lock = store.lock()?;
+    let mut state = store.load()?;
+    state.settle(running::root(), staging::waits()?);
+    if let Some(staged) = &state.staged
+        && !request.replace
+    {
+        return Err(Error::Staged { source_name: staged.root.source.clone() });
+    }
+    if state.staged.is_none() && staging::waits()? {
+        return Err(Error::Foreign);
+    }
+    let prepared = prepare(request, &state)?;
+    if let Some(staged) = &state.staged {
+        tell(&format!("taking back {}", staged.root.source));
+        super::cancel::undo(&staged.begun).map_err(Error::Execute)?;
+        state.staged = None;
+        store.save(&state)?;
+    }
+    let mut staging = Staging { store, state, executor: Executor::new(None, Vec::new()), tell: &mut tell };
+    match staging.all(request, prepared) {
+        Ok(staged) => Ok(staged),
+        Err(error) => {
+            staging.take_back();
+            Err(error)
+        }
+    }
+}
+
+struct Staging<'a> {
+    store: Store,
+    state: State,
+    executor: Executor<'static>,
+    tell: &'a mut dyn FnMut(&str),
+}
+
+impl Staging<'_> {
+    fn all(&mut self, request: &Request, prepared: Prepared) -> Result<Staged, Error> {
+        let Prepared { intent, facts, mounting, root } = prepared;
+        let begun = Plan::default();
+        self.state.staged =
+            Some(Staged { root, direct: intent.direct, complete: false, begun, mounts: Vec::new() });
+        self.steps(&mounting)?;
+        let new = intent.mounted_at();
+        let new = Path::new(&new);
+        let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
+        let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
+        let mut rows = rows(request, &facts, &fstab)?;
+        place(&mut rows, &request.wanted, |at| staging::has_directory(new, at))?;
+        if let Some(staged) = &mut self.state.staged {
+            staged.root.system = Some(release.name().to_owned());
+            staged.root.version = release.image_version;
+            staged.mounts.clone_from(&rows);
+        }
+        self.steps(&stage::carrying(&intent, &rows))?;
+        if let Some(staged) = &mut self.state.staged {
+            staged.complete = true;
+        }
+        self.store.save(&self.state)?;
+        self.state
+            .staged
+            .clone()
+            .ok_or_else(|| execute::Error::Plan { what: "what is staged".to_owned() }.into())
+    }
+
+    /// Each step is in the state before it is done, so that `cancel` knows of it, whatever happens.
+    fn steps(&mut self, plan: &Plan) -> Result<(), Error> {
+        for step in &plan.steps {
+            (self.tell)(&step.to_string());
+            if let Some(staged) = &mut self.state.staged {
+                staged.begun.steps.push(step.clone());
+            }
+            self.store.save(&self.state)?;
+            self.executor.execute(step)?;
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        let Some(staged) = &self.state.staged else { return };
+        (self.tell)("it failed: undoing what was done");
+        match super::cancel::undo(&staged.begun) {
+            Ok(()) => self.state.staged = None,
+            Err(error) => (self.tell)(&format!("undo: {error}; nextroot cancel tries again")),
+        }
+        if let Err(error) = self.store.save(&self.state) {
+            (self.tell)(&error.to_string());
+        }
+    }
+}
+
+/// Finds what is asked for, and how it is opened.
+fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
+    let mut prober = Prober::of_running_system()?;
+    read_all(&mut prober);
+    let root = choose::choose(
+        &choose::Written {
+            source: &request.source,
+            root_hash: request.root_hash.as_deref(),
+            hash_device: request.hash_device.as_deref(),
+        },
+        state,
+        prober.facts(),
+    )?;
+    let intent = Intent { root, direct: request.direct };
+    let mounting = loop {
+        match stage::mounting(&intent, prober.facts()) {
+            Decision::Go(plan) => break plan,
+            Decision::Read(wanted) => prober.read(&wanted),
+            Decision::Wait(wants) => {
+                return Err(Error::Missing(boot::missing(&wants, prober.facts())));
+            }
+            Decision::Refuse(error) => return Err(error.into()),
+        }
+    };
+    let root = root_of(request, &mounting);
+    Ok(Prepared { intent, facts: prober.facts().clone(), mounting, root })
+}
+
+/// Looks into every device: fstab names file systems by what they hold.
+fn read_all(prober: &mut Prober) {
+    let unread = prober.facts().devices.iter().filter(|device| device.content == Content::Unread);
+    let wanted: Vec<boot::Read> = unread.map(|device| boot::Read::Superblock(device.devno)).collect();
+    prober.read(&wanted);
+}
+
+fn root_of(request: &Request, plan: &Plan) -> Root {
+    let (name, root_hash, from) = plan
+        .steps
+        .iter()
+        .find_map(|step| match step {
+            Step::OpenVerity(open) => Some((open.name.clone(), &open.table, open.root_hash_from)),
+            Step::ReuseVerity { name, table, .. } => Some((name.clone(), table, HashOrigin::Arguments)),
+            _ => None,
+        })
+        .map(|(name, table, from)| (name, table.root_hash.to_string(), from))
+        .unwrap_or_else(|| (String::new(), String::new(), HashOrigin::Arguments));
+    Root {
+        source: request.source.clone(),
+        name,
+        root_hash,
+        root_hash_from: from,
+        system: None,
+        version: None,
+    }
+}
+
+fn rows(request: &Request, facts: &Facts, fstab: &str) -> Result<Vec<Row>, Error> {
+    Ok(carry::decide(&staging::mounts()?, facts, &fstab::parse(fstab), &request.wanted)?)
+}
+
+/// A carried mount needs a directory in the new root, unless it lies in another that is carried, or in /run.
+fn place(rows: &mut [Row], wanted: &Wanted, has: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let carried: Vec<String> = rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect();
+    for row in rows.iter_mut().filter(|row| row.carried) {
+        let inside = |other: &String| *other != row.at && Path::new(&row.at).starts_with(other);
+        if row.at.starts_with("/run/") || carried.iter().any(inside) || has(&row.at) {
+            continue;
+        }
+        if wanted.carry.contains(&row.at) {
+            return Err(Error::NoPlace { at: row.at.clone() });
+        }
+        row.carried = false;
+        row.reason = "the new root has no directory for it".to_owned();
+    }
+    Ok(())
+}

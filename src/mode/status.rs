@@ -1,0 +1,139 @@
+//! `nextroot status`: what runs, what waits, what ran before.
+
+use serde::Serialize;
+
+use crate::{
+    plan::state::{Pass, Root, Staged, State},
+    run::{
+        execute, running, staging,
+        state::{self, Store},
+    },
+};
+
+/// Version of the JSON, docs/status.schema.json: raised whenever a field changes its meaning or goes away.
+const VERSION: u32 = 1;
+
+/// It cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// Mounts.
+    #[error(transparent)]
+    Mounts(#[from] execute::Error),
+}
+
+/// What is asked about (`status --is`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether something is staged.
+    Staged,
+    /// Whether the running root has not been declared healthy yet.
+    Trial,
+    /// Whether it has.
+    Blessed,
+    /// Whether nothing is staged, and nothing on trial.
+    Idle,
+}
+
+/// What is so.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    version: u32,
+    /// Lives of userspace since the machine was started.
+    generation: u64,
+    /// The root hash is the one that the kernel has under /.
+    current: Option<Root>,
+    blessed: bool,
+    staged: Option<Staged>,
+    previous: Option<Root>,
+    relay: Option<Pass>,
+}
+
+impl std::str::FromStr for Question {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "staged" => Ok(Self::Staged),
+            "trial" => Ok(Self::Trial),
+            "blessed" => Ok(Self::Blessed),
+            "idle" => Ok(Self::Idle),
+            _ => Err(format!("\"{text}\" is no state: write staged, trial, blessed or idle")),
+        }
+    }
+}
+
+impl Status {
+    /// Looks.
+    pub fn look() -> Result<Self, Error> {
+        let mut state = Store::default().load()?;
+        state.settle(running::root(), staging::waits()?);
+        Ok(Self::of(state))
+    }
+
+    fn of(state: State) -> Self {
+        let State { generation, staged, current, previous, blessed, relay, version: _ } = state;
+        Self { version: VERSION, generation, current, blessed, staged, previous, relay }
+    }
+
+    /// The answer to a question.
+    #[must_use]
+    pub fn is(&self, question: Question) -> bool {
+        let staged = self.staged.as_ref().is_some_and(|staged| staged.complete);
+        match question {
+            Question::Staged => staged,
+            Question::Trial => !self.blessed,
+            Question::Blessed => self.blessed,
+            Question::Idle => self.staged.is_none() && self.blessed,
+        }
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let root = |root: &Root| {
+            let system = root.system.as_deref().unwrap_or("?");
+            let version = root.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            format!("{system}{version}, dm-verity {}, root hash {}", root.name, root.root_hash)
+        };
+        match &self.current {
+            Some(current) => writeln!(f, "current:    {}", root(current))?,
+            None => writeln!(f, "current:    not on dm-verity")?,
+        }
+        writeln!(f, "            {}", if self.blessed { "blessed" } else { "on trial" })?;
+        match &self.staged {
+            Some(staged) if staged.complete => {
+                writeln!(f, "staged:     {} ({})", root(&staged.root), staged.root.source)?;
+                for row in staged.mounts.iter().filter(|row| row.carried) {
+                    writeln!(f, "            carries {row}")?;
+                }
+            }
+            Some(staged) => writeln!(
+                f,
+                "staged:     half, from {}: a stage is at work, or was ended (nextroot cancel)",
+                staged.root.source
+            )?,
+            None => writeln!(f, "staged:     nothing")?,
+        }
+        if let Some(previous) = &self.previous {
+            writeln!(f, "previous:   {}", root(previous))?;
+        }
+        writeln!(f, "generation: {}", self.generation)?;
+        match &self.relay {
+            Some(Pass { switched: true, took_us, .. }) => writeln!(f, "relay:      {took_us} us"),
+            Some(Pass { error, .. }) => writeln!(
+                f,
+                "relay:      came back to this root: {}",
+                error.as_deref().unwrap_or("for a reason that is not known")
+            ),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Decides how to stage a root for the next soft reboot: what is done while the old system serves, and
+//! what is left for the relay, which only moves mounts.
+
+use crate::format::verity::table::VerityTable;
+
+use super::{
+    Plan, Step,
+    carry::Row,
+    decision::{Decision, Error},
+    facts::{Facts, OpenVerity as OpenedVerity},
+    intent::{FileSystem, From, Verity},
+    look::Look,
+    state::Relay,
+    step::Volume,
+};
+
+/// Where systemd looks for the root of a soft reboot (systemd-soft-reboot.service(8)).
+pub const NEXT: &str = "/run/nextroot";
+/// Where the relay finds the new root, inside of its tmpfs.
+const NEW: &str = "/sysroot";
+/// Where it finds the way back.
+pub const OLD: &str = "/previous";
+/// What it is executed by in the new root; systemd's own first choice (src/core/main.c).
+pub const INIT: &str = "/usr/lib/systemd/systemd";
+/// Moved by the relay, in this order.
+const API: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+/// Where a generator of the new system would set up again what the kernel command line names; the dm names
+/// are those that systemd uses.
+const VERITY_UNITS: [&str; 2] = ["systemd-veritysetup@root.service", "systemd-veritysetup@usr.service"];
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The root.
+    pub root: Root,
+    /// Whether systemd switches to it by itself, without the relay.
+    pub direct: bool,
+}
+
+/// The root to stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// One to be opened.
+    Closed(Box<Verity>),
+    /// One that is open still, from when it was running.
+    Open(OpenedVerity),
+}
+
+impl Intent {
+    /// Where the new root is mounted.
+    #[must_use]
+    pub fn mounted_at(&self) -> String {
+        if self.direct { NEXT.to_owned() } else { format!("{NEXT}{NEW}") }
+    }
+}
+
+/// Decides how to open and mount the root. What is carried into it is decided after that, by what the new
+/// root says ([`carrying`]).
+#[must_use]
+pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
+    let at = intent.mounted_at();
+    let opening = match &intent.root {
+        Root::Closed(verity) => opening(verity, &at, facts),
+        Root::Open(open) => Ok(again(open, &at)),
+    };
+    let mut steps = match opening {
+        Ok(steps) => steps,
+        Err(decision) => return decision,
+    };
+    let mount = steps.pop();
+    let next = || NEXT.to_owned();
+    if !intent.direct {
+        let options = "mode=0755,nosuid,nodev,size=64M,nr_inodes=1k".to_owned();
+        steps.push(Step::Tmpfs { at: next(), options });
+        steps.push(Step::Isolate { at: next() });
+        steps.push(Step::FurnishRelay { at: next() });
+    }
+    steps.extend(mount);
+    if intent.direct {
+        steps.push(Step::Isolate { at: next() });
+    }
+    steps.push(Step::FindInit { root: at, candidates: vec![INIT.to_owned()] });
+    Decision::Go(Plan { steps })
+}
+
+/// Opens and mounts a root, or goes on with the device where the same is open already.
+fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decision> {
+    let fs = FileSystem {
+        from: From::Verity(Box::new(verity.clone())),
+        fstype: None,
+        flags: String::new(),
+        read_only: true,
+    };
+    let mut look = Look::new(facts, Vec::new());
+    let resolved = look.file_system(&fs, "root", at).map_err(Decision::Refuse)?;
+    if !look.reads.is_empty() {
+        return Err(Decision::Read(look.reads));
+    }
+    let Some(resolved) = resolved else { return Err(Decision::Wait(look.wants)) };
+    let table = resolved.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some(&open.table),
+        _ => None,
+    });
+    if let Some(open) = facts.verity.iter().find(|open| table.is_some_and(|table| equal(table, &open.table)))
+    {
+        return Ok(again(open, at));
+    }
+    match facts.devices.iter().find(|device| device.dm_name.as_ref() == Some(&verity.name)) {
+        Some(taken) => {
+            Err(Decision::Refuse(Error::Taken { name: verity.name.clone(), device: taken.to_string() }))
+        }
+        None => Ok(resolved.steps),
+    }
+}
+
+/// Mounts a root whose device is open.
+fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
+    let name = || open.name.clone();
+    let corruption_ignored = open.table.options.iter().any(|word| word == "ignore_corruption");
+    vec![
+        Step::ReuseVerity { name: name(), devno: open.devno, table: open.table.clone() },
+        Step::CheckVerity { name: name(), corruption_ignored },
+        Step::Mount {
+            what: Volume::Verity(name()),
+            fstype: None,
+            at: at.to_owned(),
+            read_only: true,
+            options: String::new(),
+        },
+    ]
+}
+
+/// What is left of staging once the new root is mounted.
+#[must_use]
+pub fn carrying(intent: &Intent, mounts: &[Row]) -> Plan {
+    let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
+    let mut steps = Vec::new();
+    if intent.direct {
+        // systemd skips what is a mount point already, and would bring /run without what is mounted below.
+        if carried.iter().any(|row| row.at.starts_with("/run/")) {
+            steps.push(Step::Carry { from: "/run".to_owned(), at: format!("{NEXT}/run") });
+        }
+        steps.extend(
+            carried.iter().map(|row| Step::Carry { from: row.at.clone(), at: format!("{NEXT}{}", row.at) }),
+        );
+    } else {
+        steps.push(Step::Carry { from: "/".to_owned(), at: format!("{NEXT}{OLD}") });
+        if mounts.iter().any(|row| row.at == "/usr") {
+            steps.push(Step::Carry { from: "/usr".to_owned(), at: format!("{NEXT}{OLD}/usr") });
+        }
+        steps.extend(carried.iter().enumerate().map(|(number, row)| Step::Carry {
+            from: row.at.clone(),
+            at: format!("{NEXT}{}", held(number)),
+        }));
+    }
+    steps.push(Step::LeaveUnits { names: VERITY_UNITS.map(str::to_owned).to_vec() });
+    steps.push(Step::Follow { at: NEXT.to_owned() });
+    if !intent.direct {
+        let (forward, back) = (handing_over(mounts, NEW), handing_over(mounts, OLD));
+        let relay = Box::new(Relay { init: INIT.to_owned(), forward, back });
+        steps.push(Step::Publish { at: NEXT.to_owned(), relay });
+    }
+    Plan { steps }
+}
+
+/// What the relay does: into the new root, or back to the old one.
+fn handing_over(mounts: &[Row], root: &str) -> Plan {
+    let api = API.iter().map(|at| Step::Move { from: (*at).to_owned(), to: format!("{root}{at}") });
+    let carried = mounts.iter().filter(|row| row.carried).enumerate();
+    let carried =
+        carried.map(|(number, row)| Step::Move { from: held(number), to: format!("{root}{}", row.at) });
+    let end = [Step::Pivot { root: root.to_owned() }, Step::Exec];
+    Plan { steps: api.chain(carried).chain(end).collect() }
+}
+
+/// The way back of a relay that cannot read its own plan: what the old system mounts itself, it mounts anew.
+#[must_use]
+pub fn way_back() -> Plan {
+    handing_over(&[], OLD)
+}
+
+/// Where a carried mount waits in the tmpfs of the relay.
+fn held(number: usize) -> String {
+    format!("/carry/{number}")
+}
+
+/// The kernel writes the optional words in an order of its own.
+fn equal(one: &VerityTable, other: &VerityTable) -> bool {
+    let sorted = |table: &VerityTable| {
+        let mut table = table.clone();
+        table.options.sort();
+        table
+    };
+    sorted(one) == sorted(other)
+}

@@ -1,0 +1,139 @@
+//! What is remembered between one command and the next, and from one system to the next: a value that
+//! lives as JSON in /run, which outlives every soft reboot.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, carry::Row, step::HashOrigin};
+
+/// Version of the layout: raised whenever a field changes its meaning or goes away. Fields that a version
+/// does not know are passed over, so an older program reads what a newer one wrote.
+pub const VERSION: u32 = 1;
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The layout's version.
+    pub version: u32,
+    /// Lives of userspace since the machine was started, counted from 1.
+    pub generation: u64,
+    /// What is staged, or half staged.
+    pub staged: Option<Staged>,
+    /// The root that is running, where one of our switches led to it.
+    pub current: Option<Root>,
+    /// The root that ran before.
+    pub previous: Option<Root>,
+    /// Whether the running root has been declared healthy since the switch to it.
+    pub blessed: bool,
+    /// How the last pass of the relay went.
+    pub relay: Option<Pass>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            generation: 1,
+            staged: None,
+            current: None,
+            previous: None,
+            blessed: true,
+            relay: None,
+        }
+    }
+}
+
+impl State {
+    /// After a pass of the relay: the staged root is the running one now, or it is gone.
+    #[must_use]
+    pub fn handed_over(mut self, pass: Pass) -> Self {
+        if let Some(staged) = self.staged.take()
+            && pass.switched
+        {
+            self.previous = self.current.replace(staged.root);
+            self.blessed = false;
+        }
+        self.generation += 1;
+        self.relay = Some(pass);
+        self
+    }
+
+    /// Takes in what is seen: the root under /, and whether the staged one still waits. A switch that systemd
+    /// made by itself leaves no other trace.
+    pub fn settle(&mut self, running: Option<Root>, waits: bool) {
+        let switched = |staged: &Staged| {
+            staged.direct && staged.complete && running.as_ref().is_some_and(|root| root.is(&staged.root))
+        };
+        if let Some(staged) = self.staged.take_if(|staged| !waits && switched(staged)) {
+            self.previous = self.current.replace(staged.root);
+            self.blessed = false;
+            self.generation += 1;
+        }
+        if let Some(running) = running
+            && !self.current.as_ref().is_some_and(|root| root.is(&running))
+        {
+            self.current = Some(running);
+        }
+    }
+}
+
+/// A root image, as it was asked for and found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// How it was named.
+    pub source: String,
+    /// The dm name.
+    pub name: String,
+    /// Its root hash.
+    pub root_hash: String,
+    /// What the root hash proves.
+    pub root_hash_from: HashOrigin,
+    /// What its os-release calls it.
+    pub system: Option<String>,
+    /// Its version by os-release: `IMAGE_VERSION=`.
+    pub version: Option<String>,
+}
+
+impl Root {
+    /// Whether it is the same image in the same device.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.root_hash == other.root_hash
+    }
+}
+
+/// What `stage` did, or was about to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// The root.
+    pub root: Root,
+    /// Whether systemd itself switches to it, without the relay.
+    pub direct: bool,
+    /// Whether all steps are done. If not, a stage is at work, or was killed.
+    pub complete: bool,
+    /// The steps that were begun, in order: each is written here before it is done.
+    pub begun: Plan,
+    /// What becomes of the mounts.
+    pub mounts: Vec<Row>,
+}
+
+/// What the relay is to do: written into its tmpfs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// The init of the new root.
+    pub init: String,
+    /// Into the new root.
+    pub forward: Plan,
+    /// Back to the old one.
+    pub back: Plan,
+}
+
+/// One pass of the relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    /// Whether it led into the new root; else it led back to the old one.
+    pub switched: bool,
+    /// From its first instruction to the real init, in microseconds.
+    pub took_us: u64,
+    /// What failed, where something did.
+    pub error: Option<String>,
+}

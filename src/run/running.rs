@@ -1,0 +1,74 @@
+//! What is running: the root under /, by the kernel's own word, and PID 1.
+
+use std::{fs, path::Path};
+
+use crate::{
+    format::{devno::Devno, os_release::OsRelease, verity::table::VerityTable},
+    plan::{state::Root, step::HashOrigin},
+    sys::{block::Entry, dm::Control, process},
+};
+
+use super::staging;
+
+/// The verified root that is running: under /, or under /usr where only that is verified. `None` where
+/// neither is on dm-verity.
+#[must_use]
+pub fn root() -> Option<Root> {
+    let mounts = staging::mounts().ok()?;
+    let at = |place: &str| mounts.iter().rfind(|mount| mount.mount_point == Path::new(place));
+    let (name, table) = ["/", "/usr"].iter().find_map(|place| verity(at(place)?.devno))?;
+    let release = staging::os_release(Path::new("/")).ok();
+    let release = release.and_then(|text| OsRelease::parse(text.as_bytes()).ok());
+    Some(Root {
+        source: format!("/dev/mapper/{name}"),
+        name,
+        root_hash: table.root_hash.to_string(),
+        root_hash_from: HashOrigin::CommandLine,
+        system: release.as_ref().map(|release| release.name().to_owned()),
+        version: release.and_then(|release| release.image_version),
+    })
+}
+
+/// The dm-verity device of this number: its name, and its table as the kernel has it.
+fn verity(devno: Devno) -> Option<(String, VerityTable)> {
+    let name = Entry { name: format!("dm-{}", devno.minor) }.attribute("dm/name")?;
+    let target = Control::open().ok()?.table(&name).ok()?;
+    (target.kind == "verity").then(|| target.text.parse().ok().map(|table| (name, table)))?
+}
+
+/// The version of the systemd that is PID 1, by the library that it has mapped; `None` where PID 1 is none.
+#[must_use]
+pub fn systemd() -> Option<u32> {
+    let maps = fs::read_to_string("/proc/1/maps").ok()?;
+    version(&maps)
+}
+
+fn version(maps: &str) -> Option<u32> {
+    let name =
+        ["/libsystemd-shared-", "/libsystemd-core-"].into_iter().find_map(|name| maps.split(name).nth(1))?;
+    let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// Asks PID 1 for a soft reboot, without a bus (systemd(1), "Signals": SIGRTMIN+7).
+pub fn soft_reboot() -> Result<(), crate::sys::Error> {
+    process::signal_init(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for (maps, expected) in [
+            ("7f r-xp 0 fe:0 9 /usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so\n", Some(257)),
+            ("7f r-xp 0 fe:0 9 /usr/lib/x86_64-linux-gnu/systemd/libsystemd-core-254.so\n", Some(254)),
+            ("7f r-xp 0 fe:0 9 /usr/lib64/systemd/libsystemd-shared-262-1.fc45.so\n", Some(262)),
+            ("7f r-xp 0 fe:0 9 /usr/lib/systemd/libsystemd-shared-.so\n", None),
+            ("7f r-xp 0 fe:0 9 /usr/sbin/runit\n", None),
+        ] {
+            assert_eq!(version(maps), expected, "{maps}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The steps of staging that are about files and mounts of the running system, and how steps are undone.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
+
+use crate::{
+    format::mountinfo::Mount,
+    plan::{Step, stage::NEXT, state::Relay, step::Undo},
+    sys::{
+        self,
+        dm::Control,
+        mount::{self, Propagation},
+        root::open_below,
+    },
+};
+
+use super::execute::Error;
+
+/// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
+pub const RELAY: &str = "/relay.json";
+/// Units of the administrator of this run of the machine (systemd.unit(5)).
+const UNITS: &str = "/run/systemd/system";
+/// Where os-release may stand (os-release(5)).
+pub const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+
+fn write_error(path: &Path, source: io::Error) -> Error {
+    Error::Write { path: path.display().to_string(), source }
+}
+
+/// This program, where systemd looks for the next init, with the directories that both need. 254 looks in
+/// /lib.
+pub(super) fn furnish(at: &Path) -> Result<(), Error> {
+    let make = |name: &str| {
+        let path = at.join(name);
+        fs::create_dir_all(&path).map_err(|e| write_error(&path, e))
+    };
+    for name in ["dev", "proc", "sys", "run", "tmp", "etc", "sysroot", "previous", "carry", "usr/lib/systemd"]
+    {
+        make(name)?;
+    }
+    let program = at.join("usr/lib/systemd/systemd");
+    fs::copy("/proc/self/exe", &program).map_err(|e| write_error(&program, e))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|e| write_error(&program, e))?;
+    let link = at.join("lib");
+    symlink("usr/lib", &link).map_err(|e| write_error(&link, e))
+}
+
+/// Shows one mount at a second place: as one of its own, which mounts and unmounts elsewhere do not reach.
+pub(super) fn carry(from: &Path, at: &Path) -> Result<(), Error> {
+    let is_file = fs::metadata(from).is_ok_and(|metadata| !metadata.is_dir());
+    if at.symlink_metadata().is_err() {
+        let made = match at.parent() {
+            Some(parent) if is_file => fs::create_dir_all(parent).and_then(|()| fs::write(at, "")),
+            _ => fs::create_dir_all(at),
+        };
+        made.map_err(|source| Error::MountPoint { at: at.display().to_string(), source })?;
+    }
+    mount::clone_mount(from)?.attach(at)?;
+    Ok(mount::propagate(at, Propagation::Private)?)
+}
+
+/// Units that do nothing.
+pub(super) fn leave_units(names: &[String]) -> Result<(), Error> {
+    fs::create_dir_all(UNITS).map_err(|e| write_error(Path::new(UNITS), e))?;
+    for name in names {
+        let path = Path::new(UNITS).join(name);
+        if path.symlink_metadata().is_err() {
+            fs::write(&path, UNIT).map_err(|e| write_error(&path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// What stands in them, by which they are known as ours.
+const UNIT: &str = "\
+# Left by nextroot: the kernel command line still names the root that the machine was started with.
+[Unit]
+Description=Root by nextroot (nothing to set up)
+DefaultDependencies=no
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=:/usr/bin/true
+";
+
+/// What the relay is to do, and last the os-release of the new root, which makes it one for systemd.
+pub(super) fn publish(at: &Path, relay: &Relay) -> Result<(), Error> {
+    let path = at.join(RELAY.trim_start_matches('/'));
+    let text = serde_json::to_vec(relay).map_err(|e| write_error(&path, e.into()))?;
+    fs::write(&path, text).map_err(|e| write_error(&path, e))?;
+    let text = os_release(&at.join("sysroot"))?;
+    let path = at.join("etc/os-release");
+    let unfinished = at.join("etc/.os-release.new");
+    fs::write(&unfinished, text)
+        .and_then(|()| fs::rename(&unfinished, &path))
+        .map_err(|e| write_error(&path, e))
+}
+
+/// The os-release of a root.
+pub fn os_release(root: &Path) -> Result<String, Error> {
+    for name in OS_RELEASE {
+        if let Some(text) = read_below(root, name)? {
+            return Ok(text);
+        }
+    }
+    Err(Error::NoOsRelease { root: root.display().to_string() })
+}
+
+/// A file of a root that is not ours yet; `None` where there is no such file.
+pub fn read_below(root: &Path, name: &str) -> Result<Option<String>, Error> {
+    match open_below(root, name) {
+        Ok(file) => io::read_to_string(file).map(Some).map_err(|source| {
+            Error::Call(sys::Error::new("read", root.join(name).display().to_string(), source))
+        }),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a directory is there in a root that is not ours yet.
+#[must_use]
+pub fn has_directory(root: &Path, name: &str) -> bool {
+    open_below(root, name)
+        .and_then(|file| file.metadata().map_err(|e| sys::Error::new("stat", name, e)))
+        .is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Whether something is mounted where systemd looks for the root of a soft reboot.
+pub fn waits() -> Result<bool, Error> {
+    Ok(mounts()?.iter().any(|mount| mount.mount_point == Path::new(NEXT)))
+}
+
+/// Whether systemd would take what is there for a root: a mount with an os-release.
+pub fn is_published() -> Result<bool, Error> {
+    Ok(waits()? && os_release(Path::new(NEXT)).is_ok())
+}
+
+/// Undoes a step, if it was done; what is gone already is no error.
+pub fn undo(step: &Step) -> Result<(), Error> {
+    match step.undo() {
+        Undo::NotNeeded | Undo::Stays(_) | Undo::Impossible => Ok(()),
+        Undo::Close(name) => close(&name),
+        Undo::Unmount(at) => unmount(Path::new(&at)),
+        Undo::RemoveUnits(names) => remove_units(&names),
+        Undo::MoveBack { from, to } => Ok(mount::move_to(Path::new(&from), Path::new(&to))?),
+    }
+}
+
+fn close(name: &str) -> Result<(), Error> {
+    let control = Control::open()?;
+    match control.remove_when_unused(name) {
+        Ok(()) => {}
+        Err(error) if error.is_absent() => {}
+        Err(error) => return Err(error.into()),
+    }
+    // udev removes its own link; ours goes with the device.
+    let link = Path::new("/dev/mapper").join(name);
+    let dangles = fs::read_link(&link).is_ok() && fs::metadata(&link).is_err();
+    if dangles { fs::remove_file(&link).map_err(|e| write_error(&link, e)) } else { Ok(()) }
+}
+
+/// Every mount at this place, and below it: nothing of ours may stay under what is mounted over it.
+fn unmount(at: &Path) -> Result<(), Error> {
+    let mut below: Vec<Mount> =
+        mounts()?.into_iter().filter(|mount| mount.mount_point.starts_with(at)).collect();
+    // The last that was mounted is the first to go.
+    while let Some(mount) = below.pop() {
+        match mount::unmount(&mount.mount_point) {
+            Ok(()) => {}
+            Err(error) if error.source.kind() == ErrorKind::ResourceBusy => {
+                mount::detach(&mount.mount_point)?
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The mounts of this mount namespace.
+pub fn mounts() -> Result<Vec<Mount>, Error> {
+    let path = "/proc/self/mountinfo";
+    let failed = |source| Error::Call(sys::Error::new("read", path, source));
+    let bytes = fs::read(path).map_err(failed)?;
+    Mount::parse_all(&bytes).map_err(|e| failed(io::Error::other(e)))
+}
+
+fn remove_units(names: &[String]) -> Result<(), Error> {
+    for name in names {
+        let path = Path::new(UNITS).join(name);
+        if fs::read(&path).is_ok_and(|text| text == UNIT.as_bytes()) {
+            fs::remove_file(&path).map_err(|e| write_error(&path, e))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! What is remembered in /run: read, written whole, and locked.
+
+use std::{
+    fs,
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    plan::state::{State, VERSION},
+    sys::lock::{Lock, LockError},
+};
+
+/// Where it lives; /run outlives every soft reboot.
+pub const DIRECTORY: &str = "/run/nextroot-state";
+
+/// It cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file.
+    #[error("{what} {path}")]
+    File {
+        /// What was attempted.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Content that is not ours.
+    #[error("read {path}: it is damaged; remove it if nothing is staged")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A layout that this program cannot know.
+    #[error(
+        "read {path}: it has version {found}, and this program knows up to {VERSION}: use the newer nextroot that wrote it"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u32,
+    },
+    /// Another run.
+    #[error("another nextroot is at work: wait for it, or end it")]
+    Locked(#[source] LockError),
+}
+
+/// The state's place.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::at(Path::new(DIRECTORY))
+    }
+}
+
+impl Store {
+    /// The state in another directory.
+    #[must_use]
+    pub fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// Keeps other runs out until the lock is dropped.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        fs::create_dir_all(&self.directory).map_err(|e| self.failed("make", &self.directory, e))?;
+        Lock::take(&self.directory.join("lock")).map_err(Error::Locked)
+    }
+
+    /// What is remembered; the default where nothing is.
+    pub fn load(&self) -> Result<State, Error> {
+        let path = self.path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
+            Err(error) => return Err(self.failed("read", &path, error)),
+        };
+        let damaged = |source| Error::Damaged { path: path.display().to_string(), source };
+        let version: Version = serde_json::from_slice(&text).map_err(damaged)?;
+        if version.version > VERSION {
+            return Err(Error::Newer { path: path.display().to_string(), found: version.version });
+        }
+        serde_json::from_slice(&text).map_err(damaged)
+    }
+
+    /// Writes it, whole or not at all.
+    pub fn save(&self, state: &State) -> Result<(), Error> {
+        let path = self.path();
+        let unfinished = self.directory.join(".state.json.new");
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.directory)?;
+            let mut text = serde_json::to_vec(state).map_err(io::Error::from)?;
+            text.push(b'\n');
+            fs::File::create(&unfinished)?.write_all(&text)?;
+            fs::rename(&unfinished, &path)
+        };
+        write().map_err(|e| self.failed("write", &path, e))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("state.json")
+    }
+
+    fn failed(&self, what: &'static str, path: &Path, source: io::Error) -> Error {
+        Error::File { what, path: path.display().to_string(), source }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Version {
+    version: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states() {
+        let directory = std::env::temp_dir().join(format!("nextroot-state-{}", std::process::id()));
+        let store = Store::at(&directory);
+        assert_eq!(store.load().unwrap(), State::default());
+        let state = State { generation: 7, ..State::default() };
+        store.save(&state).unwrap();
+        assert_eq!(store.load().unwrap(), state);
+        let held = store.lock().unwrap();
+        let message = format!("process {} is at work here", std::process::id());
+        let error = store.lock().unwrap_err();
+        assert_eq!(std::error::Error::source(&error).map(ToString::to_string), Some(message));
+        drop(held);
+        store.lock().unwrap();
+        for (text, expected) in [
+            ("{", "it is damaged"),
+            (r#"{"version": 99, "new": {}}"#, "version 99"),
+            (r#"{"version": 1}"#, "it is damaged"),
+        ] {
+            fs::write(directory.join("state.json"), text).unwrap();
+            let message = store.load().unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,0 +1,54 @@
+//! A lock that ends with the process (flock(2)).
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::Error;
+
+/// Held until it is dropped.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "held, not used")] Flock<File>);
+
+/// Somebody else has it.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Who: the number of the process, as it wrote it there.
+    #[error("process {0} is at work here")]
+    Held(String),
+    /// The file.
+    #[error(transparent)]
+    Call(#[from] Error),
+}
+
+impl Lock {
+    /// `open(path, O_RDWR | O_CREAT | O_CLOEXEC); flock(LOCK_EX | LOCK_NB)`: takes the lock, or says which
+    /// process has it.
+    ///
+    /// flock(2). Errors: EWOULDBLOCK where it is held.
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        let failed = |e: io::Error| LockError::Call(Error::at("open", path, e));
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
+            Ok(mut lock) => {
+                let note = |file: &mut File| {
+                    file.set_len(0)?;
+                    file.seek(SeekFrom::Start(0))?;
+                    writeln!(file, "{}", std::process::id())
+                };
+                note(&mut lock).map_err(failed)?;
+                Ok(Self(lock))
+            }
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(failed)?;
+                Err(LockError::Held(holder.trim().to_owned()))
+            }
+            Err((_, errno)) => Err(LockError::Call(Error::at("flock", path, errno))),
+        }
+    }
+}
