@@ -9,7 +9,7 @@ INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
 RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)
 
-.PHONY: help deps build demo test check vm audit
+.PHONY: help deps build demo test test-full check vm audit
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,6 +37,9 @@ vm: build ## run scenarios: make vm SCENARIO="01 12"
 
 test: deps check build ## everything
 	@$(RIG) run --json target/rig/results.json
+
+test-full: deps check build ## everything on every systemd: hours
+	@$(RIG) run --full --json target/rig/results-full.json
 
 audit: ## licences, bans, sources and advisories of all dependencies (needs cargo-deny)
 	cargo deny --locked check

@@ -17,6 +17,7 @@ use crate::{
     image::{self, Image},
     initrd,
     machine::{Console, Event, Machine, Running},
+    payload,
     progress::Progress,
     rig::Rig,
     sandbox,
@@ -82,6 +83,9 @@ pub(crate) fn start_in(
         images.push(image);
     }
     let mut boot = boot.clone();
+    if let Some(script) = &boot.script {
+        payload::make(&rig.dist, &fill(script, &images)?, &work)?;
+    }
     for text in [&mut boot.console, &mut boot.guest, &mut boot.never].into_iter().flatten() {
         *text = fill(text, &images)?;
     }
@@ -94,7 +98,9 @@ pub(crate) fn start_in(
         install(&work, &tools, images.first().ok_or("UEFI needs a disk")?, &command_line)?;
     }
     let direct = (!boot.uefi).then_some(command_line);
-    let machine = Machine { tools: &tools, work: &work, disks, direct, accel: rig.accel(&tools, &kernel) };
+    let payload = boot.script.is_some();
+    let machine =
+        Machine { tools: &tools, work: &work, disks, payload, direct, accel: rig.accel(&tools, &kernel) };
     Ok(Started { running: machine.start(console)?, work, nonce, boot })
 }
 
@@ -179,7 +185,17 @@ impl Started {
                 return Ok(Some(format!("the guest does not say: {pattern}")));
             }
         }
-        let refusal = heard.console.iter().any(|line| line.contains("FAILED: "));
+        for name in &boot.same {
+            let said = values(&heard.witness, name);
+            match said.as_slice() {
+                [] | [_] => return Ok(Some(format!("the guest does not say {name} twice"))),
+                [first, rest @ ..] if rest.iter().any(|value| value != first) => {
+                    return Ok(Some(format!("{name} changed: {}", said.join(", then "))));
+                }
+                _ => {}
+            }
+        }
+        let refusal = heard.console.iter().any(|line| line.contains("] FAILED: "));
         Ok(match (boot.refused, boot.dies, proven, refusal) {
             _ if !heard.ended => Some(format!("it did not end within {} s", boot.limit)),
             (true, _, true, _) | (_, true, true, _) => {
@@ -191,6 +207,15 @@ impl Started {
             _ => None,
         })
     }
+}
+
+/// What a guest said of a name, in each of its lives.
+fn values<'a>(witness: &'a [String], name: &str) -> Vec<&'a str> {
+    let value = |line: &'a String| {
+        let (_, rest) = line.strip_prefix("rig: ")?.split_once(' ')?;
+        rest.strip_prefix(name)?.strip_prefix('=')
+    };
+    witness.iter().filter_map(value).collect()
 }
 
 /// Whether a line has the proof: only who knows this run's number and this boot's can write it.
@@ -211,7 +236,7 @@ fn nonce() -> Outcome<String> {
 }
 
 /// What is filled in: `{KIND:LABEL}`, or a value that was noted when the image was made.
-pub(crate) const PLACE: &str = r"\{([a-z]+:[a-z0-9-]+|roothash|offset|blocks)\}";
+pub(crate) const PLACE: &str = r"\{([a-z]+:[a-z0-9_-]+|roothash|offset|blocks)\}";
 
 /// Fills `{partuuid:LABEL}` and its likes in from the images.
 fn fill(text: &str, images: &[Image]) -> Outcome<String> {

@@ -34,13 +34,16 @@ enum Command {
     Demo(Demo),
 }
 
-/// Run scenarios: those named, or all.
+/// Run scenarios: those named, or all but the long matrix.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 struct Run {
     /// scenarios, by name or by the start of it
     #[argh(positional)]
     names: Vec<String>,
+    /// the long matrix, too: every scenario on every systemd
+    #[argh(switch)]
+    full: bool,
     /// write the results there, as a JSON array
     #[argh(option)]
     json: Option<PathBuf>,
@@ -97,7 +100,7 @@ pub(crate) fn run() -> Outcome<ExitCode> {
         }
         Command::Shell(shell) => {
             let rig = Rig::new(dist?)?;
-            let scenario = chosen(std::slice::from_ref(&shell.name))?;
+            let scenario = chosen(std::slice::from_ref(&shell.name), false)?;
             let boot =
                 scenario.first().and_then(|scenario| scenario.boot.first()).ok_or("it has no machine")?;
             boot::start(&rig, boot, Console::Terminal, &progress)?.wait()?;
@@ -117,9 +120,10 @@ pub(crate) fn run() -> Outcome<ExitCode> {
 }
 
 /// Scenarios by name, or by the start of it; all where none is named.
-fn chosen(names: &[String]) -> Outcome<Vec<Scenario>> {
-    let all = scenario::all()?;
+fn chosen(names: &[String], full: bool) -> Outcome<Vec<Scenario>> {
+    let mut all = scenario::all()?;
     if names.is_empty() {
+        all.retain(|scenario| full || !scenario.only_full);
         return Ok(all);
     }
     let mut chosen = Vec::new();
@@ -135,7 +139,8 @@ fn chosen(names: &[String]) -> Outcome<Vec<Scenario>> {
 }
 
 fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
-    let scenarios: Vec<Scenario> = std::iter::repeat_n(chosen(&run.names)?, run.times).flatten().collect();
+    let scenarios: Vec<Scenario> =
+        std::iter::repeat_n(chosen(&run.names, run.full)?, run.times).flatten().collect();
     // What the machines need is made before the first of them starts: their times are theirs alone.
     rig.prepare(&scenarios, progress)?;
     let mut verdicts: Vec<Verdict> = parallel::map(&scenarios, run.jobs, |scenario| {

@@ -52,7 +52,16 @@ const ROOT_VERITY: [&str; 2] = [
     "[Partition]\nType=root-verity\nLabel=root-verity\nVerity=hash\nVerityMatchKey=root\nMinimize=best\n",
 ];
 
-const RECIPES: [Recipe; 10] = [
+/// Two roots of one system, which differ by a directory, as systemd-sysupdate labels them, and a /var.
+const PAIR: [&str; 5] = [
+    "[Partition]\nType=root\nLabel=os_1\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=os_1_verity\nVerity=hash\nVerityMatchKey=a\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=os_2\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/second\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=b\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=os_2_verity\nVerity=hash\nVerityMatchKey=b\nMinimize=best\n",
+    "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
+];
+
+const RECIPES: [Recipe; 13] = [
     Recipe { name: "verity", source: Source::Small, prepare: Prepare::Nothing, partitions: &ROOT_VERITY },
     Recipe {
         name: "appended",
@@ -123,6 +132,24 @@ const RECIPES: [Recipe; 10] = [
         source: Source::System("forky"),
         prepare: Prepare::Nothing,
         partitions: &ROOT_VERITY,
+    },
+    Recipe {
+        name: "pair-trixie",
+        source: Source::System("trixie"),
+        prepare: Prepare::Nothing,
+        partitions: &PAIR,
+    },
+    Recipe {
+        name: "pair-bookworm",
+        source: Source::System("bookworm"),
+        prepare: Prepare::Nothing,
+        partitions: &PAIR,
+    },
+    Recipe {
+        name: "pair-forky",
+        source: Source::System("forky"),
+        prepare: Prepare::Nothing,
+        partitions: &PAIR,
     },
 ];
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Outcome, sandbox, scenario::Bus, tree::Tree};
+use crate::{Outcome, payload, sandbox, scenario::Bus, tree::Tree};
 
 /// A machine, before it is started. Files are names in its working directory.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) work: &'a Path,
     /// Its disks: file, bus, and whether it is attached later.
     pub(crate) disks: Vec<(String, Bus, bool)>,
+    /// Whether it has a disk with a script.
+    pub(crate) payload: bool,
     /// Kernel and initramfs, and their command line; without them it boots by UEFI from the first disk.
     pub(crate) direct: Option<String>,
     /// What runs the guest's instructions.
@@ -141,6 +143,10 @@ impl Machine<'_> {
                 Bus::Usb => format!("usb-storage,drive=d{number},bus=usb.0"),
             };
             add(&["-device", &device]);
+        }
+        if self.payload {
+            let drive = format!("if=none,id=rig,file=/mnt/{},format=raw,readonly=on", payload::DISK);
+            add(&["-drive", &drive, "-device", "virtio-blk-pci,drive=rig,serial=rig"]);
         }
         all
     }

@@ -10,6 +10,7 @@ mod image;
 mod initrd;
 mod machine;
 mod parallel;
+mod payload;
 mod progress;
 mod rig;
 mod sandbox;

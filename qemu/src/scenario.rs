@@ -14,6 +14,40 @@ pub(crate) struct Scenario {
     pub(crate) shows: String,
     /// Its boots, one after another.
     pub(crate) boot: Vec<Boot>,
+    /// Where it is one for each systemd: on which of them `make test` runs it; the others are for
+    /// `make test-full`. `{system}` and `{systemd}` are filled in with the tree and the version.
+    #[serde(default)]
+    pub(crate) systemd: Option<Vec<String>>,
+    /// Whether only `make test-full` runs it.
+    #[serde(skip)]
+    pub(crate) only_full: bool,
+}
+
+/// What people call the systemd of a whole userspace, its tree, and how it calls itself.
+const SYSTEMS: [(&str, &str, &str); 3] =
+    [("254", "bookworm", "254"), ("257", "trixie", "257"), ("newest", "forky", "2[6-9][0-9]")];
+
+impl Scenario {
+    /// Itself, or one for each systemd.
+    fn spread(self) -> Outcome<Vec<Self>> {
+        let Some(chosen) = &self.systemd else { return Ok(vec![self]) };
+        if let Some(unknown) = chosen.iter().find(|name| !SYSTEMS.iter().any(|(known, ..)| known == name)) {
+            return Err(format!("{}: no systemd is called {unknown}", self.name).into());
+        }
+        let one = |(name, system, systemd): &(&str, &str, &str)| {
+            let mut one = self.clone();
+            one.name = format!("{}-{name}", self.name);
+            one.only_full = !chosen.iter().any(|other| other == name);
+            let fill =
+                |text: &mut String| *text = text.replace("{system}", system).replace("{systemd}", systemd);
+            for boot in &mut one.boot {
+                boot.disks.iter_mut().for_each(|disk| fill(&mut disk.image));
+                [&mut boot.console, &mut boot.guest, &mut boot.never].into_iter().flatten().for_each(fill);
+            }
+            one
+        };
+        Ok(SYSTEMS.iter().map(one).collect())
+    }
 }
 
 /// A boot, and how it has to go.
@@ -26,6 +60,9 @@ pub(crate) struct Boot {
     /// Added to the kernel command line, with `{...}` filled in from the image.
     #[serde(default)]
     pub(crate) cmdline: String,
+    /// What the guest does, as a shell script: see qemu/guest/main.sh for its words.
+    #[serde(default)]
+    pub(crate) script: Option<String>,
     /// Disks in order.
     pub(crate) disks: Vec<Disk>,
     /// Files put into the initramfs's configuration.
@@ -49,6 +86,9 @@ pub(crate) struct Boot {
     /// What the guest must say, in any order.
     #[serde(default)]
     pub(crate) guest: Vec<String>,
+    /// What the guest must say of these names is the same in every life that says it.
+    #[serde(default)]
+    pub(crate) same: Vec<String>,
     /// What neither may show.
     #[serde(default)]
     pub(crate) never: Vec<String>,
@@ -100,11 +140,12 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
     ("systems.toml", include_str!("../scenarios/systems.toml")),
+    ("soft.toml", include_str!("../scenarios/soft.toml")),
 ];
 
 /// All scenarios, by name.
@@ -112,7 +153,9 @@ pub(crate) fn all() -> Outcome<Vec<Scenario>> {
     let mut all = Vec::new();
     for (name, text) in FILES {
         let file: File = toml::from_str(text).map_err(|e| format!("qemu/scenarios/{name}: {e}"))?;
-        all.extend(file.scenario);
+        for scenario in file.scenario {
+            all.extend(scenario.spread()?);
+        }
     }
     all.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(all)

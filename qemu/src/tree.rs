@@ -46,8 +46,18 @@ const TOOLS: &[&str] = &[
     "cpio",
 ];
 
-const SYSTEM: &[&str] =
-    &["systemd", "systemd-sysv", "udev", "dbus", "kmod", "dmsetup", "cryptsetup-bin", "libpam-systemd"];
+const SYSTEM: &[&str] = &[
+    "systemd",
+    "systemd-sysv",
+    "systemd-container",
+    "udev",
+    "dbus",
+    "kmod",
+    "dmsetup",
+    "cryptsetup-bin",
+    "libpam-systemd",
+    "e2fsprogs",
+];
 
 /// All trees.
 const RECIPES: [Recipe; 6] = [
@@ -94,10 +104,12 @@ const RECIPES: [Recipe; 6] = [
             "systemd-sysv/bookworm-backports",
             "udev/bookworm-backports",
             "libudev1/bookworm-backports",
+            "systemd-container/bookworm-backports",
             "dbus",
             "kmod",
             "dmsetup",
             "cryptsetup-bin",
+            "e2fsprogs",
         ],
         backports: true,
         system: true,
@@ -122,7 +134,7 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .iter()
         .find(|recipe| recipe.name == name)
         .ok_or_else(|| format!("no tree is called {name}"))?;
-    cache::get("trees", name, &format!("{recipe:?} {REPORT} {REPORT_UNIT} 2"), |path| {
+    cache::get("trees", name, &format!("{recipe:?} {REPORT} {REPORT_UNIT} {PAIR_FSTAB} 3"), |path| {
         progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
         make(recipe, path, progress)
     })
@@ -169,7 +181,7 @@ fn make(recipe: &Recipe, path: &Path, progress: &Progress) -> Outcome<()> {
     if recipe.variant == "extract" {
         index_modules(path, progress)?;
     }
-    if recipe.system { furnish(path) } else { Ok(()) }
+    if recipe.system { furnish(path, progress) } else { Ok(()) }
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
@@ -205,10 +217,12 @@ fn index_modules(path: &Path, progress: &Progress) -> Outcome<()> {
 }
 
 const REPORT: &str = include_str!("../guest/report.sh");
+/// For disks with two roots and a /var of their own.
+const PAIR_FSTAB: &str = "PARTLABEL=var /var ext4 defaults 0 2\ntmpfs /tmp tmpfs mode=1777 0 0\n";
 const REPORT_UNIT: &str = include_str!("../guest/rig-report.service");
 
 /// What image builders do to a system with a read-only root, and our witness.
-fn furnish(path: &Path) -> Outcome<()> {
+fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
     let write = |name: &str, text: &str| -> Outcome<()> {
         let file = path.join(name);
         fs::create_dir_all(file.parent().ok_or("no parent")?)?;
@@ -217,6 +231,7 @@ fn furnish(path: &Path) -> Outcome<()> {
     write("etc/fstab", "tmpfs /var tmpfs mode=0755 0 0\ntmpfs /tmp tmpfs mode=1777 0 0\n")?;
     write("etc/machine-id", "")?;
     write("etc/hostname", "guest\n")?;
+    write("usr/lib/rig/fstab", PAIR_FSTAB)?;
     write("usr/lib/rig/report", REPORT)?;
     write("usr/lib/systemd/system/rig-report.service", REPORT_UNIT)?;
     let script = path.join("usr/lib/rig/report");
@@ -224,6 +239,15 @@ fn furnish(path: &Path) -> Outcome<()> {
     let wants = path.join("usr/lib/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants)?;
     std::os::unix::fs::symlink("../rig-report.service", wants.join("rig-report.service"))?;
+    // What the running kernel has loaded has to be there after a soft reboot, too.
+    let kernel = get("kernel-cloud", progress)?;
+    let modules = Path::new("usr/lib/modules").join(kernel.kernel_release()?);
+    let (from, to) = (kernel.0.join(&modules), path.join("usr/lib/modules"));
+    fs::create_dir_all(&to)?;
+    let copied = Command::new("cp").arg("-a").arg(&from).arg(&to).status()?;
+    if !copied.success() {
+        return Err(format!("copy {}: {copied}", from.display()).into());
+    }
     let work = tempfile::tempdir()?;
     sandbox::run(path, work.path(), None, "systemctl", &["set-default", "multi-user.target"])?;
     Ok(())

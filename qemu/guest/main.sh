@@ -1,0 +1,57 @@
+#!/bin/sh
+# Runs a scenario's script, once in each life of userspace: `life` counts them from 1. What it says goes to
+# the rig on the second serial port, with the number of the life before it.
+exec >/dev/ttyS1 2>&1 </dev/null
+cd /run/rig || exit 1
+PATH=/run/rig:$PATH
+life=$(($(cat life 2>/dev/null || echo 0) + 1))
+echo "$life" >life
+
+# say NAME [TEXT]: a line, or standard input line by line
+say() {
+	if [ $# -gt 1 ]; then
+		name=$1
+		shift
+		echo "rig: $life $name=$*"
+	else
+		sed "s/^/rig: $life $1=/"
+	fi
+}
+# The root hash of the dm device under /, by the kernel's own table
+root_hash() { dmsetup table -j "$(findmnt -no MAJ:MIN / | cut -d : -f 1)" -m "$(findmnt -no MAJ:MIN / | cut -d : -f 2)" | cut -d ' ' -f 12; }
+# does NAME COMMAND...: what it says, and its exit code
+does() {
+	name=$1
+	shift
+	{ "$@" 2>&1; echo "exit $?"; } | say "$name"
+}
+settled() { systemctl is-system-running --wait; }
+# What nextroot could leave behind: everything of these kinds, a line each
+things() {
+	dmsetup ls | sort | sed 's/[[:space:]].*//; s/^/dm /'
+	losetup -nO NAME,BACK-FILE | sort | sed 's/^/loop /'
+	findmnt -rno TARGET,FSTYPE | sort | sed 's/^/mount /'
+	ls /run/systemd/system | sort | sed 's/^/unit /'
+	ls -d /run/nextroot/* 2>/dev/null
+	true
+}
+# same NAME FILE FILE: whether both say the same, and what differs
+same() {
+	if cmp -s "$2" "$3"; then say "$1" same; else diff "$2" "$3" | say "$1"; fi
+}
+soft_reboot() {
+	does "asks" "$@"
+	sleep infinity
+}
+finish() {
+	nonce=$(sed -n 's/.*rig\.nonce=\([0-9a-f]*\).*/\1/p' /proc/cmdline)
+	boot_id=$(cat /proc/sys/kernel/random/boot_id)
+	proof=$(printf '%s:%s' "$nonce" "$boot_id" | sha256sum | cut -d ' ' -f 1)
+	echo "rig: boot_id=$boot_id proof=$proof"
+	systemctl poweroff
+	sleep infinity
+}
+
+say life "$(root_hash)"
+. ./script
+say lost "the script ended without an end"

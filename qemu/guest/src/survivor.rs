@@ -1,0 +1,93 @@
+//! Programs that a scenario starts in its guest: they are static and live in /run, so they can outlive a
+//! soft reboot.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::{fd::AsFd, unix::fs::FileExt},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const BEAT: Duration = Duration::from_millis(100);
+
+/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve TEXT` or `ask ADDRESS FILE`.
+pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["beat", file] => beat(file, None),
+        ["beat", file, held] => beat(file, Some(held)),
+        ["serve", text] => serve(text),
+        ["ask", address, file] => ask(address, file),
+        _ => Err(io::Error::other("beat FILE [HELD], serve TEXT or ask ADDRESS FILE")),
+    }
+}
+
+/// Counts ten times a second, for ever; the file has the count, the largest gap between two counts in
+/// milliseconds, and the process. Every count is written to `held`, too, which stays open.
+fn beat(file: &str, held: Option<&str>) -> io::Result<()> {
+    let file = File::create(file)?;
+    let held = held.map(File::create).transpose()?;
+    let (mut count, mut largest, mut last) = (0_u64, Duration::ZERO, Instant::now());
+    loop {
+        count += 1;
+        largest = largest.max(last.elapsed());
+        last = Instant::now();
+        let text = format!("count={count:08} gap={:06} pid={:06}\n", largest.as_millis(), std::process::id());
+        file.write_all_at(text.as_bytes(), 0)?;
+        if let Some(held) = &held {
+            held.write_all_at(text.as_bytes(), 0)?;
+        }
+        sleep(BEAT);
+    }
+}
+
+/// Answers each line on the listening socket that is standard input with a text.
+fn serve(text: &str) -> io::Result<()> {
+    let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    loop {
+        let (stream, _) = listener.accept()?;
+        let mut line = String::new();
+        let asked = BufReader::new(&stream).read_line(&mut line);
+        if asked.is_ok() {
+            // A client that went away has no use for an answer.
+            let _ = writeln!(&stream, "{text}");
+        }
+    }
+}
+
+/// Asks ten times a second, for ever; the file has how many were answered and how many were not, the slowest
+/// answer in milliseconds, and what the last one said.
+fn ask(address: &str, file: &str) -> io::Result<()> {
+    let file = File::create(file)?;
+    let (mut answered, mut failed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
+    let mut last = String::new();
+    loop {
+        let begun = Instant::now();
+        let answer = TcpStream::connect(address).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+            stream.write_all(b"?\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            if text.is_empty() { Err(io::Error::from(io::ErrorKind::UnexpectedEof)) } else { Ok(text) }
+        });
+        match answer {
+            Ok(text) => {
+                answered += 1;
+                slowest = slowest.max(begun.elapsed());
+                text.trim().clone_into(&mut last);
+            }
+            Err(error) => {
+                failed += 1;
+                last = format!("({error})");
+            }
+        }
+        let text = format!(
+            "answered={answered:06} failed={failed:06} slowest={:06} last={last:<40}\n",
+            slowest.as_millis()
+        );
+        file.write_all_at(text.as_bytes(), 0)?;
+        sleep(BEAT);
+    }
+}
