@@ -4,7 +4,7 @@ use std::{error::Error, process::ExitCode};
 
 use argh::FromArgs;
 use nextroot::mode::{
-    cancel, plan, reboot,
+    cancel, gc, plan, reboot,
     stage::{self, Wanted},
     status,
 };
@@ -34,6 +34,7 @@ enum Command {
     Status(Status),
     Cancel(Cancel),
     Reboot(Reboot),
+    Gc(Gc),
 }
 
 /// Print what would be done, step by step; nothing is touched. With SOURCE: by stage, and at the soft reboot. Without: by the init role, for a kernel command line.
@@ -134,6 +135,11 @@ struct Reboot {
     roothash: Option<String>,
 }
 
+/// Close the devices of roots that are neither running, nor staged, nor the one before.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "gc")]
+struct Gc {}
+
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
     let arguments: Arguments = argh::from_env();
@@ -180,9 +186,15 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         Command::Cancel(Cancel {}) => match cancel::run()? {
-            Some(source) => println!("took back {source}"),
+            Some(done) => {
+                println!("took back {}", done.source);
+                for holder in done.holders {
+                    println!("its device goes when {holder} ends");
+                }
+            }
             None => println!("nothing was staged"),
         },
+        Command::Gc(Gc {}) => gc::run()?.iter().for_each(|line| println!("{line}")),
         Command::Reboot(asked) => {
             let request = asked.source.map(|source| stage::Request {
                 source,

@@ -1,9 +1,9 @@
 //! `nextroot cancel`: takes back what is staged, or what a killed stage left.
 
 use crate::{
-    plan::Plan,
+    plan::{Plan, Step},
     run::{
-        execute, running, staging,
+        execute, holders, running, staging,
         state::{self, Store},
     },
 };
@@ -19,8 +19,17 @@ pub enum Error {
     Undo(#[from] execute::Error),
 }
 
-/// Takes it back; what it was, or `None` where nothing was staged.
-pub fn run() -> Result<Option<String>, Error> {
+/// What was taken back.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The source that was staged.
+    pub source: String,
+    /// Processes that still see it in mount namespaces of their own: its device goes when they end.
+    pub holders: Vec<String>,
+}
+
+/// Takes it back; `None` where nothing was staged.
+pub fn run() -> Result<Option<Done>, Error> {
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = store.load()?;
@@ -28,7 +37,9 @@ pub fn run() -> Result<Option<String>, Error> {
     let Some(staged) = state.staged.take() else { return Ok(None) };
     undo(&staged.begun)?;
     store.save(&state)?;
-    Ok(Some(staged.root.source))
+    let opened = staged.begun.steps.iter().any(|step| matches!(step, Step::OpenVerity(_)));
+    let holders = if opened { holders::of_dm(&staged.root.name) } else { Vec::new() };
+    Ok(Some(Done { source: staged.root.source, holders: holders.iter().map(ToString::to_string).collect() }))
 }
 
 /// Undoes steps, the last first. All are tried; the first failure is told.

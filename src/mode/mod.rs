@@ -4,6 +4,8 @@
 #[cfg(feature = "cli")]
 pub mod cancel;
 pub mod emergency;
+#[cfg(feature = "cli")]
+pub mod gc;
 pub mod init;
 pub mod modprobe;
 #[cfg(feature = "cli")]

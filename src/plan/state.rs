@@ -22,6 +22,9 @@ pub struct State {
     pub current: Option<Root>,
     /// The root that ran before.
     pub previous: Option<Root>,
+    /// Roots that ran before that, and may be open still.
+    #[serde(default)]
+    pub retired: Vec<Root>,
     /// Whether the running root has been declared healthy since the switch to it.
     pub blessed: bool,
     /// How the last pass of the relay went.
@@ -36,6 +39,7 @@ impl Default for State {
             staged: None,
             current: None,
             previous: None,
+            retired: Vec::new(),
             blessed: true,
             relay: None,
         }
@@ -49,8 +53,7 @@ impl State {
         if let Some(staged) = self.staged.take()
             && pass.switched
         {
-            self.previous = self.current.replace(staged.root);
-            self.blessed = false;
+            self.switched(staged.root);
         }
         self.generation += 1;
         self.relay = Some(pass);
@@ -64,8 +67,7 @@ impl State {
             staged.direct && staged.complete && running.as_ref().is_some_and(|root| root.is(&staged.root))
         };
         if let Some(staged) = self.staged.take_if(|staged| !waits && switched(staged)) {
-            self.previous = self.current.replace(staged.root);
-            self.blessed = false;
+            self.switched(staged.root);
             self.generation += 1;
         }
         if let Some(running) = running
@@ -91,6 +93,23 @@ pub struct Root {
     pub system: Option<String>,
     /// Its version by os-release: `IMAGE_VERSION=`.
     pub version: Option<String>,
+}
+
+impl State {
+    fn switched(&mut self, to: Root) {
+        let before = self.current.replace(to);
+        self.retired.extend(std::mem::replace(&mut self.previous, before));
+        self.blessed = false;
+    }
+
+    /// Roots that are open for nobody's sake: neither running, nor staged, nor the one before.
+    #[must_use]
+    pub fn unused(&self) -> Vec<Root> {
+        let staged = self.staged.as_ref().map(|staged| &staged.root);
+        let used = [self.current.as_ref(), self.previous.as_ref(), staged];
+        let is_used = |root: &Root| used.iter().flatten().any(|other| other.name == root.name);
+        self.retired.iter().filter(|root| !is_used(root)).cloned().collect()
+    }
 }
 
 impl Root {
@@ -136,4 +155,71 @@ pub struct Pass {
     pub took_us: u64,
     /// What failed, where something did.
     pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(name: &str) -> Root {
+        Root {
+            source: name.to_owned(),
+            name: name.to_owned(),
+            root_hash: name.to_owned(),
+            root_hash_from: HashOrigin::Arguments,
+            system: None,
+            version: None,
+        }
+    }
+
+    fn staged(name: &str, direct: bool) -> Option<Staged> {
+        let (root, begun, mounts) = (root(name), Plan::default(), Vec::new());
+        Some(Staged { root, direct, complete: true, begun, mounts })
+    }
+
+    fn pass(switched: bool) -> Pass {
+        Pass { switched, took_us: 1, error: None }
+    }
+
+    fn names(roots: &[Root]) -> Vec<&str> {
+        roots.iter().map(|root| root.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_runs_and_what_ran() {
+        let mut state = State::default();
+        state.settle(Some(root("a")), false);
+        for (to, previous, unused) in
+            [("b", "a", vec![]), ("c", "b", vec!["a"]), ("b", "c", vec!["a"]), ("d", "b", vec!["a", "c"])]
+        {
+            state.staged = staged(to, false);
+            state = state.handed_over(pass(true));
+            state.settle(Some(root(to)), false);
+            assert_eq!(state.current, Some(root(to)));
+            assert_eq!(state.previous, Some(root(previous)));
+            assert_eq!(names(&state.unused()), unused, "{to}");
+        }
+        assert_eq!(state.generation, 5);
+        assert!(!state.blessed);
+    }
+
+    #[test]
+    fn a_pass_that_came_back_changes_no_root() {
+        let mut state = State::default();
+        state.settle(Some(root("a")), false);
+        state.staged = staged("b", false);
+        let state = state.handed_over(pass(false));
+        assert_eq!((state.current, state.staged, state.previous), (Some(root("a")), None, None));
+        assert!(state.blessed);
+    }
+
+    #[test]
+    fn a_switch_by_systemd_itself_is_seen_afterwards() {
+        for (running, waits, switched) in [("b", false, true), ("b", true, false), ("a", false, false)] {
+            let mut state = State { current: Some(root("a")), staged: staged("b", true), ..State::default() };
+            state.settle(Some(root(running)), waits);
+            assert_eq!(state.generation == 2, switched, "{running} {waits}");
+            assert_eq!(state.staged.is_none(), switched);
+        }
+    }
 }

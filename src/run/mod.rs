@@ -4,6 +4,7 @@
 pub mod api;
 pub mod execute;
 pub mod handover;
+pub mod holders;
 pub mod log;
 pub mod machine;
 pub mod modules;

@@ -151,7 +151,8 @@ pub fn undo(step: &Step) -> Result<(), Error> {
     }
 }
 
-fn close(name: &str) -> Result<(), Error> {
+/// Closes a dm device: now, or when nobody uses it any more. One that is gone is no error.
+pub fn close(name: &str) -> Result<(), Error> {
     let control = Control::open()?;
     match control.remove_when_unused(name) {
         Ok(()) => {}

@@ -22,7 +22,8 @@ use super::{Error, mount};
 /// `openat2(root, path, O_RDONLY, RESOLVE_IN_ROOT)`: opens a file below a root that is not ours yet;
 /// absolute symbolic links stay inside it.
 ///
-/// openat2(2), since Linux 5.6. Errors: ENOENT, ELOOP, EACCES.
+/// openat2(2), since Linux 5.6. Errors: ENOENT, ELOOP, EACCES. EAGAIN, which the kernel gives where somebody
+/// renamed or mounted anything meanwhile, is tried again.
 pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     let at = |e: Errno| Error::new("open", format!("{path} in {}", root.display()), e);
     let root = nix::fcntl::open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
@@ -30,8 +31,18 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    openat2(&root, path, how).map(File::from).map_err(at)
+    let mut opened = openat2(&root, path, how);
+    for _ in 0..TRIES {
+        if !matches!(opened, Err(Errno::EAGAIN)) {
+            break;
+        }
+        opened = openat2(&root, path, how);
+    }
+    opened.map(File::from).map_err(at)
 }
+
+/// How often a path is walked anew; each time something else was renamed or mounted in a microsecond or two.
+const TRIES: u32 = 10_000;
 
 /// include/uapi/linux/magic.h
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
@@ -115,4 +126,38 @@ pub fn switch(root: &Path) -> Result<(), Error> {
     mount::move_to(Path::new("."), Path::new("/"))?;
     chroot(".").map_err(|e| Error::at("chroot", root, e))?;
     chdir("/").map_err(|e| Error::new("chdir", "/", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+
+    /// A busy system made openat2(2) give EAGAIN for the interpreter of the new init.
+    #[test]
+    fn renames_elsewhere_do_no_harm() {
+        let directory = std::env::temp_dir().join(format!("nextroot-open-{}", std::process::id()));
+        fs::create_dir_all(directory.join("a/b")).unwrap();
+        fs::write(directory.join("file"), "x").unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (one, other) = (directory.join("one"), directory.join("other"));
+                fs::create_dir_all(&one).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    fs::rename(&one, &other).unwrap();
+                    fs::rename(&other, &one).unwrap();
+                }
+            });
+            let open = |_| open_below(&directory, "a/b/../../a/b/../../file");
+            let failed = (0..100_000).map(open).find_map(Result::err);
+            done.store(true, Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }

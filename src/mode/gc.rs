@@ -1,0 +1,38 @@
+//! `nextroot gc`: closes what earlier roots left open.
+
+use crate::run::{
+    execute, holders, running, staging,
+    state::{self, Store},
+};
+
+/// Why nothing could be closed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// A device.
+    #[error("close what earlier roots left open")]
+    Close(#[from] execute::Error),
+}
+
+/// Closes the devices of roots that are neither running, nor staged, nor the one before; a line each. One that
+/// is in use goes when that ends, and who uses it is named.
+pub fn run() -> Result<Vec<String>, Error> {
+    let store = Store::default();
+    let _lock = store.lock()?;
+    let mut state = store.load()?;
+    state.settle(running::root(), staging::waits()?);
+    let mut lines = Vec::new();
+    for root in state.unused() {
+        staging::close(&root.name)?;
+        let users: Vec<String> = holders::of_dm(&root.name).iter().map(ToString::to_string).collect();
+        lines.push(match users.as_slice() {
+            [] => format!("closed dm-verity {}", root.name),
+            users => format!("dm-verity {} goes when {} end", root.name, users.join(", ")),
+        });
+    }
+    state.retired.clear();
+    store.save(&state)?;
+    Ok(lines)
+}
