@@ -22,6 +22,8 @@ pub mod mountinfo;
 pub mod os_release;
 pub mod root_hash;
 pub mod superblock;
+pub mod sysupdate;
 pub mod uevent;
 pub mod verity;
 pub mod version;
+pub mod versioned_directory;
