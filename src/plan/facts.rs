@@ -8,6 +8,7 @@ use crate::{
     format::{
         devno::Devno,
         discoverable::Purpose,
+        gpt,
         guid::Guid,
         superblock::Superblock,
         verity::{superblock::VeritySuperblock, table::VerityTable},
@@ -116,6 +117,19 @@ pub struct VerityRead {
 }
 
 impl Partition {
+    /// A partition of a GPT.
+    #[must_use]
+    pub fn of_gpt(disk: &str, found: &gpt::Partition) -> Self {
+        Self {
+            disk: disk.to_owned(),
+            number: found.number,
+            uuid: Some(found.uuid.to_string()),
+            type_uuid: Some(found.type_uuid),
+            label: Some(found.label.clone()),
+            attributes: found.attributes,
+        }
+    }
+
     /// What it is for, by its type.
     #[must_use]
     pub fn purpose(&self) -> Option<Purpose> {

@@ -5,6 +5,7 @@ pub mod api;
 pub mod execute;
 pub mod handover;
 pub mod holders;
+pub mod image;
 pub mod log;
 pub mod machine;
 pub mod modules;

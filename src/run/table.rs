@@ -8,7 +8,10 @@ use crate::{
         mbr,
     },
     plan::facts::Partition,
-    sys::block::{Device, Entry},
+    sys::{
+        self,
+        block::{Device, Entry},
+    },
     units::{BlockSize, Sectors},
 };
 
@@ -32,17 +35,7 @@ fn partition(table: &Result<Table, String>, disk: &str, number: u32) -> (Partiti
         |uuid| Partition { disk: disk.to_owned(), number, uuid, type_uuid: None, label: None, attributes: 0 };
     match table {
         Ok(Table::Gpt(partitions)) => match partitions.get(&number) {
-            Some(found) => {
-                let partition = Partition {
-                    disk: disk.to_owned(),
-                    number,
-                    uuid: Some(found.uuid.to_string()),
-                    type_uuid: Some(found.type_uuid),
-                    label: Some(found.label.clone()),
-                    attributes: found.attributes,
-                };
-                (partition, None)
-            }
+            Some(found) => (Partition::of_gpt(disk, found), None),
             None => (nameless(None), Some(format!("it has no partition {number}"))),
         },
         Ok(Table::Mbr(signature)) => (nameless(Some(mbr::partition_uuid(*signature, number))), None),
@@ -67,29 +60,31 @@ fn read(disk: &Entry) -> Result<Table, String> {
     if let Some(signature) = mbr::disk_signature(&first) {
         return Ok(Table::Mbr(signature));
     }
-    // The second copy stands in the last block, for when the first is damaged.
-    let by_number = |partitions: Vec<gpt::Partition>| {
-        Table::Gpt(partitions.into_iter().map(|partition| (partition.number, partition)).collect())
-    };
-    match gpt_at(&device, block_size, 1, blocks) {
-        Ok(partitions) => Ok(by_number(partitions)),
-        Err(first) => match gpt_at(&device, block_size, blocks.saturating_sub(1), blocks) {
-            Ok(partitions) => Ok(by_number(partitions)),
-            Err(second) => Err(format!("primary GPT: {first}; backup GPT: {second}")),
-        },
-    }
+    let partitions = gpt(&|offset, length| device.read(offset, length), block_size, blocks)?;
+    Ok(Table::Gpt(partitions.into_iter().map(|partition| (partition.number, partition)).collect()))
+}
+
+/// Reads at an offset.
+pub(super) type Read<'a> = &'a dyn Fn(u64, usize) -> Result<Vec<u8>, sys::Error>;
+
+/// Reads the GPT of a disk with so many blocks: the second copy, in the last block, where the first is damaged.
+pub(super) fn gpt(read: Read<'_>, block_size: BlockSize, blocks: u64) -> Result<Vec<gpt::Partition>, String> {
+    gpt_at(read, block_size, 1, blocks).or_else(|first| {
+        gpt_at(read, block_size, blocks.saturating_sub(1), blocks)
+            .map_err(|second| format!("primary GPT: {first}; backup GPT: {second}"))
+    })
 }
 
 fn gpt_at(
-    device: &Device,
+    read: Read<'_>,
     block_size: BlockSize,
     lba: u64,
     blocks: u64,
 ) -> Result<Vec<gpt::Partition>, String> {
     let offset = block_size.times(lba).ok_or("it lies past the end")?;
-    let block = device.read(offset.0, block_size.get() as usize).map_err(|e| e.in_one_line())?;
+    let block = read(offset.0, block_size.get() as usize).map_err(|e| e.in_one_line())?;
     let header = Header::parse(&block, block_size, lba, blocks).map_err(|e| e.to_string())?;
     let (offset, length) = header.entries().ok_or("its entries lie past the end")?;
-    let entries = device.read(offset, length).map_err(|e| e.in_one_line())?;
+    let entries = read(offset, length).map_err(|e| e.in_one_line())?;
     header.parse_entries(&entries).map_err(|e| e.to_string())
 }

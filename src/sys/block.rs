@@ -3,16 +3,13 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
-    os::{
-        fd::AsRawFd,
-        unix::fs::{FileExt, MetadataExt},
-    },
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use crate::{format::devno::Devno, units::BlockSize};
 
-use super::Error;
+use super::{Error, file::pread};
 
 const CLASS: &str = "/sys/class/block";
 
@@ -96,17 +93,6 @@ impl Device {
 
     /// `pread(fd, ..., offset)`: up to `length` bytes; fewer only at the device's end.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-        let mut buffer = vec![0; length];
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, offset.saturating_add(done as u64)) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::at("read", &self.node, error)),
-            }
-        }
-        buffer.truncate(done);
-        Ok(buffer)
+        pread(&self.file, &self.node, offset, length)
     }
 }

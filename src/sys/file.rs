@@ -1,0 +1,180 @@
+//! Regular files that are opened once and read at offsets.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use crate::{format::devno::Devno, units::Bytes};
+
+use super::Error;
+
+/// An open regular file.
+#[derive(Debug)]
+pub struct RegularFile {
+    file: File,
+    path: PathBuf,
+    size: Bytes,
+    inode: Inode,
+}
+
+/// What a file is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inode {
+    /// The device of its file system.
+    pub device: Devno,
+    /// Its number there.
+    pub number: u64,
+}
+
+/// What to do where the last component of a path is a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLink {
+    /// It is an error: somebody may change what it means.
+    Refuse,
+    /// It is followed.
+    Follow,
+}
+
+impl RegularFile {
+    /// `open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW); fstat`: without waiting for whoever writes to a
+    /// FIFO of that name.
+    ///
+    /// ENOENT; ELOOP: the last component is a symbolic link; EINVAL: not a regular file.
+    pub fn open(path: &Path, link: LastLink) -> Result<Self, Error> {
+        let no_follow = if link == LastLink::Refuse { libc::O_NOFOLLOW } else { 0 };
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | no_follow).open(path);
+        let file = file.map_err(|e| Error::at("open", path, in_words(e)))?;
+        let metadata = file.metadata().map_err(|e| Error::at("stat", path, e))?;
+        if !metadata.is_file() {
+            let why = io::Error::new(ErrorKind::InvalidInput, "it is no regular file");
+            return Err(Error::at("open", path, why));
+        }
+        let device = Devno { major: libc::major(metadata.dev()), minor: libc::minor(metadata.dev()) };
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            size: Bytes(metadata.len()),
+            inode: Inode { device, number: metadata.ino() },
+        })
+    }
+
+    /// The path that it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length when it was opened.
+    #[must_use]
+    pub fn size(&self) -> Bytes {
+        self.size
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn inode(&self) -> Inode {
+        self.inode
+    }
+
+    /// `pread(fd, ..., offset)`: up to `length` bytes; fewer only at the file's end.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        pread(&self.file, &self.path, offset, length)
+    }
+}
+
+impl AsFd for RegularFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// `readdir`: the names in a directory, sorted; those that are not UTF-8 are left out.
+pub fn names(directory: &Path) -> Result<Vec<String>, Error> {
+    let failed = |e| Error::at("read", directory, e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// `pread(fd, ..., offset)`: up to `length` bytes; fewer only at the end.
+pub(super) fn pread(file: &File, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+    let mut buffer = vec![0; length];
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::at("read", path, error)),
+        }
+    }
+    buffer.truncate(done);
+    Ok(buffer)
+}
+
+/// What the kernel means by ELOOP here.
+fn in_words(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is a symbolic link, which is not followed: name the file itself",
+        ),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), b"0123456789").unwrap();
+        symlink("file", path("link")).unwrap();
+        symlink(".", path("here")).unwrap();
+        nix::sys::stat::mknod(
+            &path("fifo"),
+            nix::sys::stat::SFlag::S_IFIFO,
+            nix::sys::stat::Mode::S_IRUSR,
+            0,
+        )
+        .unwrap();
+        for (name, link, expected) in [
+            ("file", LastLink::Refuse, ""),
+            ("here/file", LastLink::Refuse, ""),
+            ("link", LastLink::Follow, ""),
+            ("link", LastLink::Refuse, "it is a symbolic link, which is not followed"),
+            ("fifo", LastLink::Refuse, "it is no regular file"),
+            (".", LastLink::Refuse, "it is no regular file"),
+            ("missing", LastLink::Refuse, "No such file"),
+        ] {
+            match RegularFile::open(&path(name), link) {
+                Ok(file) => {
+                    assert_eq!((expected, file.size()), ("", Bytes(10)), "{name}");
+                    assert_eq!(file.inode().number, fs::metadata(path("file")).unwrap().ino());
+                    assert_eq!(file.read(8, 100).unwrap(), b"89");
+                    assert_eq!(file.read(2, 3).unwrap(), b"234");
+                }
+                Err(error) => {
+                    let error = error.in_one_line();
+                    assert!(!expected.is_empty() && error.contains(expected), "{name}: {error}");
+                }
+            }
+        }
+        assert_eq!(names(directory.path()).unwrap(), ["fifo", "file", "here", "link"]);
+        assert!(names(&path("file")).is_err());
+    }
+}
