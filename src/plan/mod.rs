@@ -18,6 +18,7 @@ pub mod intent;
 mod invalid;
 mod look;
 mod pair;
+mod partitioned;
 mod policy;
 pub mod request;
 mod resolve;
