@@ -12,7 +12,7 @@ use nextroot::mode::{
 /// Find, verify, mount and switch into the next root file system.
 ///
 /// As PID 1 of an initramfs (mkinitrd builds one) nextroot boots; started by a person it has these commands.
-/// SOURCE is /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL= (with --roothash), roothash:HEX, or previous.
+/// SOURCE is a device (/dev/NAME, PARTUUID=, PARTLABEL=, UUID=, LABEL=; with --roothash), roothash:HEX, slot:other, an image file, DIR.v/, or previous.
 #[derive(FromArgs)]
 #[argh(example = "nextroot plan --cmdline \"roothash=0a0f15ff...\"")]
 #[argh(example = "nextroot plan --cmdline \"root=LABEL=data\" --facts facts.json")]

@@ -3,19 +3,25 @@
 use std::path::Path;
 
 use crate::{
-    format::{fstab, os_release::OsRelease, root_hash::NotARootHash},
+    format::{
+        fstab,
+        os_release::OsRelease,
+        root_hash::{NotARootHash, RootHash},
+    },
     plan::{
         Plan, Step,
         boot::{self, Decision},
         carry::{self, Row},
-        choose,
+        choose::{self, Chosen, Written},
         facts::{Content, Facts},
+        source::{self, Source},
         stage::{self, Intent},
         state::{Root, Staged, State},
         step::HashOrigin,
     },
     run::{
         execute::{self, Executor},
+        in_files::{self, InFiles},
         machine,
         probe::{self, Prober},
         running, staging,
@@ -61,7 +67,13 @@ pub enum Error {
     Foreign,
     /// The source.
     #[error(transparent)]
+    Form(#[from] source::Error),
+    /// What the source means.
+    #[error(transparent)]
     Source(#[from] choose::Error),
+    /// Image files.
+    #[error(transparent)]
+    InFiles(#[from] in_files::Error),
     /// The root hash.
     #[error("--roothash")]
     RootHash(#[from] NotARootHash),
@@ -97,6 +109,8 @@ struct Prepared {
     facts: Facts,
     mounting: Plan,
     root: Root,
+    /// What was passed over for it.
+    skipped: Vec<String>,
 }
 
 /// The plan, touching nothing: what stage does, and what is left for the relay.
@@ -108,9 +122,10 @@ pub fn plan(request: &Request) -> Result<String, Error> {
     let fstab = machine::read("/etc/fstab")?.unwrap_or_default();
     let rows = rows(request, &prepared.facts, &fstab)?;
     let carrying = stage::carrying(&prepared.intent, &rows);
+    let skipped: String = prepared.skipped.iter().map(|line| format!("{line}\n")).collect();
     let mut steps = prepared.mounting.steps;
     steps.extend(carrying.steps.iter().cloned());
-    let mut text = format!("now, while the old system serves:\n{}", Plan { steps });
+    let mut text = format!("{skipped}now, while the old system serves:\n{}", Plan { steps });
     if let Some(Step::Publish { relay, .. }) = carrying.steps.last() {
         text += &format!("at the soft reboot, between the two systems:\n{}", relay.forward);
         text += &format!("if that fails:\n{}", relay.back);
@@ -158,7 +173,8 @@ struct Staging<'a> {
 
 impl Staging<'_> {
     fn all(&mut self, request: &Request, prepared: Prepared) -> Result<Staged, Error> {
-        let Prepared { intent, facts, mounting, root } = prepared;
+        let Prepared { intent, facts, mounting, root, skipped } = prepared;
+        skipped.iter().for_each(|line| (self.tell)(line));
         let begun = Plan::default();
         self.state.staged =
             Some(Staged { root, direct: intent.direct, complete: false, begun, mounts: Vec::new() });
@@ -213,17 +229,18 @@ impl Staging<'_> {
 
 /// Finds what is asked for, and how it is opened.
 fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
+    let source: Source = request.source.parse()?;
+    let root_hash: Option<RootHash> = request.root_hash.as_deref().map(str::parse).transpose()?;
     let mut prober = Prober::of_running_system()?;
     read_all(&mut prober);
-    let root = choose::choose(
-        &choose::Written {
-            source: &request.source,
-            root_hash: request.root_hash.as_deref(),
-            hash_device: request.hash_device.as_deref(),
-        },
-        state,
-        prober.facts(),
-    )?;
+    let Chosen { root, skipped } = match &source {
+        Source::File(path) => in_files(in_files::look(Path::new(path), root_hash.as_ref())?, &mut prober),
+        Source::Directory(path) => in_files(in_files::newest(path, root_hash.as_ref())?, &mut prober),
+        _ => {
+            let hash_device = request.hash_device.as_deref().map(str::parse).transpose()?;
+            choose::choose(&Written { source, root_hash, hash_device }, state, prober.facts())?
+        }
+    };
     let intent = Intent { root, direct: request.direct };
     let mounting = loop {
         match stage::mounting(&intent, prober.facts()) {
@@ -236,7 +253,13 @@ fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
         }
     };
     let root = root_of(request, &mounting);
-    Ok(Prepared { intent, facts: prober.facts().clone(), mounting, root })
+    Ok(Prepared { intent, facts: prober.facts().clone(), mounting, root, skipped })
+}
+
+/// Shows an image in files to the decisions as devices.
+fn in_files(found: InFiles, prober: &mut Prober) -> Chosen {
+    prober.facts_mut().devices.extend(found.devices);
+    Chosen { root: found.root, skipped: found.skipped }
 }
 
 /// Looks into every device: fstab names file systems by what they hold.

@@ -1,56 +1,43 @@
 //! From a source as it was written to the root that it means.
 
-use crate::format::{
-    root_hash::{NotARootHash, RootHash},
-    verity::options::VerityOptions,
-};
+use crate::format::{root_hash::RootHash, verity::options::VerityOptions};
 
 use super::{
     facts::Facts,
     intent::{Tag, Verity},
+    slot::{self, Running},
+    source::{RootHashFrom, Source},
     stage::Root,
     state::State,
     step::HashOrigin,
-    tag::{self, Name},
 };
 
-/// A source, as it was written.
-#[derive(Clone, Copy, Debug)]
-pub struct Written<'a> {
-    /// `roothash:HEX`, a device, `previous`.
-    pub source: &'a str,
+/// A source, and what was said beside it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The source.
+    pub source: Source,
     /// The root hash, where the source does not say it.
-    pub root_hash: Option<&'a str>,
+    pub root_hash: Option<RootHash>,
     /// The device with the hash tree; default: the partition that the root hash names.
-    pub hash_device: Option<&'a str>,
+    pub hash_device: Option<Source>,
 }
 
 /// A source that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A name that is none.
-    #[error("source {text}: {why}")]
-    Name {
-        /// What was given.
-        text: String,
-        /// Why not, and what to write.
-        why: String,
-    },
     /// A device without a root hash.
-    #[error("source {text}: nothing is verified without a root hash: write --roothash HEX")]
+    #[error("source {source_name}: nothing is verified without a root hash: write --roothash HEX")]
     NoRootHash {
         /// What was given.
-        text: String,
+        source_name: Source,
     },
-    /// A root hash that is none.
-    #[error("the root hash of source {text}")]
-    RootHash {
-        /// What was given.
-        text: String,
-        /// Why not.
-        #[source]
-        source: NotARootHash,
-    },
+    /// A hash device that is none.
+    #[error("the hash device {0} is no device: write /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=")]
+    HashDevice(Source),
+    /// A dm device that is not there.
+    #[error("there is no dm device {0}")]
+    NoMapper(String),
     /// There is no root from before.
     #[error("source previous: no root ran before this one since the machine was started")]
     NoPrevious,
@@ -64,36 +51,91 @@ pub enum Error {
         /// Its root hash.
         root_hash: String,
     },
+    /// Other slots cannot be looked for.
+    #[error("source slot:other: the running root is not on dm-verity, so no slot is known to be the other")]
+    NoSlots,
+    /// Slots that cannot be told apart.
+    #[error(transparent)]
+    Slot(#[from] slot::Error),
+    /// No slot is newer.
+    #[error("source slot:other: no slot is newer than the running root{}", told(.0))]
+    NothingNewer(Vec<String>),
 }
 
-/// Chooses.
-pub fn choose(written: &Written<'_>, state: &State, facts: &Facts) -> Result<Root, Error> {
-    let text = written.source;
-    if text == "previous" {
-        return previous(state, facts);
+fn told(skipped: &[String]) -> String {
+    skipped.iter().map(|line| format!("; {line}")).collect()
+}
+
+/// What was chosen, and what was passed over for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// The root.
+    pub root: Root,
+    /// A line for each slot that was passed over.
+    pub skipped: Vec<String>,
+}
+
+impl From<Root> for Chosen {
+    fn from(root: Root) -> Self {
+        Self { root, skipped: Vec::new() }
     }
-    let in_source = text.strip_prefix("roothash:");
-    let root_hash = in_source.or(written.root_hash);
-    let root_hash = root_hash.ok_or_else(|| Error::NoRootHash { text: text.to_owned() })?;
-    let root_hash: RootHash =
-        root_hash.parse().map_err(|source| Error::RootHash { text: text.to_owned(), source })?;
-    let (data_uuid, hash_uuid) = root_hash.partition_uuids();
-    let data = match in_source {
-        Some(_) => Tag::PartUuid(data_uuid.to_string()),
-        None => device(text, facts)?,
+}
+
+/// Chooses; files are looked into elsewhere, and are devices by then.
+pub fn choose(written: &Written, state: &State, facts: &Facts) -> Result<Chosen, Error> {
+    let data = match &written.source {
+        Source::Previous => return previous(state, facts).map(Chosen::from),
+        Source::OtherSlot => return other_slot(written, state, facts),
+        Source::RootHash(root_hash) => {
+            let (data, _) = root_hash.partition_uuids();
+            return closed(written, root_hash, Tag::PartUuid(data.to_string()), facts);
+        }
+        source => device(source, facts)?,
     };
-    let hash = match written.hash_device {
-        Some(text) => device(text, facts)?,
-        None => Tag::PartUuid(hash_uuid.to_string()),
+    match (&written.root_hash, data) {
+        (Some(root_hash), Some(data)) => closed(written, root_hash, data, facts),
+        _ => Err(Error::NoRootHash { source_name: written.source.clone() }),
+    }
+}
+
+fn closed(written: &Written, root_hash: &RootHash, data: Tag, facts: &Facts) -> Result<Chosen, Error> {
+    let hash = match &written.hash_device {
+        Some(source) => device(source, facts)?.ok_or_else(|| Error::HashDevice(source.clone()))?,
+        None => Tag::PartUuid(root_hash.partition_uuids().1.to_string()),
     };
-    Ok(Root::Closed(Box::new(Verity {
-        name: dm_name(&root_hash),
-        root_hash,
-        root_hash_from: HashOrigin::Arguments,
-        data,
-        hash,
-        options: VerityOptions::default(),
-    })))
+    Ok(Root::Closed(Box::new(verity(root_hash, HashOrigin::Arguments, data, hash))).into())
+}
+
+/// A root to be opened, under the name that a staged one has.
+#[must_use]
+pub fn verity(root_hash: &RootHash, root_hash_from: HashOrigin, data: Tag, hash: Tag) -> Verity {
+    let (name, root_hash) = (dm_name(root_hash), root_hash.clone());
+    Verity { name, root_hash, root_hash_from, data, hash, options: VerityOptions::default() }
+}
+
+/// A root hash's origin, as plans name it.
+#[must_use]
+pub fn origin(from: &RootHashFrom) -> HashOrigin {
+    match from {
+        RootHashFrom::Given => HashOrigin::Arguments,
+        RootHashFrom::File(_) => HashOrigin::File,
+        RootHashFrom::PartitionUuids => HashOrigin::PartitionUuids,
+    }
+}
+
+fn other_slot(written: &Written, state: &State, facts: &Facts) -> Result<Chosen, Error> {
+    let current = state.current.as_ref().ok_or(Error::NoSlots)?;
+    let open = facts.verity.iter().find(|open| open.name == current.name).ok_or(Error::NoSlots)?;
+    let (data, hash) = (open.table.data, open.table.hash);
+    let running =
+        Running { data, hash: (hash != data).then_some(hash), image: None, version: current.version.clone() };
+    let choice = slot::other(facts, &running, &[], written.root_hash.as_ref())?;
+    let line = |skipped: &slot::Skipped| format!("{} was passed over: {}", skipped.device, skipped.reason);
+    let skipped: Vec<String> = choice.skipped.iter().map(line).collect();
+    let Some(slot) = choice.slot else { return Err(Error::NothingNewer(skipped)) };
+    let (data, hash) = (Tag::Number(slot.data.devno), Tag::Number(slot.hash.devno));
+    let verity = verity(&slot.root_hash, origin(&slot.root_hash_from), data, hash);
+    Ok(Chosen { root: Root::Closed(Box::new(verity)), skipped })
 }
 
 /// `HASH-verity`, cut where dm would not take it.
@@ -104,16 +146,17 @@ fn dm_name(root_hash: &RootHash) -> String {
     hash + "-verity"
 }
 
-fn device(text: &str, facts: &Facts) -> Result<Tag, Error> {
-    let name = |why: String| Error::Name { text: text.to_owned(), why };
-    match tag::parse(text).map_err(name)? {
-        Name::Tag(tag) => Ok(tag),
-        Name::Mapper(mapper) => facts
+/// The device that a source names; `None` where it names something else.
+fn device(source: &Source, facts: &Facts) -> Result<Option<Tag>, Error> {
+    match source {
+        Source::Device(tag) => Ok(Some(tag.clone())),
+        Source::Mapper(name) => facts
             .devices
             .iter()
-            .find(|device| device.dm_name.as_ref() == Some(&mapper))
-            .map(|device| Tag::Number(device.devno))
-            .ok_or_else(|| name("there is no such dm device".to_owned())),
+            .find(|device| device.dm_name.as_ref() == Some(name))
+            .map(|device| Some(Tag::Number(device.devno)))
+            .ok_or_else(|| Error::NoMapper(name.clone())),
+        _ => Ok(None),
     }
 }
 
@@ -134,11 +177,14 @@ fn previous(state: &State, facts: &Facts) -> Result<Root, Error> {
 mod tests {
     use super::*;
 
-    const HASH: &str = "4f68bce3e8cd4db196e7fbcaf984b70904030201020304050607080910111213";
+    const HASH: &str = "4f68bce3e8cd4db196e7fbcaf984b70909040302010203040506070809101112";
 
     fn chosen(source: &str, root_hash: Option<&str>) -> Result<Root, String> {
-        let written = Written { source, root_hash, hash_device: None };
-        choose(&written, &State::default(), &Facts::default()).map_err(|error| error.to_string())
+        let root_hash = root_hash.map(|text| text.parse().unwrap());
+        let written = Written { source: source.parse().unwrap(), root_hash, hash_device: None };
+        choose(&written, &State::default(), &Facts::default())
+            .map(|chosen| chosen.root)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -150,7 +196,7 @@ mod tests {
         ] {
             let Ok(Root::Closed(verity)) = chosen(&source, root_hash) else { panic!("{source}") };
             assert_eq!(verity.data.to_string(), data);
-            assert_eq!(verity.hash.to_string(), "PARTUUID=04030201-0203-0405-0607-080910111213");
+            assert_eq!(verity.hash.to_string(), "PARTUUID=09040302-0102-0304-0506-070809101112");
             assert_eq!(verity.name, format!("{HASH}-verity"));
         }
     }
@@ -163,9 +209,13 @@ mod tests {
                 None,
                 "source /dev/vda2: nothing is verified without a root hash: write --roothash HEX",
             ),
-            ("roothash:12", None, "the root hash of source roothash:12"),
             ("previous", None, "source previous: no root ran before this one since the machine was started"),
-            ("/dev/mapper/x", Some(HASH), "source /dev/mapper/x: there is no such dm device"),
+            ("/dev/mapper/x", Some(HASH), "there is no dm device x"),
+            (
+                "slot:other",
+                None,
+                "source slot:other: the running root is not on dm-verity, so no slot is known to be the other",
+            ),
         ] {
             assert_eq!(chosen(source, root_hash), Err(message.to_owned()));
         }

@@ -1,7 +1,7 @@
 //! Decides how to stage a root for the next soft reboot: what is done while the old system serves, and
 //! what is left for the relay, which only moves mounts.
 
-use crate::format::verity::table::VerityTable;
+use crate::format::{devno::Devno, verity::table::VerityTable};
 
 use super::{
     Plan, Step,
@@ -11,7 +11,7 @@ use super::{
     intent::{FileSystem, From, Verity},
     look::Look,
     state::Relay,
-    step::Volume,
+    step::{FilePart, Volume},
 };
 
 /// Where systemd looks for the root of a soft reboot (systemd-soft-reboot.service(8)).
@@ -42,6 +42,8 @@ pub struct Intent {
 pub enum Root {
     /// One to be opened.
     Closed(Box<Verity>),
+    /// One in files, whose stretches become loop devices; the numbers stand for them until then.
+    InFiles(Box<Verity>, Vec<(Devno, FilePart)>),
     /// One that is open still, from when it was running.
     Open(OpenedVerity),
 }
@@ -60,7 +62,19 @@ impl Intent {
 pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
     let at = intent.mounted_at();
     let opening = match &intent.root {
-        Root::Closed(verity) => opening(verity, &at, facts),
+        Root::Closed(verity) => opening(verity, &at, facts, equal),
+        Root::InFiles(verity, parts) => {
+            opening(verity, &at, facts, equal_content).map(|steps| match &steps[..] {
+                [Step::ReuseVerity { .. }, ..] => steps,
+                _ => {
+                    let attach = |(number, part): &(Devno, FilePart)| Step::AttachLoop {
+                        part: part.clone(),
+                        stands_for: *number,
+                    };
+                    parts.iter().map(attach).chain(steps).collect()
+                }
+            })
+        }
         Root::Open(open) => Ok(again(open, &at)),
     };
     let mut steps = match opening {
@@ -84,7 +98,12 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
 }
 
 /// Opens and mounts a root, or goes on with the device where the same is open already.
-fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decision> {
+fn opening(
+    verity: &Verity,
+    at: &str,
+    facts: &Facts,
+    equal: fn(&VerityTable, &VerityTable) -> bool,
+) -> Result<Vec<Step>, Decision> {
     let fs = FileSystem {
         from: From::Verity(Box::new(verity.clone())),
         fstype: None,
@@ -182,6 +201,11 @@ pub fn way_back() -> Plan {
 /// Where a carried mount waits in the tmpfs of the relay.
 fn held(number: usize) -> String {
     format!("/carry/{number}")
+}
+
+/// The same but for the devices: a loop device has another number each time, and the root hash is what holds.
+fn equal_content(one: &VerityTable, other: &VerityTable) -> bool {
+    equal(one, &VerityTable { data: one.data, hash: one.hash, ..other.clone() })
 }
 
 /// The kernel writes the optional words in an order of its own.

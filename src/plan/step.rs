@@ -5,7 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::state::Relay;
-use crate::format::{devno::Devno, superblock::Kind, verity::table::VerityTable};
+use crate::{
+    format::{devno::Devno, superblock::Kind, verity::table::VerityTable},
+    units::Bytes,
+};
 
 /// One step: one or two kernel calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,13 @@ pub enum Step {
     LoadModules {
         /// Their names, with underscores.
         names: Vec<String>,
+    },
+    /// Attaches a stretch of a file as a loop device, read-only, for the steps after it.
+    AttachLoop {
+        /// The stretch.
+        part: FilePart,
+        /// The number by which later steps mean the device, which has none yet.
+        stands_for: Devno,
     },
     /// Creates a dm-verity device, read-only.
     OpenVerity(OpenVerity),
@@ -174,6 +184,19 @@ pub struct OpenVerity {
     pub root_hash_from: HashOrigin,
 }
 
+/// A stretch of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePart {
+    /// The file.
+    pub path: String,
+    /// The number of its file system, and its own in that: what was looked at is what is attached.
+    pub inode: (Devno, u64),
+    /// Distance from its start.
+    pub offset: Bytes,
+    /// Length.
+    pub size: Bytes,
+}
+
 /// Where a root hash comes from, which decides what it proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -186,6 +209,8 @@ pub enum HashOrigin {
     Arguments,
     /// The UUIDs of the partitions themselves: it shows damage, and no attacker who can write them.
     PartitionUuids,
+    /// An unsigned file beside the image: it shows damage, and no attacker who can write that.
+    File,
 }
 
 /// A block device that was found.
@@ -247,6 +272,7 @@ impl Step {
     pub fn undo(&self) -> Undo {
         match self {
             Self::LoadModules { .. } => Undo::Stays("modules stay loaded"),
+            Self::AttachLoop { .. } => Undo::Stays("it goes when nobody uses it"),
             Self::OpenVerity(open) => Undo::Close(open.name.clone()),
             Self::ReuseVerity { .. }
             | Self::CheckVerity { .. }
@@ -275,6 +301,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LoadModules { names } => write!(f, "load modules {}", names.join(" ")),
+            Self::AttachLoop { part, stands_for } => {
+                write!(f, "attach {part} as a loop device, here called {stands_for}")
+            }
             Self::OpenVerity(open) => write!(
                 f,
                 "open dm-verity {} on {} with hash tree on {}, root hash {} from {}: {}",
@@ -346,8 +375,15 @@ impl fmt::Display for HashOrigin {
             Self::CommandLine => "the kernel command line",
             Self::Config => "the configuration",
             Self::Arguments => "the arguments",
+            Self::File => "a file beside the image (unprotected)",
             Self::PartitionUuids => "the partitions' UUIDs (unprotected)",
         })
+    }
+}
+
+impl fmt::Display for FilePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} from {}", self.size, self.path, self.offset)
     }
 }
 

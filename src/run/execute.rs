@@ -23,6 +23,7 @@ use crate::{
         block::Device as BlockDevice,
         dm::{Control, Target},
         kmsg::Follower,
+        loopdev::Attached,
         mount::{self, CreateError, Propagation},
         process,
         root::{self, Initramfs},
@@ -30,7 +31,7 @@ use crate::{
 };
 
 use super::{
-    api,
+    api, image,
     modules::{self, Loader},
     new_root, staging,
 };
@@ -127,6 +128,9 @@ pub enum Error {
         /// The root.
         root: String,
     },
+    /// An image file.
+    #[error(transparent)]
+    Image(#[from] image::Error),
     /// A dm device that was to be reused.
     #[error("go on with dm-verity {name}: its table is not that of this image any more")]
     Replaced {
@@ -153,6 +157,8 @@ fn said(kernel: &[String]) -> String {
 pub struct Executor<'a> {
     loader: Option<&'a Loader>,
     verity: BTreeMap<String, Devno>,
+    /// Loop devices, by the number that stands for them in the plan; open, so that they stay.
+    loops: BTreeMap<Devno, Attached>,
     arguments: Vec<String>,
     init: Option<String>,
 }
@@ -162,14 +168,18 @@ impl<'a> Executor<'a> {
     /// kernel asks for. `arguments` are for the program that it ends in.
     #[must_use]
     pub fn new(loader: Option<&'a Loader>, arguments: Vec<String>) -> Self {
-        Self { loader, verity: BTreeMap::new(), arguments, init: None }
+        Self { loader, verity: BTreeMap::new(), loops: BTreeMap::new(), arguments, init: None }
     }
 
     /// Does a step. [`Step::Exec`] returns only where it failed.
     pub fn execute(&mut self, step: &Step) -> Result<(), Error> {
         match step {
             Step::LoadModules { names } => Ok(self.loader.map_or(Ok(()), |loader| loader.load(names))?),
-            Step::OpenVerity(open) => self.open_verity(open),
+            Step::AttachLoop { part, stands_for } => {
+                self.loops.insert(*stands_for, image::attach(part)?);
+                Ok(())
+            }
+            Step::OpenVerity(open) => self.open_verity(&self.attached(open)),
             Step::CheckVerity { name, corruption_ignored } => self.check_verity(name, *corruption_ignored),
             Step::Mount { what, fstype, at, read_only, options } => {
                 self.mount(what, fstype.as_ref(), Path::new(at), *read_only, options)
@@ -226,6 +236,20 @@ impl<'a> Executor<'a> {
         }
         self.verity.insert(open.name.clone(), devno);
         link_mapper(&open.name, devno.minor)
+    }
+
+    /// With loop devices in the place of the numbers that stand for them.
+    fn attached(&self, open: &OpenVerity) -> OpenVerity {
+        let mut open = open.clone();
+        for (device, number) in
+            [(&mut open.data, &mut open.table.data), (&mut open.hash, &mut open.table.hash)]
+        {
+            if let Some(attached) = self.loops.get(&device.devno) {
+                (device.name, device.devno) = (attached.device.name.clone(), attached.device.devno);
+                *number = device.devno;
+            }
+        }
+        open
     }
 
     fn reuse_verity(&mut self, name: &str, devno: Devno, table: &VerityTable) -> Result<(), Error> {

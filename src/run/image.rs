@@ -11,6 +11,7 @@ use crate::{
     plan::{
         facts::Content,
         image_file::{Beside, ImageFile, Part, Place, Sibling, Table, siblings},
+        step::FilePart,
     },
     sys::{
         self,
@@ -66,6 +67,9 @@ pub enum Error {
         #[source]
         source: Ambiguous,
     },
+    /// Another file of the same name.
+    #[error("{0} is not the file that was looked at any more: try again once nobody writes there")]
+    Swapped(String),
     /// A file that was not opened is to be attached.
     #[error("{0} has no hash tree beside it")]
     NoHashTree(String),
@@ -104,28 +108,43 @@ impl OpenImage {
         Ok(Self { found, file, hash_tree })
     }
 
-    /// Attaches a part of the image as a read-only loop device.
-    pub fn attach(&self, part: &Part, lifetime: Lifetime) -> Result<Attached, Error> {
-        let file = match part.file {
-            Place::Image => &self.file,
+    /// A part, as a plan names it.
+    pub fn file_part(&self, part: &Part) -> Result<FilePart, Error> {
+        let file = self.file_of(part)?;
+        Ok(FilePart {
+            path: file.path().to_str().ok_or_else(|| Error::NotText(file.path().to_owned()))?.to_owned(),
+            inode: (file.inode().device, file.inode().number),
+            offset: part.offset,
+            size: part.size,
+        })
+    }
+
+    fn file_of(&self, part: &Part) -> Result<&RegularFile, Error> {
+        match part.file {
+            Place::Image => Ok(&self.file),
             Place::HashTree => {
-                self.hash_tree.as_ref().ok_or_else(|| Error::NoHashTree(self.found.path.clone()))?
+                self.hash_tree.as_ref().ok_or_else(|| Error::NoHashTree(self.found.path.clone()))
             }
-        };
-        let extent = Extent { offset: part.offset, size: part.size };
-        Ok(loopdev::attach(file, extent, lifetime)?)
+        }
     }
 
     /// Reads from a part of the image: up to `length` bytes from its start.
     pub fn read(&self, part: &Part, length: usize) -> Result<Vec<u8>, Error> {
-        let file = match part.file {
-            Place::Image => Some(&self.file),
-            Place::HashTree => self.hash_tree.as_ref(),
-        };
-        let file = file.ok_or_else(|| Error::NoHashTree(self.found.path.clone()))?;
+        let file = self.file_of(part)?;
         let length = usize::try_from(part.size.0).map_or(length, |size| length.min(size));
         Ok(file.read(part.offset.0, length)?)
     }
+}
+
+/// Attaches a stretch of a file as a read-only loop device, which goes when nobody has it open: the file is
+/// the one that was looked at, or it is refused.
+pub fn attach(part: &FilePart) -> Result<Attached, Error> {
+    let file = RegularFile::open(Path::new(&part.path), LastLink::Refuse)?;
+    if (file.inode().device, file.inode().number) != part.inode {
+        return Err(Error::Swapped(part.path.clone()));
+    }
+    let extent = Extent { offset: part.offset, size: part.size };
+    Ok(loopdev::attach(&file, extent, Lifetime::WhileOpen)?)
 }
 
 /// The newest file of a versioned directory.
@@ -298,7 +317,7 @@ mod tests {
         let image = OpenImage::open(&path, LastLink::Refuse).unwrap();
         let hash = image_file::decide(&image.found, None).unwrap().root.hash;
         let is_root = fs::File::options().write(true).open("/dev/loop-control").is_ok();
-        let Ok(attached) = image.attach(&hash, Lifetime::WhileOpen) else {
+        let Ok(attached) = image.file_part(&hash).and_then(|part| attach(&part)) else {
             assert!(!is_root, "loop devices can be had, but not this one");
             return;
         };
@@ -358,7 +377,7 @@ mod tests {
         fs::write(path("empty.raw"), "").unwrap();
         let image = OpenImage::open(&path("empty.raw"), LastLink::Refuse).unwrap();
         assert_eq!((&image.found.table, &image.found.content), (&Table::None, &Content::Unknown));
-        assert!(matches!(image.attach(&tree, Lifetime::WhileOpen), Err(Error::NoHashTree(_))));
+        assert!(matches!(image.file_part(&tree), Err(Error::NoHashTree(_))));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod execute;
 pub mod handover;
 pub mod holders;
 pub mod image;
+pub mod in_files;
 pub mod log;
 pub mod machine;
 pub mod modules;
