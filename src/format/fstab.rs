@@ -9,6 +9,16 @@ pub struct Entry {
     pub at: String,
     /// The type.
     pub fstype: String,
+    /// The options, separated by commas, as written; empty where they are left out.
+    pub options: String,
+}
+
+impl Entry {
+    /// Whether an option stands there by itself.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.options.split(',').any(|word| word == option)
+    }
 }
 
 /// Reads a file. Comments and rows that lack a field are passed over, as mount(8) and systemd do.
@@ -19,7 +29,8 @@ pub fn parse(text: &str) -> Vec<Entry> {
         let (what, at, fstype) = (fields.next()?, fields.next()?, fields.next()?);
         let at = unescape(at);
         let at = if at.len() > 1 { at.trim_end_matches('/').to_owned() } else { at };
-        Some(Entry { what: unescape(what), at, fstype: fstype.to_owned() })
+        let options = fields.next().unwrap_or_default().to_owned();
+        Some(Entry { what: unescape(what), at, fstype: fstype.to_owned(), options })
     };
     text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(entry).collect()
 }
@@ -58,5 +69,14 @@ mod tests {
         let found: Vec<_> =
             found.iter().map(|e| (e.what.as_str(), e.at.as_str(), e.fstype.as_str())).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn options() {
+        let [var, opt] = parse("LABEL=a /var ext4 rw,noauto 0 2\nLABEL=b /opt xfs\n").try_into().unwrap();
+        for (option, there) in [("noauto", true), ("rw", true), ("auto", false), ("", false)] {
+            assert_eq!(var.has(option), there, "{option}");
+            assert!(!opt.has(option) || option.is_empty());
+        }
     }
 }

@@ -90,6 +90,26 @@ pub fn builtin(text: &str) -> Vec<String> {
     names
 }
 
+/// Reads /proc/modules: the names of the modules that are loaded, sorted.
+#[must_use]
+pub fn loaded(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .map(normalise)
+        .collect();
+    names.sort();
+    names
+}
+
+/// Reads the files of modules-load.d(5): names of modules, a line each.
+#[must_use]
+pub fn wanted(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    lines.map(normalise).collect()
+}
+
 /// Reads the aliases of modules.builtin.modinfo: `NAME.alias=ALIAS`, each ended by a zero
 /// (scripts/Makefile.vmlinux). Pairs of alias and name.
 pub fn builtin_aliases(modinfo: &[u8]) -> impl Iterator<Item = (&str, &str)> {
@@ -172,6 +192,13 @@ mod tests {
         assert_eq!(all["h"], Softdep { pre: list(&["i"]), post: Vec::new() });
         assert_eq!(softdeps("alias x y\n"), Err(Error(1)));
         assert_eq!(softdeps("# a\nsoftdep\n"), Err(Error(2)));
+    }
+
+    #[test]
+    fn names_a_line() {
+        let text = "virtio_blk 16384 2 - Live 0x0\ncrc-t10dif 16384 1 sd_mod, Live 0x0 (OE)\n\n";
+        assert_eq!(loaded(text), ["crc_t10dif", "virtio_blk"]);
+        assert_eq!(wanted("# c\n; c\n\n br-netfilter \n"), ["br_netfilter"]);
     }
 
     #[test]

@@ -66,6 +66,16 @@ impl OsRelease {
     }
 }
 
+/// One variable's value, of os-release or of an extension-release; `None` where it is not there, empty, or
+/// cannot be read.
+#[must_use]
+pub fn variable(bytes: &[u8], wanted: &str) -> Option<String> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let values =
+        lines.filter_map(|line| line.trim_start().split_once('=')).filter(|(name, _)| *name == wanted);
+    values.last().and_then(|(_, value)| unquote(value.trim())).filter(|value| !value.is_empty())
+}
+
 /// The value that a shell would assign; `None` where quotes are not closed or do not enclose all of it.
 fn unquote(text: &str) -> Option<String> {
     if let Some(inner) = text.strip_prefix('\'') {
@@ -146,6 +156,21 @@ mod tests {
         ] {
             let got = OsRelease::parse(line.as_bytes()).map(|release| release.id);
             assert_eq!(got, expected.map(|id| id.map(str::to_owned)), "{line}");
+        }
+    }
+
+    #[test]
+    fn variables() {
+        let file = b"ID=_any\nSYSEXT_LEVEL='2'\nA=\nB=\"\nX=1\nX=2\n\xff=\n";
+        for (name, value) in [
+            ("ID", Some("_any")),
+            ("SYSEXT_LEVEL", Some("2")),
+            ("A", None),
+            ("B", None),
+            ("X", Some("2")),
+            ("C", None),
+        ] {
+            assert_eq!(variable(file, name).as_deref(), value, "{name}");
         }
     }
 
