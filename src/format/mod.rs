@@ -22,6 +22,7 @@ pub mod modules;
 pub mod mount_options;
 pub mod mountinfo;
 pub mod os_release;
+pub mod process;
 pub mod root_hash;
 pub mod superblock;
 pub mod sysupdate;

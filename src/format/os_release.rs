@@ -71,9 +71,9 @@ impl OsRelease {
 #[must_use]
 pub fn variable(bytes: &[u8], wanted: &str) -> Option<String> {
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    let values =
+    let mut values =
         lines.filter_map(|line| line.trim_start().split_once('=')).filter(|(name, _)| *name == wanted);
-    values.last().and_then(|(_, value)| unquote(value.trim())).filter(|value| !value.is_empty())
+    values.next_back().and_then(|(_, value)| unquote(value.trim())).filter(|value| !value.is_empty())
 }
 
 /// The value that a shell would assign; `None` where quotes are not closed or do not enclose all of it.

@@ -20,6 +20,7 @@ mod look;
 mod pair;
 mod partitioned;
 mod policy;
+pub mod preflight;
 pub mod request;
 mod resolve;
 mod settings;

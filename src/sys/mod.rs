@@ -5,6 +5,7 @@
 use std::{ffi::OsString, io, path::Path};
 
 pub mod block;
+pub mod directory;
 pub mod dm;
 pub mod eventfd;
 pub mod file;

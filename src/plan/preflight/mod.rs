@@ -1,0 +1,230 @@
+//! Whether a soft reboot into a new root would go well: what was found of the running system and of the new
+//! root, held against a table of checks, and what becomes of each unit.
+
+use serde::Serialize;
+
+mod fate;
+mod image;
+mod kernel;
+pub mod new_root;
+mod places;
+mod policy;
+mod running;
+mod survivors;
+pub mod system;
+mod text;
+pub mod unit;
+
+pub use fate::{Stopping, Survives, Survivor};
+pub use new_root::NewRoot;
+pub use policy::{Asked, DmName, HashFrom, Prewarm, RootHashUse, Wanted};
+pub use system::System;
+pub use unit::Unit;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing to do.
+    Ok,
+    /// The soft reboot goes on; somebody should know.
+    Warn,
+    /// The soft reboot is refused, or would not end well.
+    Fail,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Its name, stable: scripts ask for it.
+    pub name: &'static str,
+    /// How it came out.
+    pub result: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    pub advice: Option<String>,
+    /// Why it is looked at.
+    pub why: &'static str,
+}
+
+/// All that an operator wants to read before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The checks, in the order of the table.
+    pub checks: Vec<Check>,
+    /// Units of which something runs on or stays open, with the reason.
+    pub survives: Vec<Survivor>,
+    /// Units that stop, with the reason.
+    pub stops: Vec<Stopping>,
+}
+
+impl Report {
+    /// The worst of the checks.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.checks.iter().map(|check| check.result).max().unwrap_or(Verdict::Ok)
+    }
+}
+
+/// Holds a new root against the running system.
+#[must_use]
+pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
+    let fates = fate::decide(system);
+    let given = Given { asked, system, new, survives: &fates.survives };
+    let check = |row: &Row| {
+        let Finding { result, found, advice } = (row.look)(&given);
+        Check { name: row.name, result, found, advice, why: row.why }
+    };
+    Report { checks: TABLE.iter().map(check).collect(), survives: fates.survives, stops: fates.stops }
+}
+
+/// What a check looks at.
+struct Given<'a> {
+    asked: &'a Asked,
+    system: &'a System,
+    new: &'a NewRoot,
+    survives: &'a [Survivor],
+}
+
+/// A check and the reason for it.
+struct Row {
+    name: &'static str,
+    why: &'static str,
+    look: fn(&Given<'_>) -> Finding,
+}
+
+/// What a check says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    result: Verdict,
+    found: String,
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn ok(found: impl Into<String>) -> Self {
+        Self { result: Verdict::Ok, found: found.into(), advice: None }
+    }
+
+    fn warn(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { result: Verdict::Warn, found: found.into(), advice: Some(advice.into()) }
+    }
+
+    fn fail(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { result: Verdict::Fail, ..Self::warn(found, advice) }
+    }
+
+    /// Several as one, the worst of them first; `none` where there are none.
+    fn worst_of(mut all: Vec<Self>, none: &str) -> Self {
+        all.sort_by_key(|finding| std::cmp::Reverse(finding.result));
+        let Some(worst) = all.first().map(|finding| finding.result) else { return Self::ok(none) };
+        let mut advice: Vec<String> = Vec::new();
+        for line in all.iter().filter_map(|finding| finding.advice.clone()) {
+            if !advice.contains(&line) {
+                advice.push(line);
+            }
+        }
+        let found: Vec<String> = all.into_iter().map(|finding| finding.found).collect();
+        Self {
+            result: worst,
+            found: found.join("; "),
+            advice: (!advice.is_empty()).then(|| advice.join("; ")),
+        }
+    }
+}
+
+/// The checks, in the order in which they are printed.
+const TABLE: [Row; 23] = [
+    Row {
+        name: "os-release",
+        why: "without it systemd starts the old root again and says nothing; its IMAGE_VERSION tells images apart",
+        look: image::os_release,
+    },
+    Row {
+        name: "initrd-release",
+        why: "with it systemd takes the root for an initrd and waits for another one",
+        look: image::initrd_release,
+    },
+    Row { name: "init", why: "PID 1 freezes where it cannot execute the new root's init", look: image::init },
+    Row {
+        name: "systemd",
+        why: "soft reboot came with 254; an older systemd reads the state that a newer one wrote",
+        look: image::systemd,
+    },
+    Row {
+        name: "root-hash",
+        why: "where the root hash comes from decides what it proves",
+        look: policy::root_hash,
+    },
+    Row {
+        name: "dm-name",
+        why: "a device of that name with another table would be the wrong root",
+        look: policy::dm_name,
+    },
+    Row {
+        name: "modules",
+        why: "after the switch modules come from the new root, for the kernel that keeps running",
+        look: kernel::modules,
+    },
+    Row {
+        name: "modules-load",
+        why: "what the new root asks for at start has to be there for the running kernel",
+        look: kernel::modules_load,
+    },
+    Row { name: "kernel", why: "a soft reboot keeps the kernel", look: kernel::newer },
+    Row {
+        name: "directories",
+        why: "nothing can be mounted on a directory that a read-only root lacks",
+        look: places::directories,
+    },
+    Row { name: "var", why: "logind and others do not start without a writable /var", look: places::var },
+    Row { name: "machine-id", why: "journals, leases and licences hang on it", look: places::machine_id },
+    Row { name: "selinux", why: "a soft reboot does not load the new root's policy", look: places::selinux },
+    Row {
+        name: "extensions",
+        why: "extensions are merged into /usr and /etc of one root, and have to fit the next",
+        look: running::extensions,
+    },
+    Row {
+        name: "network",
+        why: "addresses go when networkd stops, where nothing keeps them",
+        look: running::network,
+    },
+    Row {
+        name: "execution",
+        why: "RestrictFileSystemAccess= forbids programs on tmpfs, where the relay would be",
+        look: running::execution,
+    },
+    Row {
+        name: "inhibitors",
+        why: "somebody may have asked not to be interrupted",
+        look: running::inhibitors,
+    },
+    Row {
+        name: "memory",
+        why: "reading ahead into the page cache must not push out what is in use",
+        look: running::memory,
+    },
+    Row {
+        name: "survivors",
+        why: "a survivor that lacks a setting is killed late, or never stops",
+        look: survivors::settings,
+    },
+    Row {
+        name: "survivor-roots",
+        why: "a survivor that runs from the old root keeps it mounted",
+        look: survivors::roots,
+    },
+    Row {
+        name: "survivor-units",
+        why: "the new systemd has to know the unit of what runs on",
+        look: survivors::units,
+    },
+    Row {
+        name: "descriptors",
+        why: "stored descriptors of a unit that stops are closed unless it keeps them",
+        look: survivors::descriptors,
+    },
+    Row { name: "facts", why: "what could not be read was not checked", look: running::facts },
+];

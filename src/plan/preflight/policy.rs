@@ -1,0 +1,138 @@
+//! What was asked for, and checks of it: the root hash and what it proves, the dm name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{format::root_hash::RootHash, units::Bytes};
+
+use super::{Finding, Given};
+
+/// What was asked for, as far as preflight looks at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Mount points that are carried.
+    pub carried: Vec<String>,
+    /// `--direct`: no program on tmpfs.
+    pub direct: bool,
+    /// What is read ahead; `None` for `--no-prewarm`.
+    pub prewarm: Option<Prewarm>,
+    /// What has to hold.
+    pub wanted: Wanted,
+    /// The root hash, where the source has one.
+    pub root_hash: Option<RootHashUse>,
+    /// The dm name that the root is to get, where it gets one.
+    pub dm_name: Option<(String, DmName)>,
+}
+
+/// What the policy wants of a root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// Whatever it is.
+    #[default]
+    Anything,
+    /// Verified, by a root hash that an attacker cannot choose.
+    Verity,
+    /// Verified, by a root hash with a signature.
+    Signed,
+}
+
+/// A root hash and its origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootHashUse {
+    /// The hash.
+    pub hash: RootHash,
+    /// Where it comes from.
+    pub from: HashFrom,
+}
+
+/// Where a root hash comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashFrom {
+    /// `--roothash` or `roothash:`.
+    Arguments,
+    /// nextroot.conf.
+    Config,
+    /// The kernel command line.
+    CommandLine,
+    /// The state of an earlier stage, for `previous`.
+    State,
+    /// The UUIDs of two partitions.
+    PartitionUuids,
+    /// An unsigned file beside the image.
+    Beside(String),
+}
+
+/// Whether a dm name can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DmName {
+    /// Nobody has it.
+    Free,
+    /// A device has it, with the same table, root hash and signature.
+    Same,
+    /// A device has it that is another one in this.
+    Other(String),
+}
+
+/// What is read ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prewarm {
+    /// How much there is to read, where that is known.
+    pub wanted: Option<Bytes>,
+    /// The share of MemAvailable that it may take, in percent.
+    pub percent: u8,
+}
+
+impl HashFrom {
+    /// Whether it is chosen by somebody who is trusted; else it tells damage, and no attacker.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        match self {
+            Self::Arguments | Self::Config | Self::CommandLine | Self::State => true,
+            Self::PartitionUuids | Self::Beside(_) => false,
+        }
+    }
+
+    fn said(&self) -> String {
+        match self {
+            Self::Arguments => "from the arguments".to_owned(),
+            Self::Config => "from the configuration".to_owned(),
+            Self::CommandLine => "from the kernel command line".to_owned(),
+            Self::State => "as it ran before".to_owned(),
+            Self::PartitionUuids => "joined from partition UUIDs".to_owned(),
+            Self::Beside(path) => format!("from {path}, which is not signed"),
+        }
+    }
+}
+
+pub(super) fn root_hash(given: &Given<'_>) -> Finding {
+    let name = "name the root hash with --roothash";
+    if given.asked.wanted == Wanted::Signed {
+        return Finding::fail(
+            "the policy wants a signature, and signatures are not available yet",
+            "set the policy to verity, and name the root hash with --roothash",
+        );
+    }
+    let verity = given.asked.wanted == Wanted::Verity;
+    let Some(RootHashUse { hash, from }) = &given.asked.root_hash else {
+        let found = "none: nothing is verified";
+        return if verity { Finding::fail(found, name) } else { Finding::warn(found, name) };
+    };
+    let found = format!("{hash}, {}", from.said());
+    if from.is_protected() {
+        return Finding::ok(format!("{found}: verified against it"));
+    }
+    let found = format!("{found}: proves that nothing is damaged, and nothing against an attacker");
+    if verity { Finding::fail(found, name) } else { Finding::warn(found, name) }
+}
+
+pub(super) fn dm_name(given: &Given<'_>) -> Finding {
+    match &given.asked.dm_name {
+        None => Finding::ok("none is needed"),
+        Some((name, DmName::Free)) => Finding::ok(format!("{name} is free")),
+        Some((name, DmName::Same)) => Finding::ok(format!("{name} is open already, with the same table")),
+        Some((name, DmName::Other(why))) => Finding::fail(
+            format!("{name} is taken by another device: {why}"),
+            format!("close it: nextroot verity close {name}"),
+        ),
+    }
+}

@@ -1,0 +1,119 @@
+//! Checks of what survives: settings that it lacks, the root that it runs from, its unit in the new root.
+
+use super::{Finding, Given, Survives, Unit, fate};
+
+/// Targets that have to stop a survivor, for it does not stop by itself any more (systemd-soft-reboot.service(8)).
+const ENDS: [&str; 6] =
+    ["reboot.target", "kexec.target", "poweroff.target", "halt.target", "rescue.target", "emergency.target"];
+
+/// Units whose processes run on.
+fn running<'a>(given: &'a Given<'_>) -> impl Iterator<Item = &'a Unit> {
+    let runs_on = given
+        .survives
+        .iter()
+        .filter(|survivor| matches!(survivor.what, Survives::Processes | Survives::Marked(_)));
+    runs_on.filter_map(|survivor| unit(given, &survivor.unit))
+}
+
+fn unit<'a>(given: &'a Given<'_>, id: &str) -> Option<&'a Unit> {
+    given.system.units.iter().find(|unit| unit.id == id)
+}
+
+pub(super) fn settings(given: &Given<'_>) -> Finding {
+    let mut findings = Vec::new();
+    let stopped = fate::stopped(&given.system.units);
+    for unit in &given.system.units {
+        if let Some(why) = stopped.get(unit.id.as_str())
+            && unit.survives_final_kill == Some(true)
+            && unit.runs()
+        {
+            findings.push(Finding::warn(
+                format!("{} has SurviveFinalKillSignal=yes, and stops: it {why}", unit.id),
+                "set DefaultDependencies=no in it, and in its slice; leave out what requires a unit that stops",
+            ));
+        }
+    }
+    let mut count = 0;
+    for unit in running(given) {
+        count += 1;
+        let ends: Vec<&str> = ENDS.iter().filter(|end| !unit.conflicts.contains(**end)).copied().collect();
+        let mut lacks = Vec::new();
+        if !unit.ignores_isolate {
+            lacks.push("IgnoreOnIsolate=yes (the new system stops it)".to_owned());
+        }
+        if !unit.after.contains("basic.target") {
+            lacks.push("After=basic.target".to_owned());
+        }
+        if !ends.is_empty() {
+            lacks.push(format!("Conflicts={} (a real shutdown does not stop it)", ends.join(" ")));
+        }
+        if !lacks.is_empty() {
+            findings.push(Finding::warn(
+                format!("{} lacks {}", unit.id, lacks.join(", ")),
+                "add it to the unit, see systemd-soft-reboot.service(8)",
+            ));
+        }
+    }
+    let none = match count {
+        0 => "no process runs on".to_owned(),
+        count => format!("{count} that run on have what they need"),
+    };
+    Finding::worst_of(findings, &none)
+}
+
+pub(super) fn roots(given: &Given<'_>) -> Finding {
+    let mut findings = Vec::new();
+    for unit in running(given) {
+        let mut own = given.system.processes.iter().filter(|process| unit.holds(&process.control_group));
+        let Some(process) = own.find(|process| process.uses_root) else { continue };
+        findings.push(Finding::warn(
+            format!("{} (PID {} {}) runs from the old root", unit.id, process.pid, process.name),
+            "run it from an image of its own (RootImage=, portablectl) or from /run; until it ends, the old root stays in use",
+        ));
+    }
+    Finding::worst_of(findings, "no process that runs on uses the old root")
+}
+
+pub(super) fn units(given: &Given<'_>) -> Finding {
+    let mut ids: Vec<&str> = given.survives.iter().map(|survivor| survivor.unit.as_str()).collect();
+    ids.dedup();
+    let missing: Vec<&str> = ids
+        .iter()
+        .filter_map(|id| unit(given, id))
+        .filter(|unit| unit.kind() != "scope" && !in_run(unit))
+        .filter(|unit| !unit.file_names().iter().any(|name| given.new.units.contains(name)))
+        .map(|unit| unit.id.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Finding::ok(match ids.len() {
+            0 => "nothing survives".to_owned(),
+            count => format!("all {count} are in the new root or in /run"),
+        });
+    }
+    Finding::warn(
+        format!("neither in the new root nor in /run: {}", missing.join(", ")),
+        "put the unit files into the image, or attach with portablectl --runtime; without them nothing can stop or restart what survives",
+    )
+}
+
+/// Whether its file is below /run and nobody clears it away: what generators write is written anew.
+fn in_run(unit: &Unit) -> bool {
+    let file = unit.file.as_deref().unwrap_or_default();
+    unit.transient || (file.starts_with("/run/") && !file.starts_with("/run/systemd/generator"))
+}
+
+pub(super) fn descriptors(given: &Given<'_>) -> Finding {
+    let stopped = fate::stopped(&given.system.units);
+    let lost = given.system.units.iter().filter(|unit| {
+        unit.descriptors > 0
+            && stopped.contains_key(unit.id.as_str())
+            && unit.preserve.as_deref() != Some("yes")
+    });
+    let findings = lost.map(|unit| {
+        Finding::warn(
+            format!("{} loses {} stored descriptors", unit.id, unit.descriptors),
+            "set FileDescriptorStorePreserve=yes where the service wants them back (systemd.service(5))",
+        )
+    });
+    Finding::worst_of(findings.collect(), "none is lost")
+}
