@@ -7,7 +7,8 @@ use crate::{format::root_hash::RootHash, units::Bytes};
 use super::{Finding, Given};
 
 /// What was asked for, as far as preflight looks at it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Asked {
     /// Mount points that are carried.
     pub carried: Vec<String>,
@@ -37,7 +38,8 @@ pub enum Wanted {
 }
 
 /// A root hash and its origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RootHashUse {
     /// The hash.
     pub hash: RootHash,
@@ -46,7 +48,8 @@ pub struct RootHashUse {
 }
 
 /// Where a root hash comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HashFrom {
     /// `--roothash` or `roothash:`.
     Arguments,
@@ -63,7 +66,8 @@ pub enum HashFrom {
 }
 
 /// Whether a dm name can be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum DmName {
     /// Nobody has it.
     Free,
@@ -74,7 +78,8 @@ pub enum DmName {
 }
 
 /// What is read ahead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Prewarm {
     /// How much there is to read, where that is known.
     pub wanted: Option<Bytes>,

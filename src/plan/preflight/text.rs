@@ -14,7 +14,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\nsurvives ({}):", self.survives.len())?;
         for survivor in &self.survives {
-            writeln!(f, "      {}: {}", survivor.unit, survivor.what)?;
+            writeln!(f, "      {}: {}", survivor.unit, plain(&survivor.what.to_string()))?;
         }
         writeln!(f, "\nstops ({}):", self.stops.len())?;
         let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -34,10 +34,10 @@ impl fmt::Display for Report {
 impl fmt::Display for Check {
     /// One line: `warn  kernel         6.13 is in the new root ...: a full reboot ...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = self.found.replace('\n', " ");
+        let found = plain(&self.found);
         write!(f, "{:<5} {:<14} {found}", self.result.to_string(), self.name)?;
         match &self.advice {
-            Some(advice) => write!(f, " -> {}", advice.replace('\n', " ")),
+            Some(advice) => write!(f, " -> {}", plain(advice)),
             None => Ok(()),
         }
     }
@@ -51,6 +51,11 @@ impl fmt::Display for Verdict {
             Self::Fail => "fail",
         })
     }
+}
+
+/// What others wrote, without characters that a terminal or a reader of lines would act on.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Words in lines of no more than [`WIDTH`] characters, where they fit.
