@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{format::root_hash::RootHash, units::Bytes};
+use crate::{format::root_hash::RootHash, plan::step::HashOrigin, units::Bytes};
 
 use super::{Finding, Given};
 
@@ -109,6 +109,17 @@ impl HashFrom {
     }
 }
 
+impl From<HashOrigin> for HashFrom {
+    fn from(origin: HashOrigin) -> Self {
+        match origin {
+            HashOrigin::CommandLine => Self::CommandLine,
+            HashOrigin::Config => Self::Config,
+            HashOrigin::Arguments => Self::Arguments,
+            HashOrigin::PartitionUuids => Self::PartitionUuids,
+        }
+    }
+}
+
 pub(super) fn root_hash(given: &Given<'_>) -> Finding {
     let name = "name the root hash with --roothash";
     if given.asked.wanted == Wanted::Signed {
@@ -137,7 +148,7 @@ pub(super) fn dm_name(given: &Given<'_>) -> Finding {
         Some((name, DmName::Same)) => Finding::ok(format!("{name} is open already, with the same table")),
         Some((name, DmName::Other(why))) => Finding::fail(
             format!("{name} is taken by another device: {why}"),
-            format!("close it: nextroot verity close {name}"),
+            format!("close it: dmsetup remove {name}"),
         ),
     }
 }
