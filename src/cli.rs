@@ -30,6 +30,7 @@ struct Arguments {
 #[argh(subcommand)]
 enum Command {
     Plan(Plan),
+    Preflight(Preflight),
     Stage(Stage),
     Status(Status),
     Cancel(Cancel),
@@ -102,6 +103,38 @@ struct Stage {
     /// put it in the place of what is staged
     #[argh(switch)]
     replace: bool,
+    /// stage it even where preflight says that it would not run here
+    #[argh(switch)]
+    force: bool,
+}
+
+/// Check whether a source could be the next root, and tell what would survive, what would stop, and which mounts would be carried. Nothing is left changed.
+///
+/// Exit code: 0 it could be staged, 2 stage would refuse it, 1 it could not be looked at.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "preflight")]
+struct Preflight {
+    /// source of the next root
+    #[argh(positional)]
+    source: String,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    roothash: Option<String>,
+    /// device with the hash tree; default: the partition that the root hash names
+    #[argh(option)]
+    hash_device: Option<String>,
+    /// as for stage
+    #[argh(switch)]
+    direct: bool,
+    /// as for stage
+    #[argh(option)]
+    carry: Vec<String>,
+    /// as for stage
+    #[argh(option)]
+    no_carry: Vec<String>,
+    /// as JSON (docs/preflight.md)
+    #[argh(switch)]
+    json: bool,
 }
 
 /// Tell which root runs, by the kernel's own word, what is staged, and what ran before.
@@ -170,12 +203,29 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 source: asked.source,
                 root_hash: asked.roothash,
                 hash_device: asked.hash_device,
-                direct: asked.direct,
+                way: way(asked.direct),
                 wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
                 replace: asked.replace,
+                force: asked.force,
             };
             let staged = stage::run(&request, |step| println!("{step}"))?;
             println!("staged {}: nextroot reboot, or systemctl soft-reboot, goes there", staged.root.source);
+        }
+        Command::Preflight(asked) => {
+            let examined = stage::preflight(&stage::Request {
+                source: asked.source,
+                root_hash: asked.roothash,
+                hash_device: asked.hash_device,
+                way: way(asked.direct),
+                wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
+                ..stage::Request::default()
+            })?;
+            if asked.json {
+                print!("{}", examined.json()?);
+            } else {
+                print!("{examined}");
+            }
+            return Ok(ExitCode::from(if examined.is_unfit() { 2 } else { 0 }));
         }
         Command::Status(asked) => {
             let status = status::Status::look()?;
@@ -208,6 +258,10 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn way(direct: bool) -> stage::Way {
+    if direct { stage::Way::Direct } else { stage::Way::Relay }
+}
+
 fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
     let Some(source) = asked.source else {
         return Ok(plan::run(&plan::Request {
@@ -221,8 +275,9 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
         source,
         root_hash: asked.roothash,
         hash_device: asked.hash_device,
-        direct: asked.direct,
+        way: way(asked.direct),
         wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
         replace: true,
+        force: false,
     })?)
 }

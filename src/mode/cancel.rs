@@ -34,7 +34,11 @@ pub fn run() -> Result<Option<Done>, Error> {
     let _lock = store.lock()?;
     let mut state = store.load()?;
     state.settle(running::root(), staging::waits()?);
-    let Some(staged) = state.staged.take() else { return Ok(None) };
+    undo(&std::mem::take(&mut state.looking))?;
+    let Some(staged) = state.staged.take() else {
+        store.save(&state)?;
+        return Ok(None);
+    };
     undo(&staged.begun)?;
     store.save(&state)?;
     let opened = staged.begun.steps.iter().any(|step| matches!(step, Step::OpenVerity(_)));

@@ -14,6 +14,7 @@ use crate::{
         carry::{self, Row},
         choose::{self, Chosen, Written},
         facts::{Content, Facts},
+        preflight::{self, Report, Verdict},
         source::{self, Source},
         stage::{self, Intent},
         state::{Root, Staged, State},
@@ -22,14 +23,17 @@ use crate::{
     run::{
         execute::{self, Executor},
         in_files::{self, InFiles},
-        machine,
+        inspect, machine,
         probe::{self, Prober},
         running, staging,
         state::{self, Store},
+        system,
     },
 };
 
-pub use crate::plan::carry::Wanted;
+use serde::Serialize;
+
+pub use crate::plan::{carry::Wanted, stage::Way};
 
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +45,9 @@ pub struct Request {
     /// `--hash-device`
     pub hash_device: Option<String>,
     /// `--direct`
-    pub direct: bool,
+    pub way: Way,
+    /// `--force`
+    pub force: bool,
     /// `--carry`, `--no-carry`
     pub wanted: Wanted,
     /// `--replace`
@@ -101,6 +107,14 @@ pub enum Error {
     /// A step.
     #[error(transparent)]
     Execute(#[from] execute::Error),
+    /// What preflight found.
+    #[error("{source_name} would not run here: {}; nextroot preflight shows every check, --force goes on all the same", .failed.join("; "))]
+    Unfit {
+        /// The source.
+        source_name: String,
+        /// A line for each check that failed.
+        failed: Vec<String>,
+    },
 }
 
 /// What is to be staged, and what was seen for it.
@@ -176,8 +190,13 @@ impl Staging<'_> {
         let Prepared { intent, facts, mounting, root, skipped } = prepared;
         skipped.iter().for_each(|line| (self.tell)(line));
         let begun = Plan::default();
-        self.state.staged =
-            Some(Staged { root, direct: intent.direct, complete: false, begun, mounts: Vec::new() });
+        self.state.staged = Some(Staged {
+            root,
+            direct: intent.way == Way::Direct,
+            complete: false,
+            begun,
+            mounts: Vec::new(),
+        });
         self.steps(&mounting)?;
         let new = intent.mounted_at();
         let new = Path::new(&new);
@@ -185,6 +204,9 @@ impl Staging<'_> {
         let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
         let mut rows = rows(request, &facts, &fstab)?;
         place(&mut rows, &request.wanted, |at| staging::has_directory(new, at))?;
+        if !request.force {
+            self.fit(request, &examine(request, &mounting, &rows, new))?;
+        }
         if let Some(staged) = &mut self.state.staged {
             staged.root.system = Some(release.name().to_owned());
             staged.root.version = release.image_version;
@@ -199,6 +221,19 @@ impl Staging<'_> {
             .staged
             .clone()
             .ok_or_else(|| execute::Error::Plan { what: "what is staged".to_owned() }.into())
+    }
+
+    /// Holds what preflight found against the root.
+    fn fit(&mut self, request: &Request, report: &Report) -> Result<(), Error> {
+        let lines = |verdict| -> Vec<String> {
+            report.checks.iter().filter(|check| check.result == verdict).map(line).collect()
+        };
+        lines(Verdict::Warn).iter().for_each(|line| (self.tell)(&format!("warning: {line}")));
+        let failed = lines(Verdict::Fail);
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Unfit { source_name: request.source.clone(), failed })
     }
 
     /// Each step is in the state before it is done, so that `cancel` knows of it, whatever happens.
@@ -227,6 +262,110 @@ impl Staging<'_> {
     }
 }
 
+/// A check in a line.
+fn line(check: &preflight::Check) -> String {
+    let advice = check.advice.as_ref().map(|advice| format!(": {advice}")).unwrap_or_default();
+    format!("{}: {}{advice}", check.name, check.found)
+}
+
+/// Holds a mounted root against the running system.
+fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Path) -> Report {
+    let root_hash = mounting.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some((open.table.root_hash.clone(), open.root_hash_from.into())),
+        Step::ReuseVerity { table, .. } => Some((table.root_hash.clone(), preflight::HashFrom::State)),
+        _ => None,
+    });
+    let asked = preflight::Asked {
+        carried: rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect(),
+        direct: request.way == Way::Direct,
+        root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),
+        ..preflight::Asked::default()
+    };
+    preflight::examine(
+        &asked,
+        &system::Running::default().look(),
+        &inspect::look(new, &machine::kernel_release()),
+    )
+}
+
+/// What preflight found out about a source.
+#[derive(Debug, Serialize)]
+pub struct Examined {
+    version: u32,
+    source: String,
+    /// The checks, and what survives and stops.
+    #[serde(flatten)]
+    pub report: Report,
+    /// What becomes of the mounts.
+    mounts: Vec<Row>,
+    /// What was passed over for it.
+    skipped: Vec<String>,
+}
+
+/// Opens and mounts a source aside, looks, and closes it again.
+pub fn preflight(request: &Request) -> Result<Examined, Error> {
+    let store = Store::default();
+    let _lock = store.lock()?;
+    let mut state = store.load()?;
+    state.settle(running::root(), staging::waits()?);
+    super::cancel::undo(&std::mem::take(&mut state.looking))?;
+    let prepared = prepare(request, &state)?;
+    let aside = Intent { root: prepared.intent.root.clone(), way: Way::Look };
+    let looking = match stage::mounting(&aside, &prepared.facts) {
+        Decision::Go(plan) => plan,
+        Decision::Refuse(error) => return Err(error.into()),
+        Decision::Read(_) | Decision::Wait(_) => prepared.mounting.clone(),
+    };
+    state.looking = looking;
+    store.save(&state)?;
+    let looked = look(request, &prepared, &state.looking, &aside.mounted_at());
+    let undone = super::cancel::undo(&std::mem::take(&mut state.looking));
+    store.save(&state)?;
+    let examined = looked?;
+    undone?;
+    Ok(examined)
+}
+
+fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Result<Examined, Error> {
+    let mut executor = Executor::new(None, Vec::new());
+    looking.steps.iter().try_for_each(|step| executor.execute(step))?;
+    let new = Path::new(at);
+    let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
+    let mut rows = rows(request, &prepared.facts, &fstab)?;
+    place(&mut rows, &request.wanted, |at| staging::has_directory(new, at))?;
+    let report = examine(request, looking, &rows, new);
+    let (source, skipped) = (request.source.clone(), prepared.skipped.clone());
+    Ok(Examined { version: PREFLIGHT_VERSION, source, report, mounts: rows, skipped })
+}
+
+/// Version of preflight's JSON: raised whenever a field changes its meaning or goes away.
+const PREFLIGHT_VERSION: u32 = 1;
+
+impl Examined {
+    /// Whether stage would refuse it.
+    #[must_use]
+    pub fn is_unfit(&self) -> bool {
+        self.report.verdict() == Verdict::Fail
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+impl std::fmt::Display for Examined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.report)?;
+        let (carried, left): (Vec<&Row>, Vec<&Row>) = self.mounts.iter().partition(|row| row.carried);
+        for (title, rows) in [("mounts that are carried", carried), ("mounts that are not", left)] {
+            writeln!(f, "{title}:")?;
+            rows.iter().try_for_each(|row| writeln!(f, "  {row}"))?;
+        }
+        self.skipped.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
 /// Finds what is asked for, and how it is opened.
 fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
     let source: Source = request.source.parse()?;
@@ -241,7 +380,7 @@ fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
             choose::choose(&Written { source, root_hash, hash_device }, state, prober.facts())?
         }
     };
-    let intent = Intent { root, direct: request.direct };
+    let intent = Intent { root, way: request.way };
     let mounting = loop {
         match stage::mounting(&intent, prober.facts()) {
             Decision::Go(plan) => break plan,

@@ -74,7 +74,7 @@ impl Status {
     }
 
     fn of(state: State) -> Self {
-        let State { generation, staged, current, previous, blessed, relay, version: _, retired: _ } = state;
+        let State { generation, staged, current, previous, blessed, relay, version: _, .. } = state;
         Self { version: VERSION, generation, current, blessed, staged, previous, relay }
     }
 

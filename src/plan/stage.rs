@@ -33,9 +33,24 @@ const VERITY_UNITS: [&str; 2] = ["systemd-veritysetup@root.service", "systemd-ve
 pub struct Intent {
     /// The root.
     pub root: Root,
-    /// Whether systemd switches to it by itself, without the relay.
-    pub direct: bool,
+    /// How the switch to it is made.
+    pub way: Way,
 }
+
+/// How the switch to a root is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// By the relay.
+    #[default]
+    Relay,
+    /// By systemd itself.
+    Direct,
+    /// Not at all: it is only looked at.
+    Look,
+}
+
+/// Where a root is mounted that is only looked at.
+const LOOK: &str = "/run/nextroot-state/look";
 
 /// The root to stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +67,11 @@ impl Intent {
     /// Where the new root is mounted.
     #[must_use]
     pub fn mounted_at(&self) -> String {
-        if self.direct { NEXT.to_owned() } else { format!("{NEXT}{NEW}") }
+        match self.way {
+            Way::Relay => format!("{NEXT}{NEW}"),
+            Way::Direct => NEXT.to_owned(),
+            Way::Look => LOOK.to_owned(),
+        }
     }
 }
 
@@ -83,15 +102,15 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
     };
     let mount = steps.pop();
     let next = || NEXT.to_owned();
-    if !intent.direct {
+    if intent.way == Way::Relay {
         let options = "mode=0755,nosuid,nodev,size=64M,nr_inodes=1k".to_owned();
         steps.push(Step::Tmpfs { at: next(), options });
         steps.push(Step::Isolate { at: next() });
         steps.push(Step::FurnishRelay { at: next() });
     }
     steps.extend(mount);
-    if intent.direct {
-        steps.push(Step::Isolate { at: next() });
+    if intent.way != Way::Relay {
+        steps.push(Step::Isolate { at: at.clone() });
     }
     steps.push(Step::FindInit { root: at, candidates: vec![INIT.to_owned()] });
     Decision::Go(Plan { steps })
@@ -154,7 +173,8 @@ fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
 pub fn carrying(intent: &Intent, mounts: &[Row]) -> Plan {
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
-    if intent.direct {
+    let direct = intent.way == Way::Direct;
+    if direct {
         // systemd skips what is a mount point already, and would bring /run without what is mounted below.
         if carried.iter().any(|row| row.at.starts_with("/run/")) {
             steps.push(Step::Carry { from: "/run".to_owned(), at: format!("{NEXT}/run") });
@@ -174,7 +194,7 @@ pub fn carrying(intent: &Intent, mounts: &[Row]) -> Plan {
     }
     steps.push(Step::LeaveUnits { names: VERITY_UNITS.map(str::to_owned).to_vec() });
     steps.push(Step::Follow { at: NEXT.to_owned() });
-    if !intent.direct {
+    if !direct {
         let (forward, back) = (handing_over(mounts, NEW), handing_over(mounts, OLD));
         let relay = Box::new(Relay { init: INIT.to_owned(), forward, back });
         steps.push(Step::Publish { at: NEXT.to_owned(), relay });

@@ -18,6 +18,9 @@ pub struct State {
     pub generation: u64,
     /// What is staged, or half staged.
     pub staged: Option<Staged>,
+    /// Steps of a look at a root that is still at work, or was killed.
+    #[serde(default)]
+    pub looking: Plan,
     /// The root that is running, where one of our switches led to it.
     pub current: Option<Root>,
     /// The root that ran before.
@@ -37,6 +40,7 @@ impl Default for State {
             version: VERSION,
             generation: 1,
             staged: None,
+            looking: Plan::default(),
             current: None,
             previous: None,
             retired: Vec::new(),

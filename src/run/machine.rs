@@ -60,6 +60,12 @@ pub fn is_initrd() -> bool {
     Path::new("/etc/initrd-release").exists()
 }
 
+/// The running kernel's release.
+#[must_use]
+pub fn kernel_release() -> String {
+    sys::kernel::release()
+}
+
 /// Time since the kernel began to count.
 #[must_use]
 pub fn since_boot() -> Duration {
