@@ -1,6 +1,9 @@
-//! nextroot.conf: sections and keys in the manner of systemd (systemd.syntax(7)).
+//! The nextroot.conf that is baked into an initramfs.
 
-use super::cmdline::CommandLine;
+use super::{
+    cmdline::CommandLine,
+    ini::{self, Assignment},
+};
 
 /// The configuration of an initramfs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,16 +25,9 @@ pub struct Config {
 /// A file that cannot be read as configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A line that is neither a section nor an assignment.
-    #[error("{file}:{line}: \"{text}\" is neither [Section] nor Key=value")]
-    Line {
-        /// The file.
-        file: String,
-        /// The line, counted from 1.
-        line: usize,
-        /// What stands there.
-        text: String,
-    },
+    /// A line or a value.
+    #[error(transparent)]
+    Ini(#[from] ini::Error),
     /// A policy that is not known here: going on without it could allow what it forbids.
     #[error("{file}:{line}: [Policy] has no {key}=: write CommandLine=, Verity= or UsrVerity=")]
     Policy {
@@ -42,60 +38,33 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// A value that is not possible.
-    #[error("{file}:{line}: {key}={value}: {allowed} is needed")]
-    Value {
-        /// The file.
-        file: String,
-        /// The line, counted from 1.
-        line: usize,
-        /// The key.
-        key: String,
-        /// The value.
-        value: String,
-        /// What is possible.
-        allowed: &'static str,
-    },
 }
 
 impl Config {
     /// Reads a file's text; an empty assignment takes back what was assigned before.
     pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
         let mut config = Self { file: file.to_owned(), ..Self::default() };
-        let mut section = String::new();
-        for (line, text) in logical_lines(text) {
-            let text = text.trim();
-            if let Some(name) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                name.clone_into(&mut section);
-            } else if let Some((key, value)) = text.split_once('=') {
-                config.assign(line, &section, key.trim(), value.trim())?;
-            } else {
-                return Err(Error::Line { file: config.file, line, text: text.to_owned() });
-            }
+        for assignment in ini::parse(text, file)? {
+            config.assign(&assignment)?;
         }
         Ok(config)
     }
 
-    fn assign(&mut self, line: usize, section: &str, key: &str, value: &str) -> Result<(), Error> {
-        let required = || match value {
+    fn assign(&mut self, assignment: &Assignment) -> Result<(), Error> {
+        let Assignment { line, section, key, value } = assignment;
+        let required = || match value.as_str() {
             "required" => Ok(Some(true)),
             "allowed" => Ok(Some(false)),
             "" => Ok(None),
-            _ => Err(Error::Value {
-                file: self.file.clone(),
-                line,
-                key: key.to_owned(),
-                value: value.to_owned(),
-                allowed: "required or allowed",
-            }),
+            _ => Err(assignment.impossible(&self.file, "required or allowed")),
         };
-        match (section, key) {
+        match (section.as_str(), key.as_str()) {
             ("Boot", "CommandLine") => extend(&mut self.defaults, value),
             ("Policy", "CommandLine") => extend(&mut self.fixed, value),
             ("Policy", "Verity") => self.verity_required = required()?.unwrap_or(false),
             ("Policy", "UsrVerity") => self.usr_verity_required = required()?,
             ("Policy", _) => {
-                return Err(Error::Policy { file: self.file.clone(), line, key: key.to_owned() });
+                return Err(Error::Policy { file: self.file.clone(), line: *line, key: key.clone() });
             }
             _ => self.unknown.push(format!("{}:{line}: [{section}] {key}=", self.file)),
         }
@@ -108,35 +77,6 @@ fn extend(line: &mut CommandLine, value: &str) {
         "" => line.parameters.clear(),
         value => line.parameters.extend(CommandLine::parse(value).parameters),
     }
-}
-
-/// Lines with what their trailing backslashes join, without comments and empty ones, each with the number
-/// of its first.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    let mut open = false;
-    for (number, text) in (1..).zip(text.lines()) {
-        let comment = matches!(text.trim_start().bytes().next(), None | Some(b'#' | b';'));
-        if comment && !open {
-            continue;
-        }
-        if comment {
-            open = !text.trim().is_empty(); // a comment within a continued line is left out of it
-            continue;
-        }
-        // A backslash that another one escapes does not join.
-        let continues = text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
-        let text = if continues { text.strip_suffix('\\').unwrap_or(text) } else { text };
-        match lines.last_mut().filter(|_| open) {
-            Some((_, line)) => {
-                line.push(' ');
-                line.push_str(text);
-            }
-            None => lines.push((number, text.to_owned())),
-        }
-        open = continues;
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod fstab;
 pub mod gpt;
 pub mod guid;
 pub mod inhibitor;
+pub mod ini;
 pub mod kernel_release;
 pub mod mbr;
 pub mod meminfo;

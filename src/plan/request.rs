@@ -3,7 +3,7 @@
 use crate::format::{
     cmdline::{CommandLine, same_name},
     config::Config,
-    verity::options::boolean,
+    ini::boolean,
 };
 
 use super::step::HashOrigin;

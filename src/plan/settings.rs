@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::format::verity::options::boolean;
+use crate::format::ini::boolean;
 
 use super::{
     intent::{Emergency, EmergencyAction, Modules, Verbosity, Volatile},

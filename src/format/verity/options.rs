@@ -7,7 +7,7 @@ use super::{
     superblock::{LARGEST_BLOCK, LONGEST_SALT, is_algorithm},
 };
 use crate::{
-    format::guid::Guid,
+    format::{guid::Guid, ini::boolean},
     units::{BlockSize, Bytes},
 };
 
@@ -204,15 +204,6 @@ const VALUED: [&str; 13] = [
     "fec-roots",
     "root-hash-signature",
 ];
-
-/// systemd's words for yes and no (systemd.syntax(7)).
-pub(crate) fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
-        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
-        _ => None,
-    }
-}
 
 /// Bytes, with systemd's suffixes to the base of 1024.
 fn size(text: &str) -> Option<u64> {
