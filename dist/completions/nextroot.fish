@@ -1,0 +1,30 @@
+# fish completion for nextroot(8)
+
+set -l commands plan preflight stage status cancel reboot
+set -l none "not __fish_seen_subcommand_from $commands"
+
+complete -c nextroot -n $none -f
+complete -c nextroot -n $none -a plan -d 'Print what would be done, touching nothing'
+complete -c nextroot -n $none -a preflight -d 'Check whether a source can be staged here'
+complete -c nextroot -n $none -a stage -d 'Make a source the next root'
+complete -c nextroot -n $none -a status -d 'Current, staged and previous root'
+complete -c nextroot -n $none -a cancel -d 'Undo stage'
+complete -c nextroot -n $none -a reboot -d 'Soft reboot into the staged root, or stage first'
+complete -c nextroot -n $none -l version -d 'Show the version'
+complete -c nextroot -l help -d 'Show the options'
+
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
+complete -c nextroot -n '__fish_seen_subcommand_from status cancel' -f
+complete -c nextroot -n '__fish_seen_subcommand_from preflight stage status cancel' -l json -d 'For programs'
+
+complete -c nextroot -n '__fish_seen_subcommand_from plan' -l cmdline -x -d 'Kernel command line'
+complete -c nextroot -n '__fish_seen_subcommand_from plan' -l facts -r -d 'What the machine has'
+complete -c nextroot -n '__fish_seen_subcommand_from plan' -l config -r -d 'Configuration of the initramfs'
+complete -c nextroot -n '__fish_seen_subcommand_from plan' -l show-facts -d 'Print what was found'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l roothash -x -d 'Root hash of the image'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l direct -d 'Without the relay'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l carry -r -d 'Carry a mount, too'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l no-carry -r -d 'Do not carry a mount'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l replace -d 'Replace what is staged'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l force -d 'Although modules are missing'
+complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged trial blessed idle' -d 'Answer by the exit code'
