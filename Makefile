@@ -9,7 +9,12 @@ INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
 RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)
 
-.PHONY: help deps build demo test test-full check vm audit
+PREFIX ?= /usr
+# What is installed is the vendor's part: /etc/nextroot belongs to whoever runs the machine.
+UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
+SHARE   = $(DESTDIR)$(PREFIX)/share
+
+.PHONY: help deps build install demo test test-full check vm audit
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +28,19 @@ build: ## static binaries, in target/dist/
 	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/nextroot-qemu $(DIST)/
 	$(CARGO) build --release --locked -p nextroot --no-default-features --target-dir target/init $(INIT)
 	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init
+
+install: ## binary, units, configuration, man pages, completions: DESTDIR= PREFIX=/usr
+	@test -x $(DIST)/nextroot || { echo "install: $(DIST)/nextroot is missing: run make build first" >&2; exit 1; }
+	install -D -m 0755 $(DIST)/nextroot $(DESTDIR)$(PREFIX)/bin/nextroot
+	cd dist/systemd && find . -type f -exec install -D -m 0644 '{}' '$(abspath $(UNITS))/{}' ';'
+	sed -i 's|=/usr/bin/nextroot |=$(PREFIX)/bin/nextroot |' $(UNITS)/nextroot-soft-reboot.service \
+		$(UNITS)/systemd-soft-reboot.service.d/10-nextroot.conf
+	install -D -m 0644 dist/nextroot.conf $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot.conf
+	install -D -m 0644 dist/man/nextroot.8 $(SHARE)/man/man8/nextroot.8
+	install -D -m 0644 dist/man/nextroot.conf.5 $(SHARE)/man/man5/nextroot.conf.5
+	install -D -m 0644 dist/completions/nextroot.bash $(SHARE)/bash-completion/completions/nextroot
+	install -D -m 0644 dist/completions/_nextroot $(SHARE)/zsh/site-functions/_nextroot
+	install -D -m 0644 dist/completions/nextroot.fish $(SHARE)/fish/vendor_completions.d/nextroot.fish
 
 demo: deps build ## watch a boot from a verified root, and the refusal of a damaged one
 	@$(RIG) demo
