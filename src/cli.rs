@@ -4,7 +4,7 @@ use std::{error::Error, process::ExitCode};
 
 use argh::FromArgs;
 use nextroot::mode::{
-    cancel, gc, plan, reboot,
+    cancel, gc, hook, plan, reboot,
     stage::{self, Wanted},
     status,
 };
@@ -36,6 +36,7 @@ enum Command {
     Cancel(Cancel),
     Reboot(Reboot),
     Gc(Gc),
+    Hook(Hook),
 }
 
 /// Print what would be done, step by step; nothing is touched. With SOURCE: by stage, and at the soft reboot. Without: by the init role, for a kernel command line.
@@ -78,13 +79,13 @@ struct Plan {
 
 /// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
 ///
-/// Exit code: 0 staged, 1 not staged.
+/// Exit code: 0 staged, 3 slot:other has nothing newer, 1 not staged.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "stage")]
 struct Stage {
-    /// source of the next root
+    /// source of the next root; default: Source= of nextroot.conf
     #[argh(positional)]
-    source: String,
+    source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option)]
     roothash: Option<String>,
@@ -114,9 +115,9 @@ struct Stage {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "preflight")]
 struct Preflight {
-    /// source of the next root
+    /// source of the next root; default: Source= of nextroot.conf
     #[argh(positional)]
-    source: String,
+    source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option)]
     roothash: Option<String>,
@@ -168,6 +169,15 @@ struct Reboot {
     roothash: Option<String>,
 }
 
+/// What the units of a soft reboot run; not for people.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "hook")]
+struct Hook {
+    /// early or late
+    #[argh(positional)]
+    when: String,
+}
+
 /// Close the devices of roots that are neither running, nor staged, nor the one before.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "gc")]
@@ -199,27 +209,40 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Plan(asked) => print!("{}", planned(asked)?),
         Command::Stage(asked) => {
-            let request = stage::Request {
-                source: asked.source,
+            let request = configured(stage::Request {
+                source: asked.source.unwrap_or_default(),
                 root_hash: asked.roothash,
                 hash_device: asked.hash_device,
                 way: way(asked.direct),
                 wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
                 replace: asked.replace,
                 force: asked.force,
-            };
-            let staged = stage::run(&request, |step| println!("{step}"))?;
-            println!("staged {}: nextroot reboot, or systemctl soft-reboot, goes there", staged.root.source);
+                ..stage::Request::default()
+            })?;
+            match stage::run(&request, tell) {
+                Ok(staged) => {
+                    println!(
+                        "staged {}: nextroot reboot, or systemctl soft-reboot, goes there",
+                        staged.root.source
+                    );
+                }
+                Err(error) if error.is_nothing_newer() => {
+                    println!("nothing is staged: {error}");
+                    return Ok(ExitCode::from(stage::NOTHING_NEWER));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Command::Preflight(asked) => {
-            let examined = stage::preflight(&stage::Request {
-                source: asked.source,
+            let request = configured(stage::Request {
+                source: asked.source.unwrap_or_default(),
                 root_hash: asked.roothash,
                 hash_device: asked.hash_device,
                 way: way(asked.direct),
                 wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
                 ..stage::Request::default()
             })?;
+            let examined = stage::preflight(&request)?;
             if asked.json {
                 print!("{}", examined.json()?);
             } else {
@@ -244,18 +267,36 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
             None => println!("nothing was staged"),
         },
+        Command::Hook(asked) => match asked.when.as_str() {
+            "early" => hook::early()?,
+            "late" => hook::late()?,
+            other => return Err(format!("hook {other}: write early or late").into()),
+        },
         Command::Gc(Gc {}) => gc::run()?.iter().for_each(|line| println!("{line}")),
         Command::Reboot(asked) => {
-            let request = asked.source.map(|source| stage::Request {
-                source,
-                root_hash: asked.roothash,
-                ..stage::Request::default()
-            });
-            let staged = reboot::run(request.as_ref(), |step| println!("{step}"))?;
+            let request = match asked.source {
+                Some(source) => {
+                    let root_hash = asked.roothash;
+                    Some(configured(stage::Request { source, root_hash, ..stage::Request::default() })?)
+                }
+                None => None,
+            };
+            let staged = reboot::run(request.as_ref(), tell)?;
             println!("asked systemd for the soft reboot into {}", staged.root.source);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn tell(line: &str) {
+    println!("{line}");
+}
+
+/// With what nextroot.conf says; what it warns of goes to standard error.
+fn configured(request: stage::Request) -> Result<stage::Request, stage::Error> {
+    let (request, warnings) = request.configured()?;
+    warnings.iter().for_each(|warning| eprintln!("nextroot: warning: {warning}"));
+    Ok(request)
 }
 
 fn way(direct: bool) -> stage::Way {
@@ -271,13 +312,13 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
             show_facts: asked.show_facts,
         })?);
     };
-    Ok(stage::plan(&stage::Request {
+    let request = configured(stage::Request {
         source,
         root_hash: asked.roothash,
         hash_device: asked.hash_device,
         way: way(asked.direct),
         wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
-        replace: true,
-        force: false,
-    })?)
+        ..stage::Request::default()
+    })?;
+    Ok(stage::plan(&request)?)
 }

@@ -25,6 +25,38 @@ does() {
 	shift
 	{ "$@" 2>&1; echo "exit $?"; } | say "$name"
 }
+# The units of dist/systemd, for this life and the later ones, and a configuration
+install_hook() {
+	cp -r units/. /run/systemd/system/
+	grep -rl /usr/bin/nextroot /run/systemd/system | xargs sed -i 's|/usr/bin/nextroot|/run/rig/nextroot|'
+	mkdir -p /run/nextroot-conf
+	cat >/run/nextroot-conf/nextroot.conf
+	systemctl daemon-reload
+	systemctl enable --runtime nextroot-soft-reboot.service
+	systemctl start nextroot-soft-reboot.service
+}
+# A survivor that counts: survivor NAME HELD
+survivor() {
+	cat >/run/systemd/system/$1.service <<-END
+		[Unit]
+		DefaultDependencies=no
+		After=basic.target
+		Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+		Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+		IgnoreOnIsolate=yes
+		[Service]
+		SurviveFinalKillSignal=yes
+		ExecStart=@/run/rig/guest-init @guest-init beat /run/rig/$1 $2
+	END
+	systemctl daemon-reload
+	systemctl start "$1.service"
+}
+# counts NAME: whether it still does
+counts() {
+	one=$(cat "$1")
+	sleep 1
+	[ "$one" != "$(cat "$1")" ] && echo on
+}
 settled() { systemctl is-system-running --wait; }
 # What nextroot could leave behind: everything of these kinds, a line each
 things() {
@@ -43,11 +75,14 @@ soft_reboot() {
 	does "asks" "$@"
 	sleep infinity
 }
-finish() {
+prove() {
 	nonce=$(sed -n 's/.*rig\.nonce=\([0-9a-f]*\).*/\1/p' /proc/cmdline)
 	boot_id=$(cat /proc/sys/kernel/random/boot_id)
 	proof=$(printf '%s:%s' "$nonce" "$boot_id" | sha256sum | cut -d ' ' -f 1)
 	echo "rig: boot_id=$boot_id proof=$proof"
+}
+finish() {
+	prove
 	systemctl poweroff
 	sleep infinity
 }

@@ -236,15 +236,18 @@ fn nonce() -> Outcome<String> {
 }
 
 /// What is filled in: `{KIND:LABEL}`, or a value that was noted when the image was made.
-pub(crate) const PLACE: &str = r"\{([a-z]+:[a-z0-9_-]+|roothash|offset|blocks)\}";
+pub(crate) const PLACE: &str = r"\{((?:second:)?[a-z]+:[a-z0-9_-]+|roothash|offset|blocks)\}";
 
 /// Fills `{partuuid:LABEL}` and its likes in from the images.
 fn fill(text: &str, images: &[Image]) -> Outcome<String> {
     let mut values: BTreeMap<String, String> = BTreeMap::new();
-    for image in images.iter().rev() {
+    for (number, image) in images.iter().enumerate().rev() {
         for partition in &image.facts.partitions {
             let mut set = |kind: &str, value: &str| {
-                values.insert(format!("{kind}:{}", partition.label), value.to_owned())
+                values.insert(format!("{kind}:{}", partition.label), value.to_owned());
+                if number == 1 {
+                    values.insert(format!("second:{kind}:{}", partition.label), value.to_owned());
+                }
             };
             set("partuuid", &partition.uuid);
             set("uuid", &partition.content_uuid);

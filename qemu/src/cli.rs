@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use argh::FromArgs;
 
@@ -41,6 +44,9 @@ struct Run {
     /// scenarios, by name or by the start of it
     #[argh(positional)]
     names: Vec<String>,
+    /// scenarios of this file instead of the built-in ones
+    #[argh(option)]
+    from: Option<PathBuf>,
     /// the long matrix, too: every scenario on every systemd
     #[argh(switch)]
     full: bool,
@@ -100,7 +106,7 @@ pub(crate) fn run() -> Outcome<ExitCode> {
         }
         Command::Shell(shell) => {
             let rig = Rig::new(dist?)?;
-            let scenario = chosen(std::slice::from_ref(&shell.name), false)?;
+            let scenario = chosen(std::slice::from_ref(&shell.name), false, None)?;
             let boot =
                 scenario.first().and_then(|scenario| scenario.boot.first()).ok_or("it has no machine")?;
             boot::start(&rig, boot, Console::Terminal, &progress)?.wait()?;
@@ -120,8 +126,11 @@ pub(crate) fn run() -> Outcome<ExitCode> {
 }
 
 /// Scenarios by name, or by the start of it; all where none is named.
-fn chosen(names: &[String], full: bool) -> Outcome<Vec<Scenario>> {
-    let mut all = scenario::all()?;
+fn chosen(names: &[String], full: bool, from: Option<&Path>) -> Outcome<Vec<Scenario>> {
+    let mut all = match from {
+        Some(file) => scenario::read(&std::fs::read_to_string(file)?, &file.display().to_string())?,
+        None => scenario::all()?,
+    };
     if names.is_empty() {
         all.retain(|scenario| full || !scenario.only_full);
         return Ok(all);
@@ -140,7 +149,9 @@ fn chosen(names: &[String], full: bool) -> Outcome<Vec<Scenario>> {
 
 fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     let scenarios: Vec<Scenario> =
-        std::iter::repeat_n(chosen(&run.names, run.full)?, run.times).flatten().collect();
+        std::iter::repeat_n(chosen(&run.names, run.full, run.from.as_deref())?, run.times)
+            .flatten()
+            .collect();
     // What the machines need is made before the first of them starts: their times are theirs alone.
     rig.prepare(&scenarios, progress)?;
     let mut verdicts: Vec<Verdict> = parallel::map(&scenarios, run.jobs, |scenario| {

@@ -152,12 +152,19 @@ const FILES: [(&str, &str); 5] = [
 pub(crate) fn all() -> Outcome<Vec<Scenario>> {
     let mut all = Vec::new();
     for (name, text) in FILES {
-        let file: File = toml::from_str(text).map_err(|e| format!("qemu/scenarios/{name}: {e}"))?;
-        for scenario in file.scenario {
-            all.extend(scenario.spread()?);
-        }
+        all.extend(read(text, &format!("qemu/scenarios/{name}"))?);
     }
     all.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(all)
+}
+
+/// The scenarios of a file.
+pub(crate) fn read(text: &str, name: &str) -> Outcome<Vec<Scenario>> {
+    let file: File = toml::from_str(text).map_err(|e| format!("{name}: {e}"))?;
+    let mut all = Vec::new();
+    for scenario in file.scenario {
+        all.extend(scenario.spread()?);
+    }
     Ok(all)
 }
 

@@ -57,6 +57,7 @@ const SYSTEM: &[&str] = &[
     "cryptsetup-bin",
     "libpam-systemd",
     "e2fsprogs",
+    "fdisk",
 ];
 
 /// All trees.
@@ -110,6 +111,7 @@ const RECIPES: [Recipe; 6] = [
             "dmsetup",
             "cryptsetup-bin",
             "e2fsprogs",
+            "fdisk",
         ],
         backports: true,
         system: true,

@@ -6,6 +6,8 @@ pub mod cancel;
 pub mod emergency;
 #[cfg(feature = "cli")]
 pub mod gc;
+#[cfg(feature = "cli")]
+pub mod hook;
 pub mod init;
 pub mod modprobe;
 #[cfg(feature = "cli")]

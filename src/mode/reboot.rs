@@ -49,7 +49,16 @@ pub enum Error {
     Signal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Asks for it. `request` names the source, or none where something is staged.
+/// What nextroot.conf names.
+fn configured() -> Result<stage::Request, Error> {
+    match stage::Request::default().configured() {
+        Ok((request, _)) => Ok(request),
+        Err(stage::Error::NoSource) => Err(Error::Nothing),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks for it. `request` names the source; without one, what is staged, or else what nextroot.conf names.
 pub fn run(request: Option<&stage::Request>, tell: impl FnMut(&str)) -> Result<Staged, Error> {
     match running::systemd() {
         None => return Err(Error::NoSystemd),
@@ -61,7 +70,10 @@ pub fn run(request: Option<&stage::Request>, tell: impl FnMut(&str)) -> Result<S
         None => {
             let mut state = Store::default().load()?;
             state.settle(running::root(), staging::waits()?);
-            state.staged.ok_or(Error::Nothing)?
+            match state.staged {
+                Some(staged) => staged,
+                None => stage::run(&configured()?, tell)?,
+            }
         }
     };
     if !staged.complete {

@@ -21,6 +21,7 @@ use crate::{
         step::HashOrigin,
     },
     run::{
+        configuration,
         execute::{self, Executor},
         in_files::{self, InFiles},
         inspect, machine,
@@ -52,6 +53,35 @@ pub struct Request {
     pub wanted: Wanted,
     /// `--replace`
     pub replace: bool,
+    /// `[Policy] Verity=required`: only root hashes that prove something against an attacker.
+    pub verity_required: bool,
+}
+
+/// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
+pub const NOTHING_NEWER: u8 = 3;
+
+impl Request {
+    /// With what nextroot.conf says where the arguments say nothing; and a line for each warning of it.
+    pub fn configured(mut self) -> Result<(Self, Vec<String>), Error> {
+        let config = configuration::read(None)?;
+        if self.source.is_empty() {
+            self.source = config.stage.source.ok_or(Error::NoSource)?;
+            self.root_hash =
+                self.root_hash.or_else(|| config.stage.root_hash.map(|root_hash| root_hash.to_string()));
+        }
+        if config.stage.direct && self.way == Way::Relay {
+            self.way = Way::Direct;
+        }
+        let new = |list: Vec<String>, other: &[String]| -> Vec<String> {
+            list.into_iter().filter(|at| !other.contains(at)).collect()
+        };
+        let carry = new(config.carry.paths, &self.wanted.leave);
+        let leave = new(config.carry.not, &self.wanted.carry);
+        self.wanted.carry.extend(carry);
+        self.wanted.leave.extend(leave);
+        self.verity_required = config.verity_required;
+        Ok((self, config.warnings))
+    }
 }
 
 /// Why nothing was staged. The machine is as it was before.
@@ -80,6 +110,22 @@ pub enum Error {
     /// Image files.
     #[error(transparent)]
     InFiles(#[from] in_files::Error),
+    /// The configuration.
+    #[error(transparent)]
+    Configuration(#[from] configuration::Error),
+    /// No source, neither here nor there.
+    #[error("no source is named: write one, or Source= in nextroot.conf")]
+    NoSource,
+    /// What policy forbids.
+    #[error(
+        "{source_name}: the root hash comes from {from}, and nextroot.conf says [Policy] Verity=required: name it with --roothash or RootHash="
+    )]
+    Unprotected {
+        /// The source.
+        source_name: String,
+        /// Where the root hash comes from.
+        from: HashOrigin,
+    },
     /// The root hash.
     #[error("--roothash")]
     RootHash(#[from] NotARootHash),
@@ -135,7 +181,7 @@ pub fn plan(request: &Request) -> Result<String, Error> {
     // The new root is not mounted: the running one's fstab stands for its.
     let fstab = machine::read("/etc/fstab")?.unwrap_or_default();
     let rows = rows(request, &prepared.facts, &fstab)?;
-    let carrying = stage::carrying(&prepared.intent, &rows);
+    let carrying = stage::carrying(&prepared.intent, &rows, &staging::missing_units(&stage::VERITY_UNITS));
     let skipped: String = prepared.skipped.iter().map(|line| format!("{line}\n")).collect();
     let mut steps = prepared.mounting.steps;
     steps.extend(carrying.steps.iter().cloned());
@@ -212,7 +258,7 @@ impl Staging<'_> {
             staged.root.version = release.image_version;
             staged.mounts.clone_from(&rows);
         }
-        self.steps(&stage::carrying(&intent, &rows))?;
+        self.steps(&stage::carrying(&intent, &rows, &staging::missing_units(&stage::VERITY_UNITS)))?;
         if let Some(staged) = &mut self.state.staged {
             staged.complete = true;
         }
@@ -341,6 +387,14 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
 /// Version of preflight's JSON: raised whenever a field changes its meaning or goes away.
 const PREFLIGHT_VERSION: u32 = 1;
 
+impl Error {
+    /// Whether it only says that nothing newer is there.
+    #[must_use]
+    pub fn is_nothing_newer(&self) -> bool {
+        matches!(self, Self::Source(choose::Error::NothingNewer(_)))
+    }
+}
+
 impl Examined {
     /// Whether stage would refuse it.
     #[must_use]
@@ -391,7 +445,10 @@ fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
             Decision::Refuse(error) => return Err(error.into()),
         }
     };
-    let root = root_of(request, &mounting);
+    let root = root_of(request, &intent.root, state, &mounting);
+    if request.verity_required && root.root_hash_from.is_unprotected() {
+        return Err(Error::Unprotected { source_name: request.source.clone(), from: root.root_hash_from });
+    }
     Ok(Prepared { intent, facts: prober.facts().clone(), mounting, root, skipped })
 }
 
@@ -408,17 +465,20 @@ fn read_all(prober: &mut Prober) {
     prober.read(&wanted);
 }
 
-fn root_of(request: &Request, plan: &Plan) -> Root {
-    let (name, root_hash, from) = plan
-        .steps
-        .iter()
-        .find_map(|step| match step {
-            Step::OpenVerity(open) => Some((open.name.clone(), &open.table, open.root_hash_from)),
-            Step::ReuseVerity { name, table, .. } => Some((name.clone(), table, HashOrigin::Arguments)),
-            _ => None,
-        })
-        .map(|(name, table, from)| (name, table.root_hash.to_string(), from))
-        .unwrap_or_else(|| (String::new(), String::new(), HashOrigin::Arguments));
+fn root_of(request: &Request, root: &stage::Root, state: &State, plan: &Plan) -> Root {
+    let from = match root {
+        stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) => verity.root_hash_from,
+        stage::Root::Open(_) => {
+            state.previous.as_ref().map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from)
+        }
+    };
+    let opened = plan.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some((open.name.clone(), &open.table)),
+        Step::ReuseVerity { name, table, .. } => Some((name.clone(), table)),
+        _ => None,
+    });
+    let (name, root_hash) =
+        opened.map(|(name, table)| (name, table.root_hash.to_string())).unwrap_or_default();
     Root {
         source: request.source.clone(),
         name,

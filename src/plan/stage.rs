@@ -26,7 +26,7 @@ pub const INIT: &str = "/usr/lib/systemd/systemd";
 const API: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 /// Where a generator of the new system would set up again what the kernel command line names; the dm names
 /// are those that systemd uses.
-const VERITY_UNITS: [&str; 2] = ["systemd-veritysetup@root.service", "systemd-veritysetup@usr.service"];
+pub const VERITY_UNITS: [&str; 2] = ["systemd-veritysetup@root.service", "systemd-veritysetup@usr.service"];
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,19 +81,14 @@ impl Intent {
 pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
     let at = intent.mounted_at();
     let opening = match &intent.root {
-        Root::Closed(verity) => opening(verity, &at, facts, equal),
-        Root::InFiles(verity, parts) => {
-            opening(verity, &at, facts, equal_content).map(|steps| match &steps[..] {
-                [Step::ReuseVerity { .. }, ..] => steps,
-                _ => {
-                    let attach = |(number, part): &(Devno, FilePart)| Step::AttachLoop {
-                        part: part.clone(),
-                        stands_for: *number,
-                    };
-                    parts.iter().map(attach).chain(steps).collect()
-                }
-            })
-        }
+        Root::Closed(verity) => opening(verity, &at, facts),
+        Root::InFiles(verity, parts) => opening(verity, &at, facts).map(|steps| {
+            let attach = |(number, part): &(Devno, FilePart)| Step::AttachLoop {
+                part: part.clone(),
+                stands_for: *number,
+            };
+            parts.iter().map(attach).chain(steps).collect()
+        }),
         Root::Open(open) => Ok(again(open, &at)),
     };
     let mut steps = match opening {
@@ -117,12 +112,8 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
 }
 
 /// Opens and mounts a root, or goes on with the device where the same is open already.
-fn opening(
-    verity: &Verity,
-    at: &str,
-    facts: &Facts,
-    equal: fn(&VerityTable, &VerityTable) -> bool,
-) -> Result<Vec<Step>, Decision> {
+fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decision> {
+    let verity = &free_name(verity, facts).map_err(Decision::Refuse)?;
     let fs = FileSystem {
         from: From::Verity(Box::new(verity.clone())),
         fstype: None,
@@ -143,13 +134,34 @@ fn opening(
     {
         return Ok(again(open, at));
     }
-    match facts.devices.iter().find(|device| device.dm_name.as_ref() == Some(&verity.name)) {
-        Some(taken) => {
-            Err(Decision::Refuse(Error::Taken { name: verity.name.clone(), device: taken.to_string() }))
-        }
-        None => Ok(resolved.steps),
-    }
+    Ok(resolved.steps)
 }
+
+/// With a dm name that is free. Where the same image is open on other devices, it gets a second name; a name
+/// that anything else has is refused.
+fn free_name(verity: &Verity, facts: &Facts) -> Result<Verity, Error> {
+    let names = std::iter::once(verity.name.clone()).chain((2..10).map(|number| {
+        let mut name = verity.name.clone();
+        name.truncate(LONGEST_NAME - 2);
+        format!("{name}-{number}")
+    }));
+    let mut refusal = None;
+    for name in names {
+        let Some(taken) = facts.devices.iter().find(|device| device.dm_name.as_ref() == Some(&name)) else {
+            return Ok(Verity { name, ..verity.clone() });
+        };
+        let same =
+            facts.verity.iter().any(|open| open.name == name && open.table.root_hash == verity.root_hash);
+        refusal = Some(Error::Taken { name, device: taken.to_string() });
+        if !same {
+            break;
+        }
+    }
+    refusal.map_or_else(|| Ok(verity.clone()), Err)
+}
+
+/// The longest dm name (include/uapi/linux/dm-ioctl.h, `DM_NAME_LEN` without the zero at its end).
+const LONGEST_NAME: usize = 127;
 
 /// Mounts a root whose device is open.
 fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
@@ -168,9 +180,10 @@ fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
     ]
 }
 
-/// What is left of staging once the new root is mounted.
+/// What is left of staging once the new root is mounted. `units` are those that are not left in /run yet, by
+/// an earlier stage.
 #[must_use]
-pub fn carrying(intent: &Intent, mounts: &[Row]) -> Plan {
+pub fn carrying(intent: &Intent, mounts: &[Row], units: &[&str]) -> Plan {
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
     let direct = intent.way == Way::Direct;
@@ -192,7 +205,9 @@ pub fn carrying(intent: &Intent, mounts: &[Row]) -> Plan {
             at: format!("{NEXT}{}", held(number)),
         }));
     }
-    steps.push(Step::LeaveUnits { names: VERITY_UNITS.map(str::to_owned).to_vec() });
+    if !units.is_empty() {
+        steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });
+    }
     steps.push(Step::Follow { at: NEXT.to_owned() });
     if !direct {
         let (forward, back) = (handing_over(mounts, NEW), handing_over(mounts, OLD));
@@ -221,11 +236,6 @@ pub fn way_back() -> Plan {
 /// Where a carried mount waits in the tmpfs of the relay.
 fn held(number: usize) -> String {
     format!("/carry/{number}")
-}
-
-/// The same but for the devices: a loop device has another number each time, and the root hash is what holds.
-fn equal_content(one: &VerityTable, other: &VerityTable) -> bool {
-    equal(one, &VerityTable { data: one.data, hash: one.hash, ..other.clone() })
 }
 
 /// The kernel writes the optional words in an order of its own.

@@ -266,6 +266,14 @@ pub enum Undo {
     Impossible,
 }
 
+impl HashOrigin {
+    /// Whether whoever can write to the image can choose the root hash, too: it proves nothing against them.
+    #[must_use]
+    pub fn is_unprotected(self) -> bool {
+        matches!(self, Self::PartitionUuids | Self::File)
+    }
+}
+
 impl Step {
     /// What undoes this step.
     #[must_use]

@@ -131,6 +131,12 @@ pub enum Error {
     /// An image file.
     #[error(transparent)]
     Image(#[from] image::Error),
+    /// Something that was staged.
+    #[error("there is no {what} any more")]
+    NotThere {
+        /// What.
+        what: String,
+    },
     /// A dm device that was to be reused.
     #[error("go on with dm-verity {name}: its table is not that of this image any more")]
     Replaced {

@@ -2,6 +2,7 @@
 //! by a call or two. Nothing here decides policy.
 
 pub mod api;
+pub mod bounded;
 pub mod configuration;
 pub mod execute;
 pub mod handover;

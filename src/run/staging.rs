@@ -8,8 +8,13 @@ use std::{
 };
 
 use crate::{
-    format::mountinfo::Mount,
-    plan::{Step, stage::NEXT, state::Relay, step::Undo},
+    format::{mountinfo::Mount, verity::table::VerityStatus},
+    plan::{
+        Step,
+        stage::NEXT,
+        state::{Relay, Staged},
+        step::Undo,
+    },
     sys::{
         self,
         dm::Control,
@@ -18,7 +23,7 @@ use crate::{
     },
 };
 
-use super::execute::Error;
+use super::{execute::Error, new_root};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
@@ -61,6 +66,13 @@ pub(super) fn carry(from: &Path, at: &Path) -> Result<(), Error> {
     }
     mount::clone_mount(from)?.attach(at)?;
     Ok(mount::propagate(at, Propagation::Private)?)
+}
+
+/// Those of these units that are not in /run yet.
+#[must_use]
+pub fn missing_units<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let is_missing = |name: &&&str| Path::new(UNITS).join(name).symlink_metadata().is_err();
+    names.iter().filter(is_missing).copied().collect()
 }
 
 /// Units that do nothing.
@@ -138,6 +150,35 @@ pub fn waits() -> Result<bool, Error> {
 /// Whether systemd would take what is there for a root: a mount with an os-release.
 pub fn is_published() -> Result<bool, Error> {
     Ok(waits()? && os_release(Path::new(NEXT)).is_ok())
+}
+
+/// Whether what was staged is there as it was: mounted where systemd looks, its device good, its init in place.
+pub fn still_holds(staged: &Staged) -> Result<(), Error> {
+    if !is_published()? {
+        return Err(Error::NotThere { what: format!("a root with an os-release at {NEXT}") });
+    }
+    for step in &staged.begun.steps {
+        match step {
+            Step::CheckVerity { name, corruption_ignored } => verified(name, *corruption_ignored)?,
+            Step::FindInit { root, candidates } => drop(new_root::find_init(root, candidates)?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The status of a dm-verity device: no block that did not match was read so far.
+fn verified(name: &str, corruption_ignored: bool) -> Result<(), Error> {
+    let status = Control::open()?.status(name)?;
+    match VerityStatus::parse(&status.text) {
+        Ok(VerityStatus::Verified) => Ok(()),
+        Ok(VerityStatus::Corrupted) if corruption_ignored => Ok(()),
+        _ => Err(Error::Corrupt {
+            name: name.to_owned(),
+            why: format!("its status is \"{}\", not V", status.text),
+            kernel: Vec::new(),
+        }),
+    }
 }
 
 /// Undoes a step, if it was done; what is gone already is no error.

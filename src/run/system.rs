@@ -93,6 +93,9 @@ impl Running {
 fn processes(tree: &mut Tree, root: &Path, is_survivor: &dyn Fn(&str) -> bool) -> Vec<Process> {
     let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
     let of_root = device(root);
+    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    let of_init = namespace(&root.join("proc/1"));
+    let has_own_mounts = |process: &Path| of_init.is_none() || namespace(process) != of_init;
     let pids: Vec<u32> = tree.names("/proc").iter().filter_map(|name| name.parse().ok()).collect();
     let mut found = Vec::new();
     let before = tree.unread.len();
@@ -114,7 +117,8 @@ fn processes(tree: &mut Tree, root: &Path, is_survivor: &dyn Fn(&str) -> bool) -
             name: process::name(&status).unwrap_or_default().to_owned(),
             control_group: group.to_owned(),
             marked,
-            uses_root: on_root("root") || on_root("exe"),
+            // In PID 1's own mount namespace, the root of a process moves with the switch (pivot_root(2)).
+            uses_root: on_root("exe") || on_root("root") && has_own_mounts(&directory),
         });
     }
     tree.unread.truncate(before); // ESRCH of those that ended

@@ -1,0 +1,146 @@
+//! `nextroot hook early|late`: what the units in dist/systemd run when a soft reboot was asked for
+//! (docs/decisions/0010).
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    format::host_config::WhenNothingStaged,
+    run::{
+        bounded::{self, Ended},
+        configuration, execute,
+        log::Log,
+        running, staging,
+        state::{self, Store},
+    },
+};
+
+use super::{cancel, stage};
+
+/// Why the soft reboot must not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Configuration.
+    #[error(transparent)]
+    Configuration(#[from] configuration::Error),
+    /// The state.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// What is staged does not hold any more.
+    #[error("what is staged, {source_name}, does not hold any more: nextroot cancel, then stage it again")]
+    Broken {
+        /// The source.
+        source_name: String,
+        /// Why.
+        #[source]
+        source: execute::Error,
+    },
+    /// What is staged is not whole.
+    #[error("what is staged, {source_name}, is not whole: nextroot cancel, then stage it again")]
+    Half {
+        /// The source.
+        source_name: String,
+    },
+    /// The configured source could not be staged.
+    #[error("the configured source {source_name} could not be staged: the lines above say why")]
+    NotStaged {
+        /// The source.
+        source_name: String,
+    },
+    /// Staging took too long.
+    #[error("staging the configured source {source_name} took longer than [Hook] TimeoutSec={} s", .limit.as_secs())]
+    Late {
+        /// The source.
+        source_name: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// A program.
+    #[error("run {program}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Undoing.
+    #[error(transparent)]
+    Cancel(#[from] cancel::Error),
+    /// Mounts.
+    #[error(transparent)]
+    Mounts(#[from] execute::Error),
+}
+
+/// This program, for a run of its own that can be ended.
+const SELF: &str = "/proc/self/exe";
+/// How long `systemctl cancel` may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// While everything runs: checks what is staged, or stages the configured source. Where that fails, the
+/// soft reboot is called off: all jobs are cancelled.
+pub fn early() -> Result<(), Error> {
+    let outcome = prepare();
+    if outcome.is_err() {
+        eprintln!("nextroot: the soft reboot is called off, this system serves on");
+        match bounded::run("systemctl", &["cancel"], PATIENCE) {
+            Ok(Ended::Exit(Some(0))) => {}
+            Ok(other) => {
+                eprintln!("nextroot: systemctl cancel: {other:?}; the late check stands behind this")
+            }
+            Err(error) => eprintln!("nextroot: systemctl cancel: {error}; the late check stands behind this"),
+        }
+    }
+    outcome
+}
+
+fn prepare() -> Result<(), Error> {
+    let config = configuration::read(None)?;
+    config.warnings.iter().for_each(|warning| eprintln!("nextroot: warning: {warning}"));
+    if holds()? {
+        return Ok(());
+    }
+    let Some(source_name) = config.stage.source else { return Ok(()) };
+    if config.hook.when_nothing_staged == WhenNothingStaged::Pass {
+        return Ok(());
+    }
+    let limit = config.hook.timeout;
+    let ended = bounded::run(SELF, &["stage"], limit)
+        .map_err(|e| Error::Program { program: "nextroot stage", source: e })?;
+    match ended {
+        Ended::Exit(Some(0)) => Ok(()),
+        // A soft reboot into this root stays what it is.
+        Ended::Exit(Some(code)) if code == i32::from(stage::NOTHING_NEWER) => Ok(()),
+        Ended::Exit(_) => Err(Error::NotStaged { source_name }),
+        Ended::Killed => {
+            cancel::run()?;
+            Err(Error::Late { source_name, limit })
+        }
+    }
+}
+
+/// When all but survivors have stopped: the last look at what is staged. It speaks through the kernel log.
+pub fn late() -> Result<(), Error> {
+    let log = Log::open(Instant::now());
+    let outcome = holds().map(drop);
+    if let Err(error) = &outcome {
+        log.error(&format!("hook: the soft reboot is called off, the old root serves again: {error}"));
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            log.error(&format!("hook:   because: {cause}"));
+            source = cause.source();
+        }
+    }
+    outcome
+}
+
+/// Whether something is staged; an error where that is not what it was.
+fn holds() -> Result<bool, Error> {
+    let mut state = Store::default().load()?;
+    state.settle(running::root(), staging::waits()?);
+    let Some(staged) = state.staged else { return Ok(false) };
+    let source_name = staged.root.source.clone();
+    if !staged.complete {
+        return Err(Error::Half { source_name });
+    }
+    staging::still_holds(&staged).map(|()| true).map_err(|source| Error::Broken { source_name, source })
+}
