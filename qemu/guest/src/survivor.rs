@@ -2,6 +2,7 @@
 //! soft reboot.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -10,17 +11,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
+};
+
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve TEXT` or `ask ADDRESS FILE`.
+/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve` or `ask ADDRESS FILE`.
 pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["beat", file] => beat(file, None),
         ["beat", file, held] => beat(file, Some(held)),
-        ["serve", text] => serve(text),
+        ["serve"] => serve(),
         ["ask", address, file] => ask(address, file),
-        _ => Err(io::Error::other("beat FILE [HELD], serve TEXT or ask ADDRESS FILE")),
+        _ => Err(io::Error::other("beat FILE [HELD], serve or ask ADDRESS FILE")),
     }
 }
 
@@ -43,26 +52,37 @@ fn beat(file: &str, held: Option<&str>) -> io::Result<()> {
     }
 }
 
-/// Answers each line on the listening socket that is standard input with a text.
-fn serve(text: &str) -> io::Result<()> {
+/// Answers each line on the listening socket that is standard input with the number of this process. Asked to
+/// end, it ends between two answers.
+fn serve() -> io::Result<()> {
     let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut ends = SigSet::empty();
+    ends.add(Signal::SIGTERM);
+    ends.thread_block()?;
+    let ends = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC)?;
     loop {
+        let mut fds =
+            [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(ends.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE)?;
+        if fds.get(1).and_then(PollFd::any) == Some(true) {
+            return Ok(());
+        }
         let (stream, _) = listener.accept()?;
         let mut line = String::new();
         let asked = BufReader::new(&stream).read_line(&mut line);
         if asked.is_ok() {
             // A client that went away has no use for an answer.
-            let _ = writeln!(&stream, "{text}");
+            let _ = writeln!(&stream, "{}", std::process::id());
         }
     }
 }
 
 /// Asks ten times a second, for ever; the file has how many were answered and how many were not, the slowest
-/// answer in milliseconds, and what the last one said.
+/// answer in milliseconds, how many processes answered, and why the last failure was one.
 fn ask(address: &str, file: &str) -> io::Result<()> {
     let file = File::create(file)?;
     let (mut answered, mut failed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
-    let mut last = String::new();
+    let (mut servers, mut error_text) = (BTreeSet::new(), String::new());
     loop {
         let begun = Instant::now();
         let answer = TcpStream::connect(address).and_then(|mut stream| {
@@ -76,16 +96,16 @@ fn ask(address: &str, file: &str) -> io::Result<()> {
             Ok(text) => {
                 answered += 1;
                 slowest = slowest.max(begun.elapsed());
-                text.trim().clone_into(&mut last);
+                servers.insert(text);
             }
             Err(error) => {
                 failed += 1;
-                last = format!("({error})");
+                error_text = error.to_string();
             }
         }
+        let (slowest, servers) = (slowest.as_millis(), servers.len());
         let text = format!(
-            "answered={answered:06} failed={failed:06} slowest={:06} last={last:<40}\n",
-            slowest.as_millis()
+            "answered={answered:06} failed={failed:06} slowest={slowest:06} servers={servers} error={error_text:<40}\n"
         );
         file.write_all_at(text.as_bytes(), 0)?;
         sleep(BEAT);
