@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -73,7 +74,7 @@ impl Store {
 
     /// Keeps other runs out until the lock is dropped.
     pub fn lock(&self) -> Result<Lock, Error> {
-        fs::create_dir_all(&self.directory).map_err(|e| self.failed("make", &self.directory, e))?;
+        self.make().map_err(|e| self.failed("make", &self.directory, e))?;
         Lock::take(&self.directory.join("lock")).map_err(Error::Locked)
     }
 
@@ -93,18 +94,30 @@ impl Store {
         serde_json::from_slice(&text).map_err(damaged)
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes it, whole or not at all. Everybody may read it and only root write it, whatever the umask is: PID 1
+    /// has none.
     pub fn save(&self, state: &State) -> Result<(), Error> {
         let path = self.path();
         let unfinished = self.directory.join(".state.json.new");
         let write = || -> io::Result<()> {
-            fs::create_dir_all(&self.directory)?;
+            self.make()?;
             let mut text = serde_json::to_vec(state).map_err(io::Error::from)?;
             text.push(b'\n');
-            fs::File::create(&unfinished)?.write_all(&text)?;
+            let mut file = fs::OpenOptions::new();
+            let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            file.write_all(&text)?;
+            file.set_permissions(fs::Permissions::from_mode(0o644))?;
             fs::rename(&unfinished, &path)
         };
-        write().map_err(|e| self.failed("write", &path, e))
+        write().map_err(|e| {
+            // What a full /run took of it is given back.
+            let _ = fs::remove_file(&unfinished);
+            self.failed("write", &path, e)
+        })
+    }
+
+    fn make(&self) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.directory)
     }
 
     fn path(&self) -> PathBuf {
@@ -133,7 +146,10 @@ mod tests {
         let state = State { generation: 7, ..State::default() };
         store.save(&state).unwrap();
         assert_eq!(store.load().unwrap(), state);
+        let mode = |name: &str| directory.join(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode("state.json"), 0o644);
         let held = store.lock().unwrap();
+        assert_eq!(mode("lock"), 0o600, "whoever can read it can lock everybody out");
         let message = format!("process {} is at work here", std::process::id());
         let error = store.lock().unwrap_err();
         assert_eq!(std::error::Error::source(&error).map(ToString::to_string), Some(message));

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -26,13 +27,14 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// `open(path, O_RDWR | O_CREAT | O_CLOEXEC); flock(LOCK_EX | LOCK_NB)`: takes the lock, or says which
-    /// process has it.
+    /// `open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); flock(LOCK_EX | LOCK_NB)`: takes the lock, or says which
+    /// process has it. Whoever may read the file could take it, too.
     ///
     /// flock(2). Errors: EWOULDBLOCK where it is held.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |e: io::Error| LockError::Call(Error::at("open", path, e));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         match Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
                 let note = |file: &mut File| {
@@ -40,7 +42,8 @@ impl Lock {
                     file.seek(SeekFrom::Start(0))?;
                     writeln!(file, "{}", std::process::id())
                 };
-                note(&mut lock).map_err(failed)?;
+                // Not fatal: on a full file system nobody is told who has the lock, and cancel still works.
+                let _ = note(&mut lock);
                 Ok(Self(lock))
             }
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
