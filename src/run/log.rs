@@ -1,6 +1,7 @@
 //! What the kernel log is told: each line with the time since the first instruction of this program.
 
 use std::{
+    io::Write,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -74,7 +75,8 @@ impl Log {
             let mut kmsg = self.kmsg.lock().unwrap_or_else(PoisonError::into_inner);
             let written = kmsg.as_mut().map(|kmsg| kmsg.write(level, &line));
             if !matches!(written, Some(Ok(()))) {
-                eprintln!("{line}");
+                // PID 1 must not panic because nobody listens, as eprintln! would.
+                let _ = writeln!(std::io::stderr(), "{line}");
             }
         }
     }
