@@ -17,9 +17,11 @@ use super::{
 /// Where systemd looks for the root of a soft reboot (systemd-soft-reboot.service(8)).
 pub const NEXT: &str = "/run/nextroot";
 /// Where the relay finds the new root, inside of its tmpfs.
-const NEW: &str = "/sysroot";
+pub const NEW: &str = "/sysroot";
 /// Where it finds the way back.
 pub const OLD: &str = "/previous";
+/// Where carried mounts wait, inside of the tmpfs.
+pub const CARRY: &str = "/carry";
 /// What it is executed by in the new root; systemd's own first choice (src/core/main.c).
 pub const INIT: &str = "/usr/lib/systemd/systemd";
 /// Moved by the relay, in this order.
@@ -235,7 +237,7 @@ pub fn way_back() -> Plan {
 
 /// Where a carried mount waits in the tmpfs of the relay.
 fn held(number: usize) -> String {
-    format!("/carry/{number}")
+    format!("{CARRY}/{number}")
 }
 
 /// The kernel writes the optional words in an order of its own.

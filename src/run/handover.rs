@@ -91,14 +91,25 @@ impl<'a> Handover<'a> {
         self.retreat(way_back, &back, &init, text)
     }
 
-    /// Does a plan; returns only where a step failed.
+    /// Does a plan; returns only where a step failed. On the way back no mount is worth the machine.
     fn go(&mut self, plan: &Plan, init: &str, failed: Option<String>) -> Error {
         for step in &plan.steps {
             let done = match step {
-                Step::Move { from, to } => {
-                    let moved = mount::move_to(Path::new(from), Path::new(to));
-                    moved.map(|()| self.moved.push((from.clone(), to.clone())))
-                }
+                Step::Move { from, to } => match mount::move_to(Path::new(from), Path::new(to)) {
+                    Ok(()) => {
+                        self.moved.push((from.clone(), to.clone()));
+                        Ok(())
+                    }
+                    Err(error) if failed.is_some() => {
+                        self.tolerate(Err(error));
+                        Ok(())
+                    }
+                    Err(error) if has_gone(from, to, &error) => {
+                        self.log.warning(&format!("relay: {step}: its place is gone, leaving the mount"));
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
                 Step::Pivot { root } => {
                     root::pivot(Path::new(root)).map(|()| self.pivoted = Some(root.clone()))
                 }
@@ -179,6 +190,13 @@ impl<'a> Handover<'a> {
                 .warning(&format!("relay: {}, ignoring: the old system mounts it anew", error.in_one_line()));
         }
     }
+}
+
+/// Whether a mount below /run has no place any more: a service that ended since it was staged took the
+/// directory along, as containers do.
+fn has_gone(from: &str, to: &str, error: &sys::Error) -> bool {
+    let in_run = to.strip_prefix(stage::NEW).is_some_and(|at| at.starts_with("/run/"));
+    in_run && from.starts_with(stage::CARRY) && error.is_absent()
 }
 
 fn read() -> Result<Relay, Error> {

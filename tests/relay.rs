@@ -1,0 +1,206 @@
+//! The relay as PID 1 of a PID and a mount namespace, with two roots that are binds of this machine's own.
+//! Needs root, unshare(1) and pivot_root(8); elsewhere the scenarios have it.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+
+/// Makes the relay's tmpfs as stage and systemd leave it, and becomes the relay. $1 is a directory of the test's.
+const WORLD: &str = r#"
+set -e
+exec 9</dev/null
+mount --make-rprivate /
+mkdir "$1/relay"
+mount -t tmpfs relay "$1/relay"
+cd "$1/relay"
+mkdir -p dev proc sys run tmp etc sysroot previous carry/0 carry/1 usr/lib/systemd
+cp "$2" usr/lib/systemd/systemd
+cp "$1/relay.json" relay.json
+mount --bind / sysroot
+mount -t tmpfs new sysroot/mnt
+mount --bind / previous
+mount -t tmpfs old previous/mnt
+for number in 0 1; do mount -t tmpfs "held$number" "carry/$number"; done
+mount --rbind /dev dev
+mount -t proc proc proc
+mount --rbind /sys sys
+mount -t tmpfs run run
+mkdir -m 755 run/nextroot-state
+cp "$1/state.json" run/nextroot-state/
+eval "$3"
+while read -r line; do case $line in Sig[BI]*) echo "$line" ;; esac; done <proc/1/status >"$1/before"
+for descriptor in proc/1/fd/?; do echo "descriptor ${descriptor##*/}"; done >>"$1/before"
+pivot_root . tmp
+umask 0
+exec /usr/lib/systemd/systemd --switched-root --system --deserialize 9
+"#;
+
+/// What stands in for systemd: says what it sees.
+const INIT: &str = r#"#!/bin/sh
+{
+	awk '{ print "mount", $5, $(NF - 1) }' /proc/self/mountinfo
+	echo "process $$ $*"
+	echo "umask $(umask)"
+	echo "cwd $(pwd)"
+	echo "mode $(stat -c %a /run/nextroot-state/state.json)"
+	while read -r line; do case $line in Sig[BI]*) echo "$line" ;; esac; done </proc/$$/status
+	for descriptor in /proc/$$/fd/?; do echo "descriptor ${descriptor##*/}"; done
+	cat /run/nextroot-state/state.json
+} >"${0%/*}/seen"
+"#;
+
+struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { directory: tempfile::tempdir().unwrap() };
+        world.write("init", INIT);
+        fs::set_permissions(world.path().join("init"), fs::Permissions::from_mode(0o755)).unwrap();
+        world.write("state.json", &state().to_string());
+        world
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// A pass with these mounts to carry; `meanwhile` happens after staging. What the init saw.
+    fn pass(&self, carried: &[&str], meanwhile: &str) -> String {
+        let plan = |root: &str| {
+            let held = carried.iter().enumerate().map(|(number, at)| (format!("/carry/{number}"), *at));
+            let api = ["/proc", "/sys", "/dev", "/run"].map(|at| (at.to_owned(), at));
+            let moves = api.into_iter().chain(held);
+            let moves =
+                moves.map(|(from, at)| json!({"do": "move", "from": from, "to": format!("{root}{at}")}));
+            let end = [json!({"do": "pivot", "root": root}), json!({"do": "exec"})];
+            json!({ "steps": moves.chain(end).collect::<Vec<Value>>() })
+        };
+        let init = self.path().join("init");
+        let relay = json!({"init": init, "forward": plan("/sysroot"), "back": plan("/previous")});
+        self.write("relay.json", &relay.to_string());
+        let output = unshare(&["sh", "-c", WORLD, "sh"])
+            .arg(self.path())
+            .arg(env!("CARGO_BIN_EXE_nextroot"))
+            .arg(meanwhile)
+            .output()
+            .unwrap();
+        let seen = fs::read_to_string(self.path().join("seen"));
+        seen.unwrap_or_else(|_| panic!("no init ran: {}", text(&output)))
+    }
+}
+
+fn unshare(command: &[&str]) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--pid", "--fork", "--kill-child"]).args(command);
+    unshare
+}
+
+fn text(output: &Output) -> String {
+    format!("{} {}", output.status, String::from_utf8_lossy(&output.stderr))
+}
+
+/// Whether this machine lets us.
+fn can() -> bool {
+    let script = "mount --make-rprivate / && mount -t tmpfs x /mnt && command -v pivot_root";
+    unshare(&["sh", "-c", script]).output().is_ok_and(|output| output.status.success())
+}
+
+fn state() -> Value {
+    let root = json!({"source": "x", "name": "x", "root_hash": "ab", "root_hash_from": "arguments",
+        "system": null, "version": null});
+    let staged =
+        json!({"root": root, "direct": false, "complete": true, "begun": {"steps": []}, "mounts": []});
+    json!({"version": 1, "generation": 1, "staged": staged, "current": null, "previous": null,
+        "blessed": true, "relay": null})
+}
+
+fn has(seen: &str, line: &str) -> bool {
+    seen.lines().any(|other| other == line)
+}
+
+#[test]
+fn the_new_init_gets_what_systemd_gave() {
+    if !can() {
+        return;
+    }
+    let world = World::new();
+    let seen = world.pass(&["/run/kept"], "mkdir run/kept");
+    for line in [
+        "mount /mnt new",
+        "mount /run/kept held0",
+        "mount /run run",
+        "process 1 --switched-root --system --deserialize 9",
+        "umask 0000",
+        "cwd /",
+    ] {
+        assert!(has(&seen, line), "{line} is missing in: {seen}");
+    }
+    assert!(seen.contains(r#""switched":true"#) && seen.contains(r#""generation":2"#), "{seen}");
+    // Signals and descriptors: none is missing, and none is new. The shell's own are 10 and above.
+    let before = fs::read_to_string(world.path().join("before")).unwrap();
+    assert!(before.contains("descriptor 9"), "{before}");
+    let same = |line: &&str| line.starts_with("Sig") || line.starts_with("descriptor");
+    assert!(before.lines().eq(seen.lines().filter(same)), "{before} {seen}");
+}
+
+/// PID 1 has no umask: the state was writable for everybody after a switch.
+#[test]
+fn nobody_else_writes_the_state() {
+    if !can() {
+        return;
+    }
+    let seen = World::new().pass(&[], "");
+    assert!(has(&seen, "mode 644"), "{seen}");
+}
+
+/// A container that was stopped took its directory in /run along: the switch came back for that.
+#[test]
+fn a_mount_point_in_run_that_is_gone() {
+    if !can() {
+        return;
+    }
+    let seen = World::new().pass(&["/run/gone", "/run/kept"], "mkdir run/kept");
+    assert!(has(&seen, "mount /mnt new") && has(&seen, "mount /run/kept held1"), "{seen}");
+    assert!(!seen.contains("held0"), "{seen}");
+}
+
+/// The way back must not depend on a mount that the old system can do without.
+#[test]
+fn back_without_a_place_for_a_carried_mount() {
+    if !can() {
+        return;
+    }
+    let world = World::new();
+    let seen = world.pass(&["/nextroot-no-such-place", "/run/kept"], "mkdir run/kept");
+    for line in ["mount /mnt old", "mount /run/kept held1", "mount /run run"] {
+        assert!(has(&seen, line), "{line} is missing in: {seen}");
+    }
+    assert!(seen.contains(r#""switched":false"#), "{seen}");
+}
+
+/// The new root's init is not there: back from inside the new root.
+#[test]
+fn back_from_a_root_whose_init_cannot_be_executed() {
+    if !can() {
+        return;
+    }
+    let world = World::new();
+    // Only the old root shows it.
+    let meanwhile = "mkdir run/kept; touch \"$1/empty\"; mount --bind \"$1/empty\" \"sysroot$1/init\"";
+    let seen = world.pass(&["/run/kept"], meanwhile);
+    for line in ["mount /mnt old", "mount /run/kept held0", "mount /run run", "cwd /"] {
+        assert!(has(&seen, line), "{line} is missing in: {seen}");
+    }
+    assert!(seen.contains(r#""switched":false"#), "{seen}");
+}
