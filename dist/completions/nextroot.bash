@@ -11,7 +11,7 @@ _nextroot() {
 		esac
 	done
 	case $before in
-	--facts | --config | --carry | --no-carry)
+	--facts | --config | --carry | --no-carry | --hash-device)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
@@ -22,15 +22,15 @@ _nextroot() {
 		;;
 	--cmdline | --roothash) return ;;
 	esac
-	local options= sources=
+	local options= sources= how="--roothash --hash-device --direct --carry --no-carry"
 	case $command in
-	'') options="plan preflight stage status cancel reboot --help --version" ;;
-	plan) options="--cmdline --facts --config --show-facts --help" sources=yes ;;
-	preflight) options="--json --help" sources=yes ;;
-	stage) options="--roothash --direct --carry --no-carry --replace --force --json --help" sources=yes ;;
+	'') options="plan preflight stage status cancel reboot gc --help --version" ;;
+	plan) options="$how --cmdline --facts --config --show-facts --help" sources=yes ;;
+	preflight) options="$how --json --help" sources=yes ;;
+	stage) options="$how --replace --force --help" sources=yes ;;
 	status) options="--json --is --help" ;;
-	cancel) options="--json --help" ;;
-	reboot) options="--help" sources=yes ;;
+	cancel | gc) options="--help" ;;
+	reboot) options="--roothash --help" sources=yes ;;
 	esac
 	if [[ $sources && $word != -* ]]; then
 		compopt -o filenames

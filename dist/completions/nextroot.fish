@@ -1,6 +1,6 @@
 # fish completion for nextroot(8)
 
-set -l commands plan preflight stage status cancel reboot
+set -l commands plan preflight stage status cancel reboot gc
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c nextroot -n $none -f
@@ -10,21 +10,23 @@ complete -c nextroot -n $none -a stage -d 'Make a source the next root'
 complete -c nextroot -n $none -a status -d 'Current, staged and previous root'
 complete -c nextroot -n $none -a cancel -d 'Undo stage'
 complete -c nextroot -n $none -a reboot -d 'Soft reboot into the staged root, or stage first'
+complete -c nextroot -n $none -a gc -d 'Close the devices of earlier roots'
 complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
-complete -c nextroot -n '__fish_seen_subcommand_from status cancel' -f
-complete -c nextroot -n '__fish_seen_subcommand_from preflight stage status cancel' -l json -d 'For programs'
+complete -c nextroot -n '__fish_seen_subcommand_from status cancel gc' -f
+complete -c nextroot -n '__fish_seen_subcommand_from preflight status' -l json -d 'For programs'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l cmdline -x -d 'Kernel command line'
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l facts -r -d 'What the machine has'
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l config -r -d 'Configuration of the initramfs'
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l show-facts -d 'Print what was found'
-complete -c nextroot -n '__fish_seen_subcommand_from stage' -l roothash -x -d 'Root hash of the image'
-complete -c nextroot -n '__fish_seen_subcommand_from stage' -l direct -d 'Without the relay'
-complete -c nextroot -n '__fish_seen_subcommand_from stage' -l carry -r -d 'Carry a mount, too'
-complete -c nextroot -n '__fish_seen_subcommand_from stage' -l no-carry -r -d 'Do not carry a mount'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l roothash -x -d 'Root hash of the image'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l hash-device -r -d 'Device with the hash tree'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l direct -d 'Without the relay'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l carry -r -d 'Carry a mount, too'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l no-carry -r -d 'Do not carry a mount'
 complete -c nextroot -n '__fish_seen_subcommand_from stage' -l replace -d 'Replace what is staged'
-complete -c nextroot -n '__fish_seen_subcommand_from stage' -l force -d 'Although modules are missing'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l force -d 'Although a check failed'
 complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged trial blessed idle' -d 'Answer by the exit code'
