@@ -1,6 +1,8 @@
 //! The relay as PID 1 of a PID and a mount namespace, with two roots that are binds of this machine's own.
 //! Needs root, unshare(1) and pivot_root(8); elsewhere the scenarios have it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
