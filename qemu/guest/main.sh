@@ -51,6 +51,40 @@ survivor() {
 	systemctl daemon-reload
 	systemctl start "$1.service"
 }
+# A socket that survives, with a service behind it that answers to the last, and a client that asks for ever
+surviving_socket() {
+	cat >/run/systemd/system/answer.socket <<-END
+		[Unit]
+		DefaultDependencies=no
+		[Socket]
+		ListenStream=127.0.0.1:8080
+		Service=answer.service
+		[Install]
+		WantedBy=multi-user.target
+	END
+	cat >/run/systemd/system/answer.service <<-END
+		[Unit]
+		DefaultDependencies=no
+		[Service]
+		ExecStart=/run/rig/guest-init serve
+		StandardInput=socket
+		StandardOutput=journal
+	END
+	cat >/run/systemd/system/client.service <<-END
+		[Unit]
+		DefaultDependencies=no
+		After=basic.target
+		Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+		Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+		IgnoreOnIsolate=yes
+		[Service]
+		SurviveFinalKillSignal=yes
+		ExecStart=@/run/rig/guest-init @guest-init ask 127.0.0.1:8080 /run/rig/asked
+	END
+	systemctl daemon-reload
+	systemctl enable -q --runtime --now answer.socket
+	systemctl start client.service
+}
 # counts NAME: whether it still does
 counts() {
 	one=$(cat "$1")

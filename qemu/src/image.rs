@@ -231,7 +231,7 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
             (Some(tree), id)
         }
     };
-    let key = format!("{:?} {:?} {id} {} 4", recipe.prepare, recipe.partitions, tools.0.display());
+    let key = format!("{:?} {:?} {id} {} 5", recipe.prepare, recipe.partitions, tools.0.display());
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
         make(recipe, source.as_ref(), &tools, dist, path)
@@ -409,6 +409,21 @@ fn prepare(
     Ok(())
 }
 
+/// As a portable service, the witness outlives soft reboots.
+const SURVIVOR: &str = "\
+[Unit]
+DefaultDependencies=no
+After=basic.target
+Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+IgnoreOnIsolate=yes
+
+[Service]
+SurviveFinalKillSignal=yes
+BindPaths=/run/rig
+ExecStart=@/usr/sbin/init @init beat /run/rig/portable
+";
+
 /// A root with nothing but the witness, and data that a boot does not read.
 fn small_root(path: &Path, dist: &Path) -> Outcome<()> {
     for directory in ["dev", "proc", "sys", "run", "tmp", "var", "etc", "usr/sbin", "usr/lib/data"] {
@@ -420,6 +435,9 @@ fn small_root(path: &Path, dist: &Path) -> Outcome<()> {
     symlink("usr/sbin", path.join("sbin"))?;
     fs::write(path.join("usr/lib/os-release"), "ID=small\nNAME=Small\nPRETTY_NAME=\"Small witness\"\n")?;
     symlink("../usr/lib/os-release", path.join("etc/os-release"))?;
+    let units = path.join("usr/lib/systemd/system");
+    fs::create_dir_all(&units)?;
+    fs::write(units.join("small-beat.service"), SURVIVOR)?;
     let half = noise(2 << 20);
     let late = [half.as_slice(), b"READ-LATER-MARKER", half.as_slice()].concat();
     Ok(fs::write(path.join("usr/lib/data/late"), late)?)

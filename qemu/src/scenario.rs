@@ -140,12 +140,13 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
     ("systems.toml", include_str!("../scenarios/systems.toml")),
     ("soft.toml", include_str!("../scenarios/soft.toml")),
+    ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 
 /// All scenarios, by name.

@@ -17,6 +17,7 @@ use nix::{
         signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
     },
+    time::{ClockId, clock_gettime},
 };
 
 const BEAT: Duration = Duration::from_millis(100);
@@ -34,22 +35,35 @@ pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
 }
 
 /// Counts ten times a second, for ever; the file has the count, the largest gap between two counts in
-/// milliseconds, and the process. Every count is written to `held`, too, which stays open.
+/// milliseconds, the process, and the time. One that is started again counts on, and the time in between is a
+/// gap. Every count is written to `held`, too, which stays open.
 fn beat(file: &str, held: Option<&str>) -> io::Result<()> {
-    let file = File::create(file)?;
+    let before = std::fs::read_to_string(file).unwrap_or_default();
+    let value = |name: &str| -> Option<u128> {
+        before.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok())
+    };
+    let file = File::options().create(true).truncate(false).write(true).open(file)?;
     let held = held.map(File::create).transpose()?;
-    let (mut count, mut largest, mut last) = (0_u64, Duration::ZERO, Instant::now());
+    let (mut count, mut largest) = (value("count=").unwrap_or(0), value("gap=").unwrap_or(0));
+    let mut last = value("time=").map_or_else(now, Ok)?;
     loop {
+        let time = now()?;
         count += 1;
-        largest = largest.max(last.elapsed());
-        last = Instant::now();
-        let text = format!("count={count:08} gap={:06} pid={:06}\n", largest.as_millis(), std::process::id());
+        largest = largest.max(time.saturating_sub(last));
+        last = time;
+        let text =
+            format!("count={count:08} gap={largest:06} pid={:06} time={time:010}\n", std::process::id());
         file.write_all_at(text.as_bytes(), 0)?;
         if let Some(held) = &held {
             held.write_all_at(text.as_bytes(), 0)?;
         }
         sleep(BEAT);
     }
+}
+
+/// Milliseconds since the machine was started.
+fn now() -> io::Result<u128> {
+    Ok(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_millis())
 }
 
 /// Answers each line on the listening socket that is standard input with the number of this process. Asked to
