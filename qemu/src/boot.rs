@@ -99,8 +99,8 @@ pub(crate) fn start_in(
     }
     let direct = (!boot.uefi).then_some(command_line);
     let payload = boot.script.is_some();
-    let machine =
-        Machine { tools: &tools, work: &work, disks, payload, direct, accel: rig.accel(&tools, &kernel) };
+    let (icount, accel) = (boot.icount, rig.accel(&tools, &kernel));
+    let machine = Machine { tools: &tools, work: &work, disks, icount, payload, direct, accel };
     Ok(Started { running: machine.start(console)?, work, nonce, boot })
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) work: &'a Path,
     /// Its disks: file, bus, and whether it is attached later.
     pub(crate) disks: Vec<(String, Bus, bool)>,
+    /// Whether its clock counts instructions.
+    pub(crate) icount: bool,
     /// Whether it has a disk with a script.
     pub(crate) payload: bool,
     /// Kernel and initramfs, and their command line; without them it boots by UEFI from the first disk.
@@ -93,7 +95,12 @@ impl Machine<'_> {
             Accel::Kvm => "kvm",
             Accel::Tcg => "tcg,thread=single",
         };
-        add(&["-accel", accel, "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1G"]);
+        if self.icount {
+            add(&["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]);
+        } else {
+            add(&["-accel", accel, "-smp", "2"]);
+        }
+        add(&["-machine", "q35", "-cpu", "max", "-m", "1G"]);
         add(&["-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"]);
         match console {
             Console::Log => add(&["-chardev", "stdio,id=console,signal=off"]),

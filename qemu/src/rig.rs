@@ -77,8 +77,15 @@ impl Rig {
         let work = self.work("kvm")?;
         fs::copy(initrd::kernel_image(kernel)?, work.join("kernel"))?;
         let direct = Some("console=ttyS0 panic=-1".to_owned());
-        let machine =
-            Machine { tools, work: &work, disks: Vec::new(), payload: false, direct, accel: Accel::Kvm };
+        let machine = Machine {
+            tools,
+            work: &work,
+            disks: Vec::new(),
+            icount: false,
+            payload: false,
+            direct,
+            accel: Accel::Kvm,
+        };
         let running = machine.start(Console::Log)?;
         let end = Instant::now() + LIMIT;
         loop {

@@ -71,6 +71,9 @@ pub(crate) struct Boot {
     /// Whether it boots by UEFI and the boot loader on the first disk's ESP.
     #[serde(default)]
     pub(crate) uefi: bool,
+    /// Whether the guest's clock counts instructions (one CPU): its times can be compared, whatever the host does.
+    #[serde(default)]
+    pub(crate) icount: bool,
     /// Random bytes added to the initramfs, in MiB.
     #[serde(default)]
     pub(crate) ballast: usize,
