@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -81,10 +81,19 @@ pub(super) fn leave_units(names: &[String]) -> Result<(), Error> {
     for name in names {
         let path = Path::new(UNITS).join(name);
         if path.symlink_metadata().is_err() {
-            fs::write(&path, UNIT).map_err(|e| write_error(&path, e))?;
+            // Whole or not at all: half a unit would not be known as ours, and stay.
+            let unfinished = unfinished_unit(name);
+            fs::write(&unfinished, UNIT)
+                .and_then(|()| fs::rename(&unfinished, &path))
+                .map_err(|e| write_error(&path, e))?;
         }
     }
     Ok(())
+}
+
+/// A name that systemd takes for no unit.
+fn unfinished_unit(name: &str) -> PathBuf {
+    Path::new(UNITS).join(format!(".{name}.new"))
 }
 
 /// What stands in them, by which they are known as ours.
@@ -233,6 +242,10 @@ pub fn mounts() -> Result<Vec<Mount>, Error> {
 
 fn remove_units(names: &[String]) -> Result<(), Error> {
     for name in names {
+        let unfinished = unfinished_unit(name);
+        if unfinished.symlink_metadata().is_ok() {
+            fs::remove_file(&unfinished).map_err(|e| write_error(&unfinished, e))?;
+        }
         let path = Path::new(UNITS).join(name);
         if fs::read(&path).is_ok_and(|text| text == UNIT.as_bytes()) {
             fs::remove_file(&path).map_err(|e| write_error(&path, e))?;
