@@ -1,10 +1,15 @@
 //! The commands of the full build.
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use argh::FromArgs;
 use nextroot::mode::{
-    cancel, gc, hook, plan, reboot,
+    cancel, complain, gc, hook, plan, reboot, say,
     stage::{self, Wanted},
     status,
 };
@@ -187,18 +192,18 @@ struct Gc {}
 pub(crate) fn run() -> ExitCode {
     let arguments: Arguments = argh::from_env();
     if arguments.version {
-        println!("nextroot {}", env!("CARGO_PKG_VERSION"));
+        say(format_args!("nextroot {}", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
     let Some(command) = arguments.command else {
-        eprintln!("nextroot: no command named: see nextroot --help");
+        complain(format_args!("nextroot: no command named: see nextroot --help"));
         return ExitCode::FAILURE;
     };
     done(command).unwrap_or_else(|error| {
-        eprintln!("nextroot: {error}");
+        complain(format_args!("nextroot: {error}"));
         let mut cause = error.source();
         while let Some(error) = cause {
-            eprintln!("  because: {error}");
+            complain(format_args!("  because: {error}"));
             cause = error.source();
         }
         ExitCode::FAILURE
@@ -207,7 +212,7 @@ pub(crate) fn run() -> ExitCode {
 
 fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
-        Command::Plan(asked) => print!("{}", planned(asked)?),
+        Command::Plan(asked) => show(planned(asked)?)?,
         Command::Stage(asked) => {
             let request = configured(stage::Request {
                 source: asked.source.unwrap_or_default(),
@@ -221,13 +226,13 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             })?;
             match stage::run(&request, tell) {
                 Ok(staged) => {
-                    println!(
+                    say(format_args!(
                         "staged {}: nextroot reboot, or systemctl soft-reboot, goes there",
                         staged.root.source
-                    );
+                    ));
                 }
                 Err(error) if error.is_nothing_newer() => {
-                    println!("nothing is staged: {error}");
+                    say(format_args!("nothing is staged: {error}"));
                     return Ok(ExitCode::from(stage::NOTHING_NEWER));
                 }
                 Err(error) => return Err(error.into()),
@@ -244,9 +249,9 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             })?;
             let examined = stage::preflight(&request)?;
             if asked.json {
-                print!("{}", examined.json()?);
+                show(examined.json()?)?;
             } else {
-                print!("{examined}");
+                show(&examined)?;
             }
             return Ok(ExitCode::from(if examined.is_unfit() { 2 } else { 0 }));
         }
@@ -254,25 +259,25 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let status = status::Status::look()?;
             match asked.is {
                 Some(question) => return Ok(ExitCode::from(if status.is(question) { 0 } else { 2 })),
-                None if asked.json => print!("{}", status.json()?),
-                None => print!("{status}"),
+                None if asked.json => show(status.json()?)?,
+                None => show(status)?,
             }
         }
         Command::Cancel(Cancel {}) => match cancel::run()? {
             Some(done) => {
-                println!("took back {}", done.source);
+                say(format_args!("took back {}", done.source));
                 for holder in done.holders {
-                    println!("its device goes when {holder} ends");
+                    say(format_args!("its device goes when {holder} ends"));
                 }
             }
-            None => println!("nothing was staged"),
+            None => say(format_args!("nothing was staged")),
         },
         Command::Hook(asked) => match asked.when.as_str() {
             "early" => hook::early()?,
             "late" => hook::late()?,
             other => return Err(format!("hook {other}: write early or late").into()),
         },
-        Command::Gc(Gc {}) => gc::run()?.iter().for_each(|line| println!("{line}")),
+        Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),
         Command::Reboot(asked) => {
             let request = match asked.source {
                 Some(source) => {
@@ -282,20 +287,25 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 None => None,
             };
             let staged = reboot::run(request.as_ref(), tell)?;
-            println!("asked systemd for the soft reboot into {}", staged.root.source);
+            say(format_args!("asked systemd for the soft reboot into {}", staged.root.source));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes what was asked for: that it cannot be written is an error.
+fn show(text: impl Display) -> io::Result<()> {
+    write!(io::stdout(), "{text}")
+}
+
 fn tell(line: &str) {
-    println!("{line}");
+    say(line);
 }
 
 /// With what nextroot.conf says; what it warns of goes to standard error.
 fn configured(request: stage::Request) -> Result<stage::Request, stage::Error> {
     let (request, warnings) = request.configured()?;
-    warnings.iter().for_each(|warning| eprintln!("nextroot: warning: {warning}"));
+    warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
     Ok(request)
 }
 

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{cancel, stage};
+use super::{cancel, complain, stage};
 
 /// Why the soft reboot must not go on.
 #[derive(Debug, thiserror::Error)]
@@ -81,13 +81,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn early() -> Result<(), Error> {
     let outcome = prepare();
     if outcome.is_err() {
-        eprintln!("nextroot: the soft reboot is called off, this system serves on");
+        complain(format_args!("nextroot: the soft reboot is called off, this system serves on"));
         match bounded::run("systemctl", &["cancel"], PATIENCE) {
             Ok(Ended::Exit(Some(0))) => {}
-            Ok(other) => {
-                eprintln!("nextroot: systemctl cancel: {other:?}; the late check stands behind this")
-            }
-            Err(error) => eprintln!("nextroot: systemctl cancel: {error}; the late check stands behind this"),
+            Ok(other) => complain(format_args!(
+                "nextroot: systemctl cancel: {other:?}; the late check stands behind this"
+            )),
+            Err(error) => complain(format_args!(
+                "nextroot: systemctl cancel: {error}; the late check stands behind this"
+            )),
         }
     }
     outcome
@@ -95,7 +97,7 @@ pub fn early() -> Result<(), Error> {
 
 fn prepare() -> Result<(), Error> {
     let config = configuration::read(None)?;
-    config.warnings.iter().for_each(|warning| eprintln!("nextroot: warning: {warning}"));
+    config.warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
     if holds()? {
         return Ok(());
     }

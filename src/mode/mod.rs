@@ -1,6 +1,8 @@
 //! One file a role or subcommand. They join probing, deciding and executing, and touch the kernel only
 //! through [`crate::run`].
 
+use std::io::Write;
+
 #[cfg(feature = "cli")]
 pub mod cancel;
 pub mod emergency;
@@ -20,6 +22,17 @@ pub mod relay;
 pub mod stage;
 #[cfg(feature = "cli")]
 pub mod status;
+
+/// Writes a line for whoever typed the command. Nobody may be listening any more, and what is under way goes on:
+/// println! would panic in the middle of it.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The same to standard error.
+pub fn complain(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Whether this system is an initramfs.
 #[must_use]
