@@ -1,7 +1,7 @@
 //! Does one step of a plan, by a kernel call or two.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -163,6 +163,8 @@ fn said(kernel: &[String]) -> String {
 pub struct Executor<'a> {
     loader: Option<&'a Loader>,
     verity: BTreeMap<String, Devno>,
+    /// Those of them that were open before: they are not ours to close.
+    reused: BTreeSet<String>,
     /// Loop devices, by the number that stands for them in the plan; open, so that they stay.
     loops: BTreeMap<Devno, Attached>,
     arguments: Vec<String>,
@@ -174,7 +176,8 @@ impl<'a> Executor<'a> {
     /// kernel asks for. `arguments` are for the program that it ends in.
     #[must_use]
     pub fn new(loader: Option<&'a Loader>, arguments: Vec<String>) -> Self {
-        Self { loader, verity: BTreeMap::new(), loops: BTreeMap::new(), arguments, init: None }
+        let (verity, reused, loops) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { loader, verity, reused, loops, arguments, init: None }
     }
 
     /// Does a step. [`Step::Exec`] returns only where it failed.
@@ -265,6 +268,7 @@ impl<'a> Executor<'a> {
             return Err(Error::Replaced { name: name.to_owned() });
         }
         self.verity.insert(name.to_owned(), devno);
+        self.reused.insert(name.to_owned());
         Ok(())
     }
 
@@ -285,7 +289,9 @@ impl<'a> Executor<'a> {
             (Ok(_), _) => format!("its status is \"{}\", not V", status.text),
         };
         let kernel = follower.kernel_records();
-        let _ = control.remove(name);
+        if !self.reused.contains(name) {
+            let _ = control.remove(name);
+        }
         Err(Error::Corrupt { name: name.to_owned(), why, kernel })
     }
 

@@ -45,6 +45,12 @@ impl Error {
         matches!(self.source.raw_os_error(), Some(libc::ENOENT | libc::ENXIO))
     }
 
+    /// Whether nothing was mounted at what was to be unmounted: EINVAL, or ENOENT where not even the place is there.
+    #[must_use]
+    pub fn is_no_mount(&self) -> bool {
+        matches!(self.source.raw_os_error(), Some(libc::EINVAL | libc::ENOENT))
+    }
+
     /// With its cause, for places that hold text.
     #[must_use]
     pub fn in_one_line(&self) -> String {
