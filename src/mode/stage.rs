@@ -141,12 +141,6 @@ pub enum Error {
     /// Mounts that cannot be carried.
     #[error(transparent)]
     Carry(#[from] carry::Error),
-    /// A mount that was asked for has no place in the new root.
-    #[error("carry {at}: the new root has no directory {at}: make it in the image")]
-    NoPlace {
-        /// The mount point.
-        at: String,
-    },
     /// A file of the machine.
     #[error(transparent)]
     Machine(#[from] machine::Error),
@@ -249,7 +243,7 @@ impl Staging<'_> {
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
         let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
         let mut rows = rows(request, &facts, &fstab)?;
-        place(&mut rows, &request.wanted, |at| staging::has_directory(new, at))?;
+        carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
         if !request.force {
             self.fit(request, &examine(request, &mounting, &rows, new))?;
         }
@@ -378,7 +372,7 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
     let new = Path::new(at);
     let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
     let mut rows = rows(request, &prepared.facts, &fstab)?;
-    place(&mut rows, &request.wanted, |at| staging::has_directory(new, at))?;
+    carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
     let report = examine(request, looking, &rows, new);
     let (source, skipped) = (request.source.clone(), prepared.skipped.clone());
     Ok(Examined { version: PREFLIGHT_VERSION, source, report, mounts: rows, skipped })
@@ -491,21 +485,4 @@ fn root_of(request: &Request, root: &stage::Root, state: &State, plan: &Plan) ->
 
 fn rows(request: &Request, facts: &Facts, fstab: &str) -> Result<Vec<Row>, Error> {
     Ok(carry::decide(&staging::mounts()?, facts, &fstab::parse(fstab), &request.wanted)?)
-}
-
-/// A carried mount needs a directory in the new root, unless it lies in another that is carried, or in /run.
-fn place(rows: &mut [Row], wanted: &Wanted, has: impl Fn(&str) -> bool) -> Result<(), Error> {
-    let carried: Vec<String> = rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect();
-    for row in rows.iter_mut().filter(|row| row.carried) {
-        let inside = |other: &String| *other != row.at && Path::new(&row.at).starts_with(other);
-        if row.at.starts_with("/run/") || carried.iter().any(inside) || has(&row.at) {
-            continue;
-        }
-        if wanted.carry.contains(&row.at) {
-            return Err(Error::NoPlace { at: row.at.clone() });
-        }
-        row.carried = false;
-        row.reason = "the new root has no directory for it".to_owned();
-    }
-    Ok(())
 }

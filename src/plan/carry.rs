@@ -80,13 +80,19 @@ enum Again {
 }
 
 /// The first rule that fits decides.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 13] = [
     (|c| is_at(c.at, &["/", "/usr"]), Verdict::Never, "the new root takes its place"),
     (|c| is_below(c.at, &["/proc", "/sys", "/dev"]), Verdict::Never, "it is moved with /proc, /sys and /dev"),
     (|c| is_at(c.at, &["/run"]), Verdict::Never, "it is moved as a whole"),
     (|c| is_below(c.at, &["/run/nextroot"]), Verdict::Never, "it is the staged root itself"),
+    (|c| is_below(c.at, &["/run/nextroot-state"]), Verdict::Never, "it is a root that is only looked at"),
     (|c| is_below(c.at, &["/run/credentials", "/run/host"]), Verdict::Never, "systemd carries it"),
     (|c| is_below(c.at, &["/run/systemd"]), Verdict::Never, "it is systemd's own, which makes it anew"),
+    (
+        |c| c.mount.propagation.unbindable,
+        Verdict::Never,
+        "it is unbindable: the kernel shows it nowhere else",
+    ),
     (|c| is_below(c.at, &["/run/user"]), Verdict::Leave, "it belongs to a session, which ends"),
     (|c| c.mount.fstype == "autofs", Verdict::Leave, "systemd sets it up anew"),
     (|c| is_below(c.at, &["/run"]), Verdict::Carry, "it is below /run, and not systemd's own"),
@@ -104,8 +110,16 @@ pub fn decide(
 ) -> Result<Vec<Row>, Error> {
     let names = |list: &[String], at: &str| list.iter().any(|name| name.trim_end_matches('/') == at);
     let mut rows: Vec<Row> = Vec::new();
-    for mount in mounts {
-        let Some(at) = mount.mount_point.to_str() else { continue };
+    for mount in mounts.iter().filter(|mount| is_seen(mount, mounts)) {
+        let Some(at) = mount.mount_point.to_str() else {
+            rows.push(Row {
+                at: mount.mount_point.to_string_lossy().into_owned(),
+                what: mount.source.to_string_lossy().into_owned(),
+                carried: false,
+                reason: "its path is no UTF-8".to_owned(),
+            });
+            continue;
+        };
         let candidate = Candidate { at, mount, again: again(mount, at, facts, fstab) };
         let rule = RULES.iter().find(|(fits, ..)| fits(&candidate));
         let (verdict, reason) =
@@ -129,11 +143,57 @@ pub fn decide(
             reason: reason.to_owned(),
         });
     }
+    // A mount after the one that it lies in: the order in which the kernel lists them says nothing.
+    rows.sort_by(|one, other| Path::new(&one.at).cmp(Path::new(&other.at)));
     let missing = wanted.carry.iter().find(|at| !rows.iter().any(|row| row.at == at.trim_end_matches('/')));
     match missing {
         Some(at) => Err(Error::NotMounted { at: at.clone() }),
         None => Ok(rows),
     }
+}
+
+/// Whether a path leads to a mount. It does not where another lies over it, or over a directory on the way.
+fn is_seen(mount: &Mount, mounts: &[Mount]) -> bool {
+    let has_parent = |of: &Mount| mounts.iter().any(|other| other.id == of.parent && other.id != of.id);
+    let root = mounts.iter().find(|other| other.mount_point == Path::new("/") && !has_parent(other));
+    // Nothing is known of the way to them.
+    let Some(mut reached) = root else { return true };
+    let mut way: Vec<&Path> = mount.mount_point.ancestors().collect();
+    way.reverse();
+    for place in way {
+        let over = |on: u32| mounts.iter().find(|m| m.parent == on && m.id != on && m.mount_point == place);
+        for _ in mounts {
+            let Some(upper) = over(reached.id) else { break };
+            reached = upper;
+        }
+    }
+    reached.id == mount.id
+}
+
+/// Leaves carried mounts that would have no place: a mount needs one in the new root (`has` says whether it does),
+/// unless it lies in another that is carried, or in /run. `rows` are as [`decide`] gives them.
+pub fn place(rows: &mut [Row], wanted: &Wanted, has: impl Fn(&str) -> bool) -> Result<(), Error> {
+    // The new root takes the place of the first, and whatever is in /run comes along.
+    let is_taken_over = |at: &str| is_at(at, &["/", "/usr"]);
+    let mut outer: Vec<(String, bool)> = Vec::new();
+    for row in rows {
+        outer.retain(|(at, _)| Path::new(&row.at).starts_with(at));
+        let refusal = match outer.last() {
+            _ if !row.carried => None,
+            Some((_, true)) => None,
+            Some((at, false)) if !is_taken_over(at) => Some("it lies in a mount that is not carried"),
+            _ if has(&row.at) => None,
+            _ => Some("the new root has no place for it: make it in the image, as it is here, without links"),
+        };
+        if let Some(reason) = refusal {
+            if wanted.carry.iter().any(|at| at.trim_end_matches('/') == row.at) {
+                return Err(Error::Never { at: row.at.clone(), reason });
+            }
+            (row.carried, row.reason) = (false, reason.to_owned());
+        }
+        outer.push((row.at.clone(), row.carried || row.at == "/run"));
+    }
+    Ok(())
 }
 
 fn is_at(at: &str, places: &[&str]) -> bool {
@@ -196,7 +256,8 @@ mod tests {
     use super::*;
 
     fn mount(at: &str, fstype: &str, source: &str, devno: &str) -> Mount {
-        Mount::parse(format!("36 35 {devno} / {at} rw - {fstype} {source} rw").as_bytes()).unwrap()
+        let ids = if at == "/" { "35 1" } else { "36 35" };
+        Mount::parse(format!("{ids} {devno} / {at} rw - {fstype} {source} rw").as_bytes()).unwrap()
     }
 
     fn facts() -> Facts {
@@ -230,6 +291,7 @@ mod tests {
             ("/run/user/1000", "tmpfs", "tmpfs", "0:40", false),
             ("/run/credentials/x.service", "tmpfs", "tmpfs", "0:41", false),
             ("/run/nextroot/sysroot", "erofs", "/dev/dm-2", "253:2", false),
+            ("/run/nextroot-state/look", "erofs", "/dev/dm-2", "253:2", false),
             ("/run/keep", "tmpfs", "tmpfs", "0:42", true),
             ("/run/left", "tmpfs", "tmpfs", "0:42", false),
             ("/runaway", "tmpfs", "tmpfs", "0:43", false),
@@ -255,6 +317,75 @@ mod tests {
         let rows = decide(&mounts, &facts(), &[], &Wanted::default()).unwrap();
         assert_eq!(rows.len(), 1);
         assert!(!rows[0].carried);
+    }
+
+    /// A mount that nothing shows any more was carried, or made stage fail; and a mount was put over the one
+    /// that it holds.
+    #[test]
+    fn what_lies_over_what() {
+        let text = "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            30 21 0:30 / /run/a/b rw - tmpfs inner rw\n\
+            21 20 0:21 / /run rw - tmpfs run rw\n\
+            40 21 0:40 / /run/c rw - tmpfs under rw\n\
+            42 41 0:42 / /run/c rw - tmpfs top rw\n\
+            41 40 0:41 / /run/c rw - tmpfs middle rw\n\
+            50 21 0:50 / /run/d/e rw - tmpfs hidden rw\n\
+            51 21 0:51 / /run/d rw - tmpfs over rw\n\
+            60 21 0:60 / /run/f\\040g rw - tmpfs space rw\n\
+            61 21 0:61 / /run/h rw unbindable - tmpfs unbindable rw\n\
+            31 21 0:31 / /run/a rw - tmpfs outer rw\n";
+        let mut text = text.replace("30 21", "30 31").into_bytes();
+        text.extend(b"62 21 0:62 / /run/\xff rw - tmpfs bytes rw\n");
+        let mounts = Mount::parse_all(&text).unwrap();
+        let rows = decide(&mounts, &facts(), &[], &Wanted::default()).unwrap();
+        let carried: Vec<_> =
+            rows.iter().filter(|row| row.carried).map(|row| (row.at.as_str(), row.what.as_str())).collect();
+        let expected = [
+            ("/run/a", "outer"),
+            ("/run/a/b", "inner"),
+            ("/run/c", "top"),
+            ("/run/d", "over"),
+            ("/run/f g", "space"),
+        ];
+        assert_eq!(carried, expected);
+        assert!(rows.iter().any(|row| row.what == "bytes" && !row.carried));
+    }
+
+    /// A mount in one that had no place was carried all the same, and the relay found no place for it.
+    #[test]
+    fn places() {
+        for (mounts, has, wanted, expected) in [
+            (&["/ -", "/data +", "/data/in +"][..], &["/data"][..], "", Ok("/data /data/in")),
+            (&["/ -", "/data +", "/data/in +"], &[], "", Ok("")),
+            (&["/ -", "/data +", "/data/in +"], &["/data/in"], "", Ok("")),
+            (&["/ -", "/var +", "/var/x -", "/var/x/y +"], &["/var"], "", Ok("/var")),
+            (&["/ -", "/data -", "/data/in +"], &["/data/in"], "", Ok("")),
+            (&["/ -", "/usr -", "/usr/local +"], &["/usr/local"], "", Ok("/usr/local")),
+            (&["/ -", "/run -", "/run/a +", "/run/a/b +"], &[], "", Ok("/run/a /run/a/b")),
+            (&["/ -", "/run -", "/run/user/1 -", "/run/user/1/x +"], &[], "", Ok("")),
+            (&["/ -", "/run -", "/run/user/1 -", "/run/user/1/x +"], &[], "/run/user/1/x/", Err(())),
+            (&["/ -", "/data +"], &[], "/data/", Err(())),
+            (&["/ -", "/runs +"], &[], "", Ok("")),
+        ] {
+            let mut rows: Vec<Row> = mounts
+                .iter()
+                .map(|text| {
+                    let (at, carried) = text.split_once(' ').unwrap();
+                    let (what, reason) = (String::new(), String::new());
+                    Row { at: at.to_owned(), what, carried: carried == "+", reason }
+                })
+                .collect();
+            let carry = Some(wanted).filter(|at| !at.is_empty()).map(str::to_owned).into_iter().collect();
+            let wanted = Wanted { carry, leave: Vec::new() };
+            let done = place(&mut rows, &wanted, |at| has.contains(&at));
+            let carried: Vec<&str> =
+                rows.iter().filter(|row| row.carried).map(|row| row.at.as_str()).collect();
+            assert_eq!(
+                done.map(|()| carried.join(" ")).map_err(drop),
+                expected.map(str::to_owned),
+                "{mounts:?}"
+            );
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
         self,
         dm::Control,
         mount::{self, Propagation},
-        root::open_below,
+        root::{open_below, open_plainly_below},
     },
 };
 
@@ -143,12 +143,14 @@ pub fn read_below(root: &Path, name: &str) -> Result<Option<String>, Error> {
     }
 }
 
-/// Whether a directory is there in a root that is not ours yet.
+/// Whether a mount of the running system would have its place in a root that is not ours yet: a directory, or a file
+/// for a file, and no link on the way, which would lead elsewhere when it is moved.
 #[must_use]
-pub fn has_directory(root: &Path, name: &str) -> bool {
-    open_below(root, name)
-        .and_then(|file| file.metadata().map_err(|e| sys::Error::new("stat", name, e)))
-        .is_ok_and(|metadata| metadata.is_dir())
+pub fn has_place(root: &Path, at: &str) -> bool {
+    let is_file = fs::metadata(at).is_ok_and(|metadata| !metadata.is_dir());
+    open_plainly_below(root, at)
+        .and_then(|file| file.metadata().map_err(|e| sys::Error::new("stat", at, e)))
+        .is_ok_and(|metadata| metadata.is_dir() != is_file)
 }
 
 /// Whether something is mounted where systemd looks for the root of a soft reboot.

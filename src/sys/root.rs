@@ -25,12 +25,22 @@ use super::{Error, mount};
 /// openat2(2), since Linux 5.6. Errors: ENOENT, ELOOP, EACCES. EAGAIN, which the kernel gives where somebody
 /// renamed or mounted anything meanwhile, is tried again.
 pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
+    open(root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, ResolveFlag::RESOLVE_IN_ROOT)
+}
+
+/// `openat2(root, path, O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)`: the same, but no symbolic link is followed,
+/// and whatever it is, it is not read.
+///
+/// openat2(2), since Linux 5.6. Errors: ENOENT, ELOOP where a link is on the way.
+pub fn open_plainly_below(root: &Path, path: &str) -> Result<File, Error> {
+    open(root, path, OFlag::O_PATH, ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS)
+}
+
+fn open(root: &Path, path: &str, flags: OFlag, resolve: ResolveFlag) -> Result<File, Error> {
     let at = |e: Errno| Error::new("open", format!("{path} in {}", root.display()), e);
     let root = nix::fcntl::open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(at)?;
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
     let mut opened = openat2(&root, path, how);
     for _ in 0..TRIES {
         if !matches!(opened, Err(Errno::EAGAIN)) {
@@ -136,6 +146,21 @@ mod tests {
     };
 
     use super::*;
+
+    /// A link in the new root led the relay, and direct staging, to a place outside of it.
+    #[test]
+    fn links_on_the_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir_all(path("a/b")).unwrap();
+        std::os::unix::fs::symlink("/a", path("link")).unwrap();
+        for (name, plain, at_all) in
+            [("/a/b", true, true), ("/link/b", false, true), ("/link", false, true), ("/c", false, false)]
+        {
+            assert_eq!(open_plainly_below(directory.path(), name).is_ok(), plain, "{name}");
+            assert_eq!(open_below(directory.path(), name).is_ok(), at_all, "{name}");
+        }
+    }
 
     /// A busy system made openat2(2) give EAGAIN for the interpreter of the new init.
     #[test]
