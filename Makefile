@@ -42,7 +42,7 @@ install: ## binary, units, configuration, man pages, completions: DESTDIR= PREFI
 	install -D -m 0644 dist/completions/_nextroot $(SHARE)/zsh/site-functions/_nextroot
 	install -D -m 0644 dist/completions/nextroot.fish $(SHARE)/fish/vendor_completions.d/nextroot.fish
 
-demo: deps build ## watch a boot from a verified root, and the refusal of a damaged one
+demo: deps build ## watch a boot from a verified root, soft reboots, and the refusal of a damaged one
 	@$(RIG) demo
 
 check: ## format, lints, unit and integration tests: no virtual machine
