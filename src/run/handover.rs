@@ -19,6 +19,7 @@ use super::{
     log::Log,
     staging::RELAY,
     state::{self, Store},
+    volatile_root,
 };
 
 /// Why the new root was left, or never reached.
@@ -55,6 +56,8 @@ pub struct Handover<'a> {
     moved: Vec<(String, String)>,
     /// The root that was made the root.
     pivoted: Option<String>,
+    /// Whether the old root's /run/systemd/volatile-root was put aside.
+    put_aside: bool,
 }
 
 /// Whether this program was started as the relay.
@@ -69,7 +72,7 @@ impl<'a> Handover<'a> {
     pub fn new(log: &'a Log, arguments: Vec<String>) -> Self {
         let store = Store::default();
         let before = store.load();
-        Self { log, store, before, arguments, moved: Vec::new(), pivoted: None }
+        Self { log, store, before, arguments, moved: Vec::new(), pivoted: None, put_aside: false }
     }
 
     /// Into the new root, or else back to the old one. Returns only where neither can be had.
@@ -123,7 +126,8 @@ impl<'a> Handover<'a> {
         Error::Unknown("a plan that ends without an init".to_owned())
     }
 
-    fn exec(&self, init: &str, failed: Option<String>) -> sys::Error {
+    fn exec(&mut self, init: &str, failed: Option<String>) -> sys::Error {
+        self.renew_volatile_root(failed.is_some());
         let took = self.log.elapsed();
         self.remember(took, failed);
         let way = if self.moved.is_empty() { "nothing moved" } else { "all mounts moved" };
@@ -131,6 +135,19 @@ impl<'a> Handover<'a> {
         match process::restore_sigpipe() {
             Ok(()) => process::execute(Path::new(init), &self.arguments),
             Err(error) => error,
+        }
+    }
+
+    fn renew_volatile_root(&mut self, back: bool) {
+        let done = match (back, self.put_aside) {
+            (false, _) => volatile_root::put_aside().map(|aside| self.put_aside = aside),
+            (true, true) => volatile_root::put_back(),
+            (true, false) => Ok(()),
+        };
+        if let Err(error) = done {
+            self.log.warning(&format!(
+                "relay: renew /run/systemd/volatile-root: {error}, ignoring: only GPT auto-discovery reads it"
+            ));
         }
     }
 

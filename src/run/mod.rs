@@ -23,3 +23,4 @@ pub mod system;
 mod table;
 mod tree;
 pub mod units;
+mod volatile_root;
