@@ -121,6 +121,7 @@ finish() {
 	sleep infinity
 }
 
+# A script that ends any other way than by finish or a reboot has a mistake.
+trap 'say lost "the script ended without an end"; systemctl poweroff' EXIT
 say life "$(root_hash)"
 . ./script
-say lost "the script ended without an end"
