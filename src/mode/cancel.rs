@@ -34,13 +34,12 @@ pub fn run() -> Result<Option<Done>, Error> {
     let _lock = store.lock()?;
     let mut state = store.load()?;
     state.settle(running::root(), staging::waits()?);
-    undo(&std::mem::take(&mut state.looking))?;
-    let Some(staged) = state.staged.take() else {
-        store.save(&state)?;
-        return Ok(None);
-    };
-    undo(&staged.begun)?;
+    let looked = undo(&std::mem::take(&mut state.looking));
+    let staged = state.staged.take();
+    // Both are tried, and where one fails the state still knows of both.
+    staged.as_ref().map_or(Ok(()), |staged| undo(&staged.begun)).and(looked)?;
     store.save(&state)?;
+    let Some(staged) = staged else { return Ok(None) };
     let opened = staged.begun.steps.iter().any(|step| matches!(step, Step::OpenVerity(_)));
     let holders = if opened { holders::of_dm(&staged.root.name) } else { Vec::new() };
     Ok(Some(Done { source: staged.root.source, holders: holders.iter().map(ToString::to_string).collect() }))

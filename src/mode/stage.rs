@@ -201,21 +201,23 @@ pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Staged, Erro
     if state.staged.is_none() && staging::waits()? {
         return Err(Error::Foreign);
     }
-    let prepared = prepare(request, &state)?;
-    if let Some(staged) = &state.staged {
-        tell(&format!("taking back {}", staged.root.source));
-        super::cancel::undo(&staged.begun).map_err(Error::Execute)?;
-        state.staged = None;
-        store.save(&state)?;
+    let executor = Executor::new(None, Vec::new());
+    let mut staging = Staging { store, state, executor, tell: &mut tell };
+    staging.end_look()?;
+    if staging.state.staged.as_ref().is_some_and(|staged| !staged.complete) {
+        staging.put_away(&Plan::default())?; // a killed stage left nothing to lose
     }
-    let mut staging = Staging { store, state, executor: Executor::new(None, Vec::new()), tell: &mut tell };
-    match staging.all(request, prepared) {
-        Ok(staged) => Ok(staged),
-        Err(error) => {
-            staging.take_back();
-            Err(error)
-        }
+    let mut prepared = prepare(request, &staging.state)?;
+    if staging.state.staged.is_some() {
+        let replaced = staging.replace(request, &prepared).and_then(|()| prepare(request, &staging.state));
+        prepared = replaced.inspect_err(|_| staging.try_end_look())?;
     }
+    let outcome = staging.all(request, prepared);
+    if outcome.is_err() {
+        staging.take_back();
+    }
+    staging.try_end_look();
+    outcome
 }
 
 struct Staging<'a> {
@@ -226,10 +228,43 @@ struct Staging<'a> {
 }
 
 impl Staging<'_> {
+    /// Makes room for another root: what is staged goes once the other was opened, mounted and looked at, and
+    /// would do. That stays open, so that what was seen is what is staged.
+    fn replace(&mut self, request: &Request, prepared: &Prepared) -> Result<(), Error> {
+        let examined = look_aside(request, prepared, &mut self.state, &self.store)?;
+        if !request.force {
+            refuse(request, &examined.report)?;
+        }
+        let looking = self.state.looking.clone();
+        self.put_away(&looking)
+    }
+
+    /// Undoes what is staged, but for the device that `other` goes on with: closing that is left to the look.
+    fn put_away(&mut self, other: &Plan) -> Result<(), Error> {
+        let Some(mut staged) = self.state.staged.clone() else { return Ok(()) };
+        (self.tell)(&format!("taking back {}", staged.root.source));
+        let kept = staged.begun.hand_over(other);
+        super::cancel::undo(&staged.begun)?;
+        self.state.looking.steps.splice(0..0, kept);
+        self.state.staged = None;
+        Ok(self.store.save(&self.state)?)
+    }
+
+    /// Undoes what was done to look at a root.
+    fn end_look(&mut self) -> Result<(), Error> {
+        end_look(&mut self.state, &self.store)
+    }
+
+    fn try_end_look(&mut self) {
+        if let Err(error) = self.end_look() {
+            (self.tell)(&format!("undo: {error}; nextroot cancel tries again"));
+        }
+    }
+
     fn all(&mut self, request: &Request, prepared: Prepared) -> Result<Staged, Error> {
         let Prepared { intent, facts, mounting, root, skipped } = prepared;
         skipped.iter().for_each(|line| (self.tell)(line));
-        let begun = Plan::default();
+        let begun = Plan { steps: self.state.looking.hand_over(&mounting) };
         self.state.staged = Some(Staged {
             root,
             direct: intent.way == Way::Direct,
@@ -265,15 +300,8 @@ impl Staging<'_> {
 
     /// Holds what preflight found against the root.
     fn fit(&mut self, request: &Request, report: &Report) -> Result<(), Error> {
-        let lines = |verdict| -> Vec<String> {
-            report.checks.iter().filter(|check| check.result == verdict).map(line).collect()
-        };
-        lines(Verdict::Warn).iter().for_each(|line| (self.tell)(&format!("warning: {line}")));
-        let failed = lines(Verdict::Fail);
-        if failed.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Unfit { source_name: request.source.clone(), failed })
+        lines(report, Verdict::Warn).iter().for_each(|line| (self.tell)(&format!("warning: {line}")));
+        refuse(request, report)
     }
 
     /// Each step is in the state before it is done, so that `cancel` knows of it, whatever happens.
@@ -300,6 +328,19 @@ impl Staging<'_> {
             (self.tell)(&error.to_string());
         }
     }
+}
+
+/// An error where a check failed.
+fn refuse(request: &Request, report: &Report) -> Result<(), Error> {
+    let failed = lines(report, Verdict::Fail);
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unfit { source_name: request.source.clone(), failed })
+}
+
+fn lines(report: &Report, verdict: Verdict) -> Vec<String> {
+    report.checks.iter().filter(|check| check.result == verdict).map(line).collect()
 }
 
 /// A check in a line.
@@ -348,22 +389,43 @@ pub fn preflight(request: &Request) -> Result<Examined, Error> {
     let _lock = store.lock()?;
     let mut state = store.load()?;
     state.settle(running::root(), staging::waits()?);
-    super::cancel::undo(&std::mem::take(&mut state.looking))?;
+    end_look(&mut state, &store)?;
     let prepared = prepare(request, &state)?;
+    let looked = look_aside(request, &prepared, &mut state, &store);
+    let ended = end_look(&mut state, &store);
+    let examined = looked?;
+    ended?;
+    Ok(examined)
+}
+
+/// Undoes what was done to look at a root; where that fails, the state still knows of it.
+fn end_look(state: &mut State, store: &Store) -> Result<(), Error> {
+    if state.looking.steps.is_empty() {
+        return Ok(());
+    }
+    super::cancel::undo(&state.looking)?;
+    state.looking = Plan::default();
+    Ok(store.save(state)?)
+}
+
+/// Opens and mounts a root aside, and looks; what that takes is in the state.
+fn look_aside(
+    request: &Request,
+    prepared: &Prepared,
+    state: &mut State,
+    store: &Store,
+) -> Result<Examined, Error> {
     let aside = Intent { root: prepared.intent.root.clone(), way: Way::Look };
-    let looking = match stage::mounting(&aside, &prepared.facts) {
+    state.looking = match stage::mounting(&aside, &prepared.facts) {
         Decision::Go(plan) => plan,
         Decision::Refuse(error) => return Err(error.into()),
-        Decision::Read(_) | Decision::Wait(_) => prepared.mounting.clone(),
+        // What is known of the devices was enough a moment ago.
+        Decision::Read(_) | Decision::Wait(_) => {
+            return Err(execute::Error::Plan { what: "the root aside".to_owned() }.into());
+        }
     };
-    state.looking = looking;
-    store.save(&state)?;
-    let looked = look(request, &prepared, &state.looking, &aside.mounted_at());
-    let undone = super::cancel::undo(&std::mem::take(&mut state.looking));
-    store.save(&state)?;
-    let examined = looked?;
-    undone?;
-    Ok(examined)
+    store.save(state)?;
+    look(request, prepared, &state.looking, &aside.mounted_at())
 }
 
 fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Result<Examined, Error> {

@@ -48,6 +48,21 @@ impl Plan {
         self.lines(Some(failed))
     }
 
+    /// Takes out the steps that opened a device that `other` goes on with: who goes on with it has to close it.
+    #[must_use]
+    pub fn hand_over(&mut self, other: &Plan) -> Vec<Step> {
+        let goes_on = |step: &Step| match step {
+            Step::OpenVerity(open) => other
+                .steps
+                .iter()
+                .any(|other| matches!(other, Step::ReuseVerity { name, .. } if *name == open.name)),
+            _ => false,
+        };
+        let (handed, kept) = std::mem::take(&mut self.steps).into_iter().partition(goes_on);
+        self.steps = kept;
+        handed
+    }
+
     fn lines(&self, failed: Option<usize>) -> String {
         let line = |(index, step): (usize, &Step)| {
             let mark = if failed == Some(index) { ">>" } else { "  " };
@@ -60,5 +75,42 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        step::{Device, HashOrigin, OpenVerity},
+        *,
+    };
+    use crate::format::devno::Devno;
+
+    /// A device that a plan went on with was closed under it, with what it had replaced.
+    #[test]
+    fn who_goes_on_with_a_device_closes_it() {
+        let digest = "ab".repeat(32);
+        let table: crate::format::verity::table::VerityTable =
+            format!("1 254:1 254:2 4096 4096 2048 1 sha256 {digest} -").parse().unwrap();
+        let devno = Devno { major: 254, minor: 1 };
+        let device = Device { name: "vda1".to_owned(), devno };
+        let open = |name: &str| {
+            Step::OpenVerity(OpenVerity {
+                name: name.to_owned(),
+                uuid: String::new(),
+                data: device.clone(),
+                hash: device.clone(),
+                table: table.clone(),
+                root_hash_from: HashOrigin::Arguments,
+            })
+        };
+        let check = || Step::CheckVerity { name: "a".to_owned(), corruption_ignored: false };
+        let mut plan = Plan { steps: vec![open("a"), check(), open("b")] };
+        let other =
+            Plan { steps: vec![Step::ReuseVerity { name: "a".to_owned(), devno, table: table.clone() }] };
+        assert_eq!(plan.hand_over(&Plan { steps: vec![open("a")] }), []);
+        assert_eq!(plan.hand_over(&other), [open("a")]);
+        assert_eq!(plan.steps, [check(), open("b")]);
+        assert_eq!(plan.hand_over(&other), []);
     }
 }
