@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, carry::Row, step::HashOrigin};
+use super::{Plan, Step, carry::Row, step::HashOrigin};
 
 /// Version of the layout: raised whenever a field changes its meaning or goes away. Fields that a version
 /// does not know are passed over, so an older program reads what a newer one wrote.
@@ -51,13 +51,14 @@ impl Default for State {
 }
 
 impl State {
-    /// After a pass of the relay: the staged root is the running one now, or it is gone.
+    /// After a pass of the relay: the staged root is the running one now, or it is not mounted any more, and its
+    /// device, where it was opened for it, is open for nobody's sake.
     #[must_use]
     pub fn handed_over(mut self, pass: Pass) -> Self {
-        if let Some(staged) = self.staged.take()
-            && pass.switched
-        {
-            self.switched(staged.root);
+        match self.staged.take() {
+            Some(staged) if pass.switched => self.switched(staged.root),
+            Some(staged) if staged.has_opened() => self.retired.push(staged.root),
+            _ => {}
         }
         self.generation += 1;
         self.relay = Some(pass);
@@ -65,11 +66,10 @@ impl State {
     }
 
     /// Takes in what is seen: the root under /, and whether the staged one still waits. A switch that systemd
-    /// made by itself leaves no other trace.
+    /// made by itself leaves no other trace, nor does one by a relay that found /run full.
     pub fn settle(&mut self, running: Option<Root>, waits: bool) {
-        let switched = |staged: &Staged| {
-            staged.direct && staged.complete && running.as_ref().is_some_and(|root| root.is(&staged.root))
-        };
+        let switched =
+            |staged: &Staged| staged.complete && running.as_ref().is_some_and(|root| root.is(&staged.root));
         if let Some(staged) = self.staged.take_if(|staged| !waits && switched(staged)) {
             self.switched(staged.root);
             self.generation += 1;
@@ -137,6 +137,17 @@ pub struct Staged {
     pub begun: Plan,
     /// What becomes of the mounts.
     pub mounts: Vec<Row>,
+}
+
+impl Staged {
+    /// Whether the root's device was opened for it.
+    #[must_use]
+    pub fn has_opened(&self) -> bool {
+        self.begun
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::OpenVerity(open) if open.name == self.root.name))
+    }
 }
 
 /// What the relay is to do: written into its tmpfs.
@@ -217,13 +228,39 @@ mod tests {
         assert!(state.blessed);
     }
 
+    /// Cancelled after that, the running root's device would go with its last mount.
     #[test]
-    fn a_switch_by_systemd_itself_is_seen_afterwards() {
+    fn a_switch_that_nobody_wrote_down_is_seen_afterwards() {
         for (running, waits, switched) in [("b", false, true), ("b", true, false), ("a", false, false)] {
-            let mut state = State { current: Some(root("a")), staged: staged("b", true), ..State::default() };
-            state.settle(Some(root(running)), waits);
-            assert_eq!(state.generation == 2, switched, "{running} {waits}");
-            assert_eq!(state.staged.is_none(), switched);
+            for direct in [true, false] {
+                let mut state =
+                    State { current: Some(root("a")), staged: staged("b", direct), ..State::default() };
+                state.settle(Some(root(running)), waits);
+                assert_eq!(state.generation == 2, switched, "{running} {waits} {direct}");
+                assert_eq!(state.staged.is_none(), switched);
+            }
+        }
+    }
+
+    /// Its device stayed open for ever.
+    #[test]
+    fn a_root_that_was_not_reached_is_closed() {
+        let table = format!("1 254:1 254:2 4096 4096 2048 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
+        let devno = crate::format::devno::Devno { major: 254, minor: 1 };
+        let device = crate::plan::step::Device { name: "vda1".to_owned(), devno };
+        let open = Step::OpenVerity(crate::plan::step::OpenVerity {
+            name: "b".to_owned(),
+            uuid: String::new(),
+            data: device.clone(),
+            hash: device,
+            table,
+            root_hash_from: HashOrigin::Arguments,
+        });
+        for (steps, unused) in [(vec![open], vec!["b"]), (vec![], vec![])] {
+            let begun = Plan { steps };
+            let staged = staged("b", false).map(|staged| Staged { begun, ..staged });
+            let state = State { current: Some(root("a")), staged, ..State::default() };
+            assert_eq!(names(&state.handed_over(pass(false)).unused()), unused);
         }
     }
 }
