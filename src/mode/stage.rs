@@ -312,7 +312,13 @@ impl Staging<'_> {
                 staged.begun.steps.push(step.clone());
             }
             self.store.save(&self.state)?;
-            self.executor.execute(step)?;
+            let done = self.executor.execute(step);
+            if let (Err(error), Some(staged)) = (&done, &mut self.state.staged)
+                && error.is_taken()
+            {
+                staged.begun.steps.pop();
+            }
+            done?;
         }
         Ok(())
     }
@@ -425,7 +431,11 @@ fn look_aside(
         }
     };
     store.save(state)?;
-    look(request, prepared, &state.looking, &aside.mounted_at())
+    let looked = look(request, prepared, &state.looking, &aside.mounted_at());
+    if matches!(&looked, Err(Error::Execute(error)) if error.is_taken()) {
+        state.looking.steps.retain(|step| !matches!(step, Step::OpenVerity(_)));
+    }
+    looked
 }
 
 fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Result<Examined, Error> {

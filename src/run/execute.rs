@@ -21,7 +21,7 @@ use crate::{
     sys::{
         self,
         block::Device as BlockDevice,
-        dm::{Control, Target},
+        dm::{self, Control, Target},
         kmsg::Follower,
         loopdev::Attached,
         mount::{self, CreateError, Propagation},
@@ -152,6 +152,15 @@ pub enum Error {
         /// What.
         what: String,
     },
+}
+
+impl Error {
+    /// Whether a dm name was taken just before: that device is somebody else's, and not to be closed by an undo.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Call(error)
+            if error.call == dm::CREATE && error.source.kind() == io::ErrorKind::ResourceBusy)
+    }
 }
 
 fn said(kernel: &[String]) -> String {

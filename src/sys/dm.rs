@@ -33,6 +33,8 @@ pub struct Target {
     pub text: String,
 }
 
+/// The call that makes a device.
+pub const CREATE: &str = "DM_DEV_CREATE";
 const PATH: &str = "/dev/mapper/control";
 /// `DM_DEFERRED_REMOVE` of include/uapi/linux/dm-ioctl.h, since Linux 3.13.
 const DEFERRED_REMOVE: u32 = 1 << 17;
@@ -51,7 +53,7 @@ impl Control {
     ///
     /// EBUSY: the name or the UUID is taken.
     pub fn create(&self, name: &str, uuid: &str) -> Result<Devno, Error> {
-        let failed = |e: &_| Error::new("DM_DEV_CREATE", name, plain(e));
+        let failed = |e: &_| Error::new(CREATE, name, plain(e));
         let uuid = DmUuid::new(uuid).map_err(|e| failed(&e))?;
         let info =
             DmName::new(name).and_then(|name| self.dm.device_create(name, Some(uuid), DmOptions::default()));
