@@ -24,6 +24,9 @@ pub const OLD: &str = "/previous";
 pub const CARRY: &str = "/carry";
 /// What it is executed by in the new root; systemd's own first choice (src/core/main.c).
 pub const INIT: &str = "/usr/lib/systemd/systemd";
+/// What belongs to a root where it is a mount of its own: systemd neither unmounts it for a soft reboot nor mounts it
+/// again (src/shared/fstab-util.c, fstab_is_extrinsic).
+const KEPT: [&str; 2] = ["/usr", "/etc"];
 /// Moved by the relay, in this order.
 const API: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 /// Where a generator of the new system would set up again what the kernel command line names; the dm names
@@ -199,8 +202,8 @@ pub fn carrying(intent: &Intent, mounts: &[Row], units: &[&str]) -> Plan {
         );
     } else {
         steps.push(Step::Carry { from: "/".to_owned(), at: format!("{NEXT}{OLD}") });
-        if mounts.iter().any(|row| row.at == "/usr") {
-            steps.push(Step::Carry { from: "/usr".to_owned(), at: format!("{NEXT}{OLD}/usr") });
+        for at in KEPT.iter().filter(|at| mounts.iter().any(|row| row.at == **at && !row.carried)) {
+            steps.push(Step::Carry { from: (*at).to_owned(), at: format!("{NEXT}{OLD}{at}") });
         }
         steps.extend(carried.iter().enumerate().map(|(number, row)| Step::Carry {
             from: row.at.clone(),
@@ -248,4 +251,37 @@ fn equal(one: &VerityTable, other: &VerityTable) -> bool {
         table
     };
     sorted(one) == sorted(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An old root came back without its /etc, where that was an overlay of the initramfs.
+    #[test]
+    fn the_way_back_has_what_systemd_does_not_mount() {
+        let row = |at: &str, carried| {
+            let (what, reason) = (String::new(), String::new());
+            Row { at: at.to_owned(), what, carried, reason }
+        };
+        let devno = Devno { major: 254, minor: 1 };
+        let table = format!("1 254:1 254:2 4096 4096 2048 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
+        let open = OpenedVerity { name: "a".to_owned(), devno, table };
+        let intent = Intent { root: Root::Open(open), way: Way::Relay };
+        for (mounts, expected) in [
+            (vec![row("/", false)], vec!["/previous"]),
+            (vec![row("/", false), row("/etc", false)], vec!["/previous", "/previous/etc"]),
+            (vec![row("/etc", true), row("/usr", false)], vec!["/previous", "/previous/usr", "/carry/0"]),
+        ] {
+            let steps = carrying(&intent, &mounts, &[]).steps;
+            let shown: Vec<_> = steps
+                .iter()
+                .filter_map(|step| match step {
+                    Step::Carry { at, .. } => at.strip_prefix(NEXT),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(shown, expected);
+        }
+    }
 }
