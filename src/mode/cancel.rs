@@ -1,7 +1,7 @@
 //! `nextroot cancel`: takes back what is staged, or what a killed stage left.
 
 use crate::{
-    plan::{Plan, Step},
+    plan::{Plan, Step, state::State},
     run::{
         execute, holders, running, staging,
         state::{self, Store},
@@ -32,14 +32,21 @@ pub struct Done {
 pub fn run() -> Result<Option<Done>, Error> {
     let store = Store::default();
     let _lock = store.lock()?;
-    let mut state = store.load()?;
+    // Of a damaged state nothing can be kept: what it told of is known by what is there.
+    let mut state = match store.load() {
+        Err(state::Error::Damaged { .. }) => State::default(),
+        loaded => loaded?,
+    };
     state.settle(running::root(), staging::waits()?);
     let looked = undo(&std::mem::take(&mut state.looking));
     let staged = state.staged.take();
     // Both are tried, and where one fails the state still knows of both.
     staged.as_ref().map_or(Ok(()), |staged| undo(&staged.begun)).and(looked)?;
     store.save(&state)?;
-    let Some(staged) = staged else { return Ok(None) };
+    let Some(staged) = staged else {
+        let source = "what was staged by a run that left no state".to_owned();
+        return Ok(staging::sweep()?.then_some(Done { source, holders: Vec::new() }));
+    };
     let opened = staged.begun.steps.iter().any(|step| matches!(step, Step::OpenVerity(_)));
     let holders = if opened { holders::of_dm(&staged.root.name) } else { Vec::new() };
     Ok(Some(Done { source: staged.root.source, holders: holders.iter().map(ToString::to_string).collect() }))

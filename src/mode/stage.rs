@@ -99,7 +99,9 @@ pub enum Error {
         source_name: String,
     },
     /// Something that is not ours.
-    #[error("/run/nextroot is a mount that nextroot did not make: unmount it first")]
+    #[error(
+        "/run/nextroot is a mount that nextroot does not know of: nextroot cancel takes it back if it is a stage's whose state was lost, else unmount it"
+    )]
     Foreign,
     /// The source.
     #[error(transparent)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    format::{mountinfo::Mount, verity::table::VerityStatus},
+    format::{devno::Devno, mountinfo::Mount, verity::table::VerityStatus},
     plan::{
         Step,
         stage::NEXT,
@@ -17,6 +17,7 @@ use crate::{
     },
     sys::{
         self,
+        block::Entry,
         dm::Control,
         mount::{self, Propagation},
         root::{open_below, open_plainly_below},
@@ -189,6 +190,28 @@ fn verified(name: &str, corruption_ignored: bool) -> Result<(), Error> {
             why: format!("its status is \"{}\", not V", status.text),
             kernel: Vec::new(),
         }),
+    }
+}
+
+/// Takes back what a stage left whose state was lost: the tmpfs of a relay, known by what is in it, and the device of
+/// the root in it, unless that is mounted elsewhere. `false` where there is none.
+pub fn sweep() -> Result<bool, Error> {
+    let (mounts, next) = (mounts()?, Path::new(NEXT));
+    let at = |place: &Path| mounts.iter().rfind(|mount| mount.mount_point == place);
+    let is_relay = ["sysroot", "previous", "carry"].iter().all(|name| next.join(name).is_dir());
+    if !is_relay || at(next).is_none_or(|mount| mount.fstype != "tmpfs") {
+        return Ok(false);
+    }
+    let root = at(&next.join("sysroot")).map(|mount| mount.devno);
+    let is_alone = |devno: &Devno| {
+        !mounts.iter().any(|mount| mount.devno == *devno && !mount.mount_point.starts_with(next))
+    };
+    unmount(next)?;
+    let device = root.filter(is_alone).map(|devno| Entry { name: format!("dm-{}", devno.minor) });
+    let name = device.filter(|device| device.attribute("dev").and_then(|text| text.parse().ok()) == root);
+    match name.and_then(|device| device.attribute("dm/name")) {
+        Some(name) => close(&name).map(|()| true),
+        None => Ok(true),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -99,21 +99,23 @@ impl Store {
     pub fn save(&self, state: &State) -> Result<(), Error> {
         let path = self.path();
         let unfinished = self.directory.join(".state.json.new");
-        let write = || -> io::Result<()> {
+        let write = |text: &[u8]| -> io::Result<()> {
             self.make()?;
-            let mut text = serde_json::to_vec(state).map_err(io::Error::from)?;
-            text.push(b'\n');
             let mut file = fs::OpenOptions::new();
             let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-            file.write_all(&text)?;
+            file.write_all(text)?;
             file.set_permissions(fs::Permissions::from_mode(0o644))?;
             fs::rename(&unfinished, &path)
         };
-        write().map_err(|e| {
+        let mut text = serde_json::to_vec(state).map_err(|e| self.failed("write", &path, e.into()))?;
+        text.push(b'\n');
+        let written = write(&text).or_else(|error| {
             // What a full /run took of it is given back.
             let _ = fs::remove_file(&unfinished);
-            self.failed("write", &path, e)
-        })
+            let is_full = error.kind() == ErrorKind::StorageFull;
+            if is_full { overwrite(&path, &mut text) } else { Err(error) }
+        });
+        written.map_err(|e| self.failed("write", &path, e))
     }
 
     fn make(&self) -> io::Result<()> {
@@ -127,6 +129,18 @@ impl Store {
     fn failed(&self, what: &'static str, path: &Path, source: io::Error) -> Error {
         Error::File { what, path: path.display().to_string(), source }
     }
+}
+
+/// Writes into a file that is longer, which a full file system allows; with spaces at its end, so that it is
+/// never seen half.
+fn overwrite(path: &Path, text: &mut Vec<u8>) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    if length < text.len() {
+        return Err(ErrorKind::StorageFull.into());
+    }
+    text.resize(length, b' ');
+    file.write_all_at(text, 0)
 }
 
 #[derive(serde::Deserialize)]
@@ -155,6 +169,11 @@ mod tests {
         assert_eq!(std::error::Error::source(&error).map(ToString::to_string), Some(message));
         drop(held);
         store.lock().unwrap();
+        let shorter = serde_json::to_vec(&State::default()).unwrap();
+        fs::write(directory.join("state.json"), [&shorter[..], b"          "].concat()).unwrap();
+        overwrite(&directory.join("state.json"), &mut serde_json::to_vec(&state).unwrap()).unwrap();
+        assert_eq!(store.load().unwrap(), state);
+        assert!(overwrite(&directory.join("state.json"), &mut vec![b' '; 9999]).is_err());
         for (text, expected) in [
             ("{", "it is damaged"),
             (r#"{"version": 99, "new": {}}"#, "version 99"),
