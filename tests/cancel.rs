@@ -1,5 +1,7 @@
 //! `nextroot cancel` where little is left to go by. Needs root and unshare(1); elsewhere the scenarios have it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
 use std::process::Command;
 
 /// What stage leaves, on a /run of its own. $2 happens before it is cancelled.

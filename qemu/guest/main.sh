@@ -35,7 +35,8 @@ install_hook() {
 	systemctl enable --runtime nextroot-soft-reboot.service
 	systemctl start nextroot-soft-reboot.service
 }
-# A survivor that counts: survivor NAME HELD
+# A survivor that counts: survivor NAME HELD. systemd 254 knows survivors only by the @ of their first argument
+mark=$([ "$(systemctl --version | cut -d ' ' -f 2 | head -n 1)" = 254 ] && echo @)
 survivor() {
 	cat >/run/systemd/system/$1.service <<-END
 		[Unit]
@@ -44,9 +45,9 @@ survivor() {
 		Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
 		Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
 		IgnoreOnIsolate=yes
-		[Service]
 		SurviveFinalKillSignal=yes
-		ExecStart=@/run/rig/guest-init @guest-init beat /run/rig/$1 $2
+		[Service]
+		ExecStart=@/run/rig/guest-init ${mark}guest-init beat /run/rig/$1 $2
 	END
 	systemctl daemon-reload
 	systemctl start "$1.service"
@@ -77,9 +78,9 @@ surviving_socket() {
 		Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
 		Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
 		IgnoreOnIsolate=yes
-		[Service]
 		SurviveFinalKillSignal=yes
-		ExecStart=@/run/rig/guest-init @guest-init ask 127.0.0.1:8080 /run/rig/asked
+		[Service]
+		ExecStart=@/run/rig/guest-init ${mark}guest-init ask 127.0.0.1:8080 /run/rig/asked
 	END
 	systemctl daemon-reload
 	systemctl enable -q --runtime --now answer.socket

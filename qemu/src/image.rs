@@ -231,7 +231,7 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
             (Some(tree), id)
         }
     };
-    let key = format!("{:?} {:?} {id} {} 5", recipe.prepare, recipe.partitions, tools.0.display());
+    let key = format!("{:?} {:?} {id} {} 6", recipe.prepare, recipe.partitions, tools.0.display());
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
         make(recipe, source.as_ref(), &tools, dist, path)
@@ -417,9 +417,9 @@ After=basic.target
 Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
 Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
 IgnoreOnIsolate=yes
+SurviveFinalKillSignal=yes
 
 [Service]
-SurviveFinalKillSignal=yes
 BindPaths=/run/rig
 ExecStart=@/usr/sbin/init @init beat /run/rig/portable
 ";

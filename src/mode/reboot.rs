@@ -50,16 +50,16 @@ pub enum Error {
 }
 
 /// What nextroot.conf names.
-fn configured() -> Result<stage::Request, Error> {
+fn configured() -> Result<(stage::Request, Vec<String>), Error> {
     match stage::Request::default().configured() {
-        Ok((request, _)) => Ok(request),
+        Ok(configured) => Ok(configured),
         Err(stage::Error::NoSource) => Err(Error::Nothing),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Asks for it. `request` names the source; without one, what is staged, or else what nextroot.conf names.
-pub fn run(request: Option<&stage::Request>, tell: impl FnMut(&str)) -> Result<Staged, Error> {
+pub fn run(request: Option<&stage::Request>, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
     match running::systemd() {
         None => return Err(Error::NoSystemd),
         Some(version) if version < SINCE => return Err(Error::Old(version)),
@@ -72,7 +72,11 @@ pub fn run(request: Option<&stage::Request>, tell: impl FnMut(&str)) -> Result<S
             state.settle(running::root(), staging::waits()?);
             match state.staged {
                 Some(staged) => staged,
-                None => stage::run(&configured()?, tell)?,
+                None => {
+                    let (request, warnings) = configured()?;
+                    warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+                    stage::run(&request, tell)?
+                }
             }
         }
     };

@@ -131,6 +131,9 @@ pub enum Error {
     /// The root hash.
     #[error("--roothash")]
     RootHash(#[from] NotARootHash),
+    /// A hash device beside a source that has its own.
+    #[error("--hash-device is for devices and roothash:HEX: {0} has its hash tree by itself")]
+    HashDevice(Source),
     /// Devices.
     #[error(transparent)]
     Probe(#[from] probe::Error),
@@ -364,7 +367,14 @@ fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Path) -> Repo
         Step::ReuseVerity { table, .. } => Some((table.root_hash.clone(), preflight::HashFrom::State)),
         _ => None,
     });
+    let dm_name = mounting.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some((open.name.clone(), preflight::DmName::Free)),
+        Step::ReuseVerity { name, .. } => Some((name.clone(), preflight::DmName::Same)),
+        _ => None,
+    });
     let asked = preflight::Asked {
+        dm_name,
+        wanted: if request.verity_required { preflight::Wanted::Verity } else { preflight::Wanted::Anything },
         carried: rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect(),
         direct: request.way == Way::Direct,
         root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),
@@ -495,8 +505,14 @@ fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
     let mut prober = Prober::of_running_system()?;
     read_all(&mut prober);
     let Chosen { root, skipped } = match &source {
+        Source::File(_) | Source::Directory(_) if request.hash_device.is_some() => {
+            return Err(Error::HashDevice(source));
+        }
         Source::File(path) => in_files(in_files::look(Path::new(path), root_hash.as_ref())?, &mut prober),
         Source::Directory(path) => in_files(in_files::newest(path, root_hash.as_ref())?, &mut prober),
+        Source::OtherSlot | Source::Previous if request.hash_device.is_some() => {
+            return Err(Error::HashDevice(source));
+        }
         _ => {
             let hash_device = request.hash_device.as_deref().map(str::parse).transpose()?;
             choose::choose(&Written { source, root_hash, hash_device }, state, prober.facts())?

@@ -167,7 +167,7 @@ pub fn is_published() -> Result<bool, Error> {
 /// Whether what was staged is there as it was: mounted where systemd looks, its device good, its init in place.
 pub fn still_holds(staged: &Staged) -> Result<(), Error> {
     if !is_published()? {
-        return Err(Error::NotThere { what: format!("a root with an os-release at {NEXT}") });
+        return Err(Error::NotThere { what: format!("root with an os-release at {NEXT}") });
     }
     for step in &staged.begun.steps {
         match step {
