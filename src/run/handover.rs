@@ -81,17 +81,14 @@ impl<'a> Handover<'a> {
         // Held open, the old root can be reached wherever this comes to; the real init does not get it.
         let way_back = mount::propagate(Path::new("/"), Propagation::Private)
             .and_then(|()| mount::clone_tree(Path::new(stage::OLD)));
-        let (back, init) = match &relay {
-            Ok(relay) => (relay.back.clone(), relay.init.clone()),
-            Err(_) => (stage::way_back(), stage::INIT.to_owned()),
-        };
+        let back = relay.as_ref().map_or_else(|_| stage::way_back(), |relay| relay.back.clone());
         let error = match relay {
             Ok(relay) => self.go(&relay.forward, &relay.init, None),
             Err(error) => error,
         };
         let text = chain(&error);
         self.log.error(&format!("relay: FAILED: {text}; going back to the old root"));
-        self.retreat(way_back, &back, &init, text)
+        self.retreat(way_back, &back, text)
     }
 
     /// Does a plan; returns only where a step failed. On the way back no mount is worth the machine.
@@ -165,18 +162,12 @@ impl<'a> Handover<'a> {
     }
 
     /// Back to the old root, from wherever this has come to.
-    fn retreat(
-        &mut self,
-        way_back: Result<Detached, sys::Error>,
-        back: &Plan,
-        init: &str,
-        failed: String,
-    ) -> Error {
+    fn retreat(&mut self, way_back: Result<Detached, sys::Error>, back: &Plan, failed: String) -> Error {
         let Some(new) = self.pivoted.take() else {
             while let Some((from, to)) = self.moved.pop() {
                 self.tolerate(mount::move_to(Path::new(&to), Path::new(&from)));
             }
-            return self.go(back, init, Some(failed));
+            return self.go(back, stage::INIT, Some(failed));
         };
         // Inside the new root now: the old one is hung over a directory that every root has.
         let over = Path::new("/usr");
@@ -198,7 +189,7 @@ impl<'a> Handover<'a> {
             self.tolerate(mount::move_to(Path::new(at), &over.join(at.trim_start_matches('/'))));
         }
         let plan = Plan { steps: vec![Step::Pivot { root: over.display().to_string() }, Step::Exec] };
-        self.go(&plan, init, Some(failed))
+        self.go(&plan, stage::INIT, Some(failed))
     }
 
     fn tolerate(&self, done: Result<(), sys::Error>) {
