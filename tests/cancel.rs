@@ -28,7 +28,18 @@ sed -n 's|^[^/]* / \(/run/nextroot[^ ]*\) .*|still \1|p' /proc/self/mountinfo
 fn cancelled(before: &str) -> Option<String> {
     let unshare = |script: &str| {
         let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_nextroot"), before]);
+        unshare.args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            env!("CARGO_BIN_EXE_nextroot"),
+            before,
+        ]);
         unshare
     };
     let can = "mount --make-rprivate / && mount -t tmpfs x /run";
@@ -59,7 +70,8 @@ fn what_is_left_goes() {
 /// The lock could not be taken there, and so nothing be cancelled.
 #[test]
 fn a_full_run_is_no_obstacle() {
-    let Some(said) = cancelled("cat /dev/zero >/run/zero 2>/dev/null || :") else { return };
+    let before = "cat /dev/zero >/run/zero 2>/dev/null || :";
+    let Some(said) = cancelled(before) else { return };
     assert!(said.starts_with("took back x") && said.contains("2: done"), "{said}");
     assert!(!said.contains("still "), "{said}");
 }
@@ -70,4 +82,14 @@ fn what_is_not_ours_stays() {
     let before = "rm -r /run/nextroot-state; umount -R /run/nextroot; mount -t tmpfs theirs /run/nextroot";
     let Some(said) = cancelled(before) else { return };
     assert!(said.contains("still /run/nextroot") && said.starts_with("nothing was staged"), "{said}");
+}
+
+/// A service with PrivateTmp= staged what systemd did not see, and cancelled what it could not unmount.
+#[test]
+fn mounts_that_pid_1_does_not_see() {
+    let before = r#"printf '#!/bin/sh\nexec unshare --mount %s "$@"\n' "$1" >/run/aside
+        chmod +x /run/aside
+        set -- /run/aside"#;
+    let Some(said) = cancelled(before) else { return };
+    assert!(said.contains("in a mount namespace of its own") && !said.contains("done"), "{said}");
 }

@@ -14,6 +14,11 @@ pub enum Error {
     /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// A service with mounts of its own.
+    #[error(
+        "this runs in a mount namespace of its own, where nothing is staged that systemd sees: run it without PrivateTmp=, ProtectSystem= and the like, or by nsenter --mount --target 1"
+    )]
+    OwnMounts,
     /// A step.
     #[error("undo, nextroot cancel may be tried again")]
     Undo(#[from] execute::Error),
@@ -30,6 +35,9 @@ pub struct Done {
 
 /// Takes it back; `None` where nothing was staged.
 pub fn run() -> Result<Option<Done>, Error> {
+    if !running::shares_mounts() {
+        return Err(Error::OwnMounts);
+    }
     let store = Store::default();
     let _lock = store.lock()?;
     // Of a damaged state nothing can be kept: what it told of is known by what is there.

@@ -98,6 +98,11 @@ pub enum Error {
         /// What.
         source_name: String,
     },
+    /// A service with mounts of its own.
+    #[error(
+        "this runs in a mount namespace of its own, and systemd would see nothing of what is staged: run it without PrivateTmp=, ProtectSystem= and the like, or by nsenter --mount --target 1"
+    )]
+    OwnMounts,
     /// Something that is not ours.
     #[error(
         "/run/nextroot is a mount that nextroot does not know of: nextroot cancel takes it back if it is a stage's whose state was lost, else unmount it"
@@ -194,6 +199,9 @@ pub fn plan(request: &Request) -> Result<String, Error> {
 
 /// Stages; `tell` sees each step before it is done. Whatever fails, the machine is as before.
 pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
+    if !running::shares_mounts() {
+        return Err(Error::OwnMounts);
+    }
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = store.load()?;

@@ -50,6 +50,17 @@ fn version(maps: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
+/// Whether PID 1 sees the mounts that we see, and we its own. So it is taken to be where that cannot be told, as without
+/// privilege.
+#[must_use]
+pub fn shares_mounts() -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt"));
+    match (namespace("self"), namespace("1")) {
+        (Ok(ours), Ok(its)) => ours == its,
+        _ => true,
+    }
+}
+
 /// Asks PID 1 for a soft reboot, without a bus (systemd(1), "Signals": SIGRTMIN+7).
 pub fn soft_reboot() -> Result<(), crate::sys::Error> {
     process::signal_init(7)
