@@ -1,5 +1,7 @@
-//! The relay as PID 1 of a PID and a mount namespace, with two roots that are binds of this machine's own.
-//! Needs root, unshare(1) and pivot_root(8); elsewhere the scenarios have it.
+//! The relay as PID 1 of namespaces of its own, between two roots that are a tmpfs each. Whatever the relay does, it
+//! can reach no init but the one of this test, and nothing of this machine that can be written to: of its root only
+//! /usr is there, read-only and without its systemd. Needs root, unshare(1) and pivot_root(8); elsewhere the
+//! scenarios have it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -23,21 +25,37 @@ cd "$1/relay"
 mkdir -p dev proc sys run tmp etc sysroot previous carry/0 carry/1 usr/lib/systemd
 cp "$2" usr/lib/systemd/systemd
 cp "$1/relay.json" relay.json
-mount --bind / sysroot
-mount -t tmpfs new sysroot/mnt
-mount --bind / previous
-mount -t tmpfs old previous/mnt
+root() {
+	mount -t tmpfs "$2" "$1"
+	for name in dev proc sys run tmp etc usr var out; do mkdir "$1/$name"; done
+	for name in bin sbin lib lib64; do ln -s "usr/$name" "$1/$name"; done
+	mount --bind /usr "$1/usr"
+	mount -o remount,bind,ro "$1/usr"
+	mount -t tmpfs systemd "$1/usr/lib/systemd"
+	cp "$3/init" "$1/usr/lib/systemd/systemd"
+	mount --bind "$3" "$1/out"
+}
+root sysroot new "$1"
+root previous old "$1"
 for number in 0 1; do mount -t tmpfs "held$number" "carry/$number"; done
-mount --rbind /dev dev
+mount -t tmpfs dev dev
+for name in null kmsg; do : >"dev/$name"; mount --bind /dev/null "dev/$name"; done
 mount -t proc proc proc
-mount --rbind /sys sys
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t tmpfs sys sys
 mount -t tmpfs run run
 mkdir -m 755 run/nextroot-state
 cp "$1/state.json" run/nextroot-state/
+for name in sysroot previous; do cmp "$1/init" "$name/usr/lib/systemd/systemd"; done
+ln -s previous/usr/lib previous/usr/lib64 .
 eval "$3"
 while read -r line; do case $line in Sig[BI]*) echo "$line" ;; esac; done <proc/1/status >"$1/before"
 for descriptor in proc/1/fd/?; do echo "descriptor ${descriptor##*/}"; done >>"$1/before"
 pivot_root . tmp
+cd /
+/previous/usr/bin/umount -l /tmp
+[ ! -e /tmp/usr ]
 umask 0
 exec /usr/lib/systemd/systemd --switched-root --system --deserialize 9
 "#;
@@ -45,7 +63,7 @@ exec /usr/lib/systemd/systemd --switched-root --system --deserialize 9
 /// What stands in for systemd: says what it sees.
 const INIT: &str = r#"#!/bin/sh
 {
-	awk '{ print "mount", $5, $(NF - 1) }' /proc/self/mountinfo
+	sed -E 's/^([^ ]+ ){4}([^ ]+) .* - [^ ]+ ([^ ]+) .*/mount \2 \3/' /proc/self/mountinfo
 	echo "process $$ $*"
 	echo "umask $(umask)"
 	echo "cwd $(pwd)"
@@ -53,7 +71,7 @@ const INIT: &str = r#"#!/bin/sh
 	while read -r line; do case $line in Sig[BI]*) echo "$line" ;; esac; done </proc/$$/status
 	for descriptor in /proc/$$/fd/?; do echo "descriptor ${descriptor##*/}"; done
 	cat /run/nextroot-state/state.json
-} >"${0%/*}/seen"
+} >/out/seen
 "#;
 
 struct World {
@@ -88,7 +106,7 @@ impl World {
             let end = [json!({"do": "pivot", "root": root}), json!({"do": "exec"})];
             json!({ "steps": moves.chain(end).collect::<Vec<Value>>() })
         };
-        let init = self.path().join("init");
+        let init = "/usr/lib/systemd/systemd";
         let relay = json!({"init": init, "forward": plan("/sysroot"), "back": plan("/previous")});
         self.write("relay.json", &relay.to_string());
         let output = unshare(&["sh", "-c", WORLD, "sh"])
@@ -104,7 +122,7 @@ impl World {
 
 fn unshare(command: &[&str]) -> Command {
     let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "--pid", "--fork", "--kill-child"]).args(command);
+    unshare.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]).args(command);
     unshare
 }
 
@@ -114,7 +132,7 @@ fn text(output: &Output) -> String {
 
 /// Whether this machine lets us.
 fn can() -> bool {
-    let script = "mount --make-rprivate / && mount -t tmpfs x /mnt && command -v pivot_root";
+    let script = "mount --make-rprivate / && mount -t tmpfs x /mnt && command -v pivot_root && test -d /usr/lib/systemd";
     unshare(&["sh", "-c", script]).output().is_ok_and(|output| output.status.success())
 }
 
@@ -139,7 +157,7 @@ fn the_new_init_gets_what_systemd_gave() {
     let world = World::new();
     let seen = world.pass(&["/run/kept"], "mkdir run/kept");
     for line in [
-        "mount /mnt new",
+        "mount / new",
         "mount /run/kept held0",
         "mount /run run",
         "process 1 --switched-root --system --deserialize 9",
@@ -173,7 +191,7 @@ fn a_mount_point_in_run_that_is_gone() {
         return;
     }
     let seen = World::new().pass(&["/run/gone", "/run/kept"], "mkdir run/kept");
-    assert!(has(&seen, "mount /mnt new") && has(&seen, "mount /run/kept held1"), "{seen}");
+    assert!(has(&seen, "mount / new") && has(&seen, "mount /run/kept held1"), "{seen}");
     assert!(!seen.contains("held0"), "{seen}");
 }
 
@@ -185,7 +203,7 @@ fn back_without_a_place_for_a_carried_mount() {
     }
     let world = World::new();
     let seen = world.pass(&["/nextroot-no-such-place", "/run/kept"], "mkdir run/kept");
-    for line in ["mount /mnt old", "mount /run/kept held1", "mount /run run"] {
+    for line in ["mount / old", "mount /run/kept held1", "mount /run run"] {
         assert!(has(&seen, line), "{line} is missing in: {seen}");
     }
     assert!(seen.contains(r#""switched":false"#), "{seen}");
@@ -197,12 +215,21 @@ fn back_from_a_root_whose_init_cannot_be_executed() {
     if !can() {
         return;
     }
-    let world = World::new();
-    // Only the old root shows it.
-    let meanwhile = "mkdir run/kept; touch \"$1/empty\"; mount --bind \"$1/empty\" \"sysroot$1/init\"";
-    let seen = world.pass(&["/run/kept"], meanwhile);
-    for line in ["mount /mnt old", "mount /run/kept held0", "mount /run run", "cwd /"] {
+    let meanwhile = "mkdir run/kept; chmod -x sysroot/usr/lib/systemd/systemd";
+    let seen = World::new().pass(&["/run/kept"], meanwhile);
+    for line in ["mount / old", "mount /run/kept held0", "mount /run run", "cwd /"] {
         assert!(has(&seen, line), "{line} is missing in: {seen}");
     }
+    assert!(seen.contains(r#""switched":false"#), "{seen}");
+}
+
+/// Nothing is known then but where the old root is.
+#[test]
+fn back_from_a_plan_that_cannot_be_read() {
+    if !can() {
+        return;
+    }
+    let seen = World::new().pass(&[], "echo '{' >relay.json");
+    assert!(has(&seen, "mount / old") && has(&seen, "mount /run run"), "{seen}");
     assert!(seen.contains(r#""switched":false"#), "{seen}");
 }
