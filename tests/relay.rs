@@ -121,7 +121,9 @@ impl World {
 }
 
 fn unshare(command: &[&str]) -> Command {
-    let mut unshare = Command::new("unshare");
+    // Whatever hangs in there ends with it.
+    let mut unshare = Command::new("timeout");
+    unshare.args(["--signal=KILL", "60", "unshare"]);
     unshare.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]).args(command);
     unshare
 }
