@@ -9,9 +9,9 @@ use std::{
 
 use argh::FromArgs;
 use nextroot::mode::{
-    cancel, complain, gc, hook, plan, reboot, say,
-    stage::{self, Wanted},
-    status,
+    cancel, complain, gc, hook, plan, preflight, reboot,
+    request::{self, Request, Wanted, Way},
+    say, stage, status,
 };
 
 /// Find, verify, mount and switch into the next root file system.
@@ -211,10 +211,13 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    if !matches!(command, Command::Plan(_)) && !nextroot::mode::is_root() {
+        return Err("this needs root, for device-mapper, mounts and /run: run it with sudo".into());
+    }
     match command {
         Command::Plan(asked) => show(planned(asked)?)?,
         Command::Stage(asked) => {
-            let request = configured(stage::Request {
+            let request = configured(Request {
                 source: asked.source.unwrap_or_default(),
                 root_hash: asked.roothash,
                 hash_device: asked.hash_device,
@@ -222,7 +225,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
                 replace: asked.replace,
                 force: asked.force,
-                ..stage::Request::default()
+                ..Request::default()
             })?;
             match stage::run(&request, tell) {
                 Ok(staged) => {
@@ -233,21 +236,21 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 }
                 Err(error) if error.is_nothing_newer() => {
                     say(format_args!("nothing is staged: {error}"));
-                    return Ok(ExitCode::from(stage::NOTHING_NEWER));
+                    return Ok(ExitCode::from(request::NOTHING_NEWER));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Command::Preflight(asked) => {
-            let request = configured(stage::Request {
+            let request = configured(Request {
                 source: asked.source.unwrap_or_default(),
                 root_hash: asked.roothash,
                 hash_device: asked.hash_device,
                 way: way(asked.direct),
                 wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
-                ..stage::Request::default()
+                ..Request::default()
             })?;
-            let examined = stage::preflight(&request)?;
+            let examined = preflight::run(&request)?;
             if asked.json {
                 show(examined.json()?)?;
             } else {
@@ -282,7 +285,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let request = match asked.source {
                 Some(source) => {
                     let root_hash = asked.roothash;
-                    Some(configured(stage::Request { source, root_hash, ..stage::Request::default() })?)
+                    Some(configured(Request { source, root_hash, ..Request::default() })?)
                 }
                 None => None,
             };
@@ -303,14 +306,14 @@ fn tell(line: &str) {
 }
 
 /// With what nextroot.conf says; what it warns of goes to standard error.
-fn configured(request: stage::Request) -> Result<stage::Request, stage::Error> {
+fn configured(request: Request) -> Result<Request, request::Error> {
     let (request, warnings) = request.configured()?;
     warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
     Ok(request)
 }
 
-fn way(direct: bool) -> stage::Way {
-    if direct { stage::Way::Direct } else { stage::Way::Relay }
+fn way(direct: bool) -> Way {
+    if direct { Way::Direct } else { Way::Relay }
 }
 
 fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
@@ -322,13 +325,13 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
             show_facts: asked.show_facts,
         })?);
     };
-    let request = configured(stage::Request {
+    let request = configured(Request {
         source,
         root_hash: asked.roothash,
         hash_device: asked.hash_device,
         way: way(asked.direct),
         wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
-        ..stage::Request::default()
+        ..Request::default()
     })?;
-    Ok(stage::plan(&request)?)
+    Ok(request::plan(&request)?)
 }

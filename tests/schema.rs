@@ -302,13 +302,13 @@ fn preflight_is_described() {
     let mut value = serde_json::to_value(report()).unwrap();
     let of_report = names(&value);
     let whole = value.as_object_mut().unwrap();
-    whole.insert("version".to_owned(), json!(number("src/mode/stage.rs", "PREFLIGHT_VERSION")));
+    whole.insert("version".to_owned(), json!(number("src/mode/preflight.rs", "PREFLIGHT_VERSION")));
     whole.insert("source".to_owned(), json!("slot:other"));
     whole.insert("mounts".to_owned(), json!([row(true), row(false)]));
     whole.insert("skipped".to_owned(), json!(["vda4 (254:4) was passed over: it is empty"]));
     checker.hold(&value).unwrap();
     assert_eq!(checker.never_met(), Vec::<String>::new());
-    let own = fields("src/mode/stage.rs", "Examined");
+    let own = fields("src/mode/preflight.rs", "Examined");
     assert_eq!(names(&value), own.union(&of_report).cloned().collect());
     let checks: Vec<&str> = report().checks.iter().map(|check| check.name).collect();
     let described = &schema("preflight")["$defs"]["check"]["properties"]["name"]["examples"];

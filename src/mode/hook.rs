@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{cancel, complain, stage};
+use super::{cancel, complain, request};
 
 /// Why the soft reboot must not go on.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +111,7 @@ fn prepare() -> Result<(), Error> {
     match ended {
         Ended::Exit(Some(0)) => Ok(()),
         // A soft reboot into this root stays what it is.
-        Ended::Exit(Some(code)) if code == i32::from(stage::NOTHING_NEWER) => Ok(()),
+        Ended::Exit(Some(code)) if code == i32::from(request::NOTHING_NEWER) => Ok(()),
         Ended::Exit(_) => Err(Error::NotStaged { source_name }),
         Ended::Killed => {
             cancel::run()?;

@@ -15,9 +15,13 @@ pub mod modprobe;
 #[cfg(feature = "cli")]
 pub mod plan;
 #[cfg(feature = "cli")]
+pub mod preflight;
+#[cfg(feature = "cli")]
 pub mod reboot;
 #[cfg(feature = "cli")]
 pub mod relay;
+#[cfg(feature = "cli")]
+pub mod request;
 #[cfg(feature = "cli")]
 pub mod stage;
 #[cfg(feature = "cli")]
@@ -38,4 +42,10 @@ pub fn complain(line: impl std::fmt::Display) {
 #[must_use]
 pub fn is_initrd() -> bool {
     crate::run::machine::is_initrd()
+}
+
+/// Whether this process may do what only root may.
+#[must_use]
+pub fn is_root() -> bool {
+    crate::run::machine::is_root()
 }

@@ -8,7 +8,10 @@ use crate::{
     },
 };
 
-use super::stage;
+use super::{
+    request::{self, Request},
+    stage,
+};
 
 /// The first systemd that has soft reboots.
 const SINCE: u32 = 254;
@@ -18,7 +21,7 @@ const SINCE: u32 = 254;
 pub enum Error {
     /// Staging.
     #[error(transparent)]
-    Stage(#[from] stage::Error),
+    Stage(#[from] request::Error),
     /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
@@ -50,16 +53,16 @@ pub enum Error {
 }
 
 /// What nextroot.conf names.
-fn configured() -> Result<(stage::Request, Vec<String>), Error> {
-    match stage::Request::default().configured() {
+fn configured() -> Result<(Request, Vec<String>), Error> {
+    match Request::default().configured() {
         Ok(configured) => Ok(configured),
-        Err(stage::Error::NoSource) => Err(Error::Nothing),
+        Err(request::Error::NoSource) => Err(Error::Nothing),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Asks for it. `request` names the source; without one, what is staged, or else what nextroot.conf names.
-pub fn run(request: Option<&stage::Request>, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
+pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
     match running::systemd() {
         None => return Err(Error::NoSystemd),
         Some(version) if version < SINCE => return Err(Error::Old(version)),

@@ -163,7 +163,7 @@ fn device(source: &Source, facts: &Facts) -> Result<Option<Tag>, Error> {
 fn previous(state: &State, facts: &Facts) -> Result<Root, Error> {
     let previous = state.previous.as_ref().ok_or(Error::NoPrevious)?;
     let same = |open: &&super::facts::OpenVerity| {
-        open.name == previous.name && open.table.root_hash.to_string() == previous.root_hash
+        !open.leaving && open.name == previous.name && open.table.root_hash.to_string() == previous.root_hash
     };
     match facts.verity.iter().find(same) {
         Some(open) => Ok(Root::Open(open.clone())),

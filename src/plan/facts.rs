@@ -41,6 +41,9 @@ pub struct OpenVerity {
     pub devno: Devno,
     /// The table line, as the kernel has it.
     pub table: VerityTable,
+    /// Whether it is closed as soon as nobody uses it any more.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// A disk, a partition or a device made of others.

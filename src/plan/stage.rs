@@ -135,8 +135,8 @@ fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decisi
         Step::OpenVerity(open) => Some(&open.table),
         _ => None,
     });
-    if let Some(open) = facts.verity.iter().find(|open| table.is_some_and(|table| equal(table, &open.table)))
-    {
+    let same = |open: &&OpenedVerity| !open.leaving && table.is_some_and(|table| equal(table, &open.table));
+    if let Some(open) = facts.verity.iter().find(same) {
         return Ok(again(open, at));
     }
     Ok(resolved.steps)
@@ -266,7 +266,7 @@ mod tests {
         };
         let devno = Devno { major: 254, minor: 1 };
         let table = format!("1 254:1 254:2 4096 4096 2048 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
-        let open = OpenedVerity { name: "a".to_owned(), devno, table };
+        let open = OpenedVerity { name: "a".to_owned(), devno, table, leaving: false };
         let intent = Intent { root: Root::Open(open), way: Way::Relay };
         for (mounts, expected) in [
             (vec![row("/", false)], vec!["/previous"]),
@@ -283,5 +283,34 @@ mod tests {
                 .collect();
             assert_eq!(shown, expected);
         }
+    }
+
+    /// A device that goes when its last user does was reused, and was gone as the previous root.
+    #[test]
+    fn an_image_that_is_open_elsewhere_gets_a_second_name() {
+        let root_hash = "ab".repeat(32);
+        let name = format!("{root_hash}-verity");
+        let table = format!("1 7:1 7:2 4096 4096 2048 1 sha256 {root_hash} -").parse().unwrap();
+        let devno = Devno { major: 254, minor: 1 };
+        let open = OpenedVerity { name: name.clone(), devno, table, leaving: true };
+        let device = serde_json::json!({
+            "name": "dm-1", "devno": "254:1", "size": 4096, "logical_block_size": 512, "dm_name": name,
+            "table_error": null, "partition": null,
+        });
+        let facts = |verity| Facts {
+            devices: vec![serde_json::from_value(device.clone()).unwrap()],
+            verity,
+            ..Facts::default()
+        };
+        let tag = || super::super::intent::Tag::Name("vda1".to_owned());
+        let wanted = super::super::choose::verity(
+            &root_hash.parse().unwrap(),
+            super::super::step::HashOrigin::Arguments,
+            tag(),
+            tag(),
+        );
+        assert_eq!(free_name(&wanted, &Facts::default()).unwrap().name, name);
+        assert_eq!(free_name(&wanted, &facts(vec![open])).unwrap().name, format!("{name}-2"));
+        assert!(matches!(free_name(&wanted, &facts(Vec::new())), Err(Error::Taken { .. })));
     }
 }

@@ -392,12 +392,19 @@ impl<'a> Executor<'a> {
 
 /// `/dev/mapper/NAME`, which udev would make: veritysetup and fstab know the device by it.
 fn link_mapper(name: &str, minor: u32) -> Result<(), Error> {
-    let path = format!("/dev/mapper/{name}");
-    match symlink(format!("../dm-{minor}"), &path) {
-        // udev was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(|source| Error::Write { path, source }),
-    }
+    let (path, target) = (format!("/dev/mapper/{name}"), format!("../dm-{minor}"));
+    let write = || match symlink(&target, &path) {
+        // udev was faster; or it is left from a device that had another number.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::read_link(&path).is_ok_and(|link| link == Path::new(&target)) {
+                return Ok(());
+            }
+            fs::remove_file(&path)?;
+            symlink(&target, &path)
+        }
+        made => made,
+    };
+    write().map_err(|source| Error::Write { path: path.clone(), source })
 }
 
 fn make_mount_point(at: &Path) -> Result<(), Error> {

@@ -60,6 +60,12 @@ pub fn is_initrd() -> bool {
     Path::new("/etc/initrd-release").exists()
 }
 
+/// Whether this process may do what only root may.
+#[must_use]
+pub fn is_root() -> bool {
+    sys::process::is_root()
+}
+
 /// The running kernel's release.
 #[must_use]
 pub fn kernel_release() -> String {

@@ -182,7 +182,8 @@ fn open_verity() -> Vec<OpenVerity> {
     let devices = control.list().unwrap_or_default();
     let verity = |(name, devno): (String, Devno)| {
         let target = control.table(&name).ok().filter(|target| target.kind == "verity")?;
-        Some(OpenVerity { table: target.text.parse().ok()?, name, devno })
+        let leaving = control.is_leaving(&name).ok()?;
+        Some(OpenVerity { table: target.text.parse().ok()?, name, devno, leaving })
     };
     devices.into_iter().filter_map(verity).collect()
 }
@@ -229,6 +230,10 @@ fn describe(entry: &Entry) -> Option<BlockDevice> {
 
 fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
     let entry = Entry { name: device.name.clone() };
+    if entry.attribute("dm/suspended").as_deref() == Some("1") {
+        let why = std::io::Error::other("it is suspended, and a read would wait until it is resumed");
+        return Err(sys::Error::new("open", device.name.as_str(), why));
+    }
     Device::open(&entry.node(), device.devno)
 }
 

@@ -83,6 +83,13 @@ impl Control {
         self.target(name, DmFlags::DM_STATUS_TABLE)
     }
 
+    /// `ioctl(DM_DEV_STATUS)`: whether the device goes when nobody has it open any more.
+    pub fn is_leaving(&self, name: &str) -> Result<bool, Error> {
+        let failed = |e: &_| Error::new("DM_DEV_STATUS", name, plain(e));
+        let info = DmName::new(name).and_then(|name| self.dm.device_info(&DevId::Name(name)));
+        info.map(|info| info.flags().contains(DmFlags::DM_DEFERRED_REMOVE)).map_err(|e| failed(&e))
+    }
+
     /// `ioctl(DM_LIST_DEVICES)`: names and numbers of all devices.
     pub fn list(&self) -> Result<Vec<(String, Devno)>, Error> {
         let devices = self.dm.list_devices().map_err(|e| Error::new("DM_LIST_DEVICES", PATH, plain(&e)))?;

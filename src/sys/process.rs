@@ -12,6 +12,12 @@ pub fn id() -> u32 {
     std::process::id()
 }
 
+/// `geteuid() == 0`
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 /// `kill(1, SIGRTMIN+number)`: asks PID 1 for something, by the numbers of systemd(1), "Signals".
 ///
 /// kill(2). Errors: EPERM without privilege.

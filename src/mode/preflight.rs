@@ -1,0 +1,173 @@
+//! `nextroot preflight`: whether a source could be the next root, by opening it aside and looking.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{
+    plan::{
+        Plan, Step,
+        boot::Decision,
+        carry::{self, Row},
+        preflight::{self, Report, Verdict},
+        stage::{self, Intent},
+        state::State,
+    },
+    run::{
+        execute::{self, Executor},
+        inspect, machine, running, staging,
+        state::Store,
+        system,
+    },
+};
+
+use super::request::{Error, Prepared, Request, Way, prepare, rows};
+
+/// What preflight found out about a source.
+#[derive(Debug, Serialize)]
+pub struct Examined {
+    version: u32,
+    source: String,
+    /// The checks, and what survives and stops.
+    #[serde(flatten)]
+    pub report: Report,
+    /// What becomes of the mounts.
+    mounts: Vec<Row>,
+    /// What was passed over for it.
+    skipped: Vec<String>,
+}
+
+/// Opens and mounts a source aside, looks, and closes it again.
+pub fn run(request: &Request) -> Result<Examined, Error> {
+    let store = Store::default();
+    let _lock = store.lock()?;
+    let mut state = store.load()?;
+    state.settle(running::root(), staging::waits()?);
+    end_look(&mut state, &store)?;
+    let prepared = prepare(request, &state)?;
+    let looked = look_aside(request, &prepared, &mut state, &store);
+    let ended = end_look(&mut state, &store);
+    let examined = looked?;
+    ended?;
+    Ok(examined)
+}
+
+/// Undoes what was done to look at a root; where that fails, the state still knows of it.
+pub(super) fn end_look(state: &mut State, store: &Store) -> Result<(), Error> {
+    if state.looking.steps.is_empty() {
+        return Ok(());
+    }
+    super::cancel::undo(&state.looking)?;
+    state.looking = Plan::default();
+    Ok(store.save(state)?)
+}
+
+/// Opens and mounts a root aside, and looks; what that takes is in the state.
+pub(super) fn look_aside(
+    request: &Request,
+    prepared: &Prepared,
+    state: &mut State,
+    store: &Store,
+) -> Result<Examined, Error> {
+    let aside = Intent { root: prepared.intent.root.clone(), way: Way::Look };
+    state.looking = match stage::mounting(&aside, &prepared.facts) {
+        Decision::Go(plan) => plan,
+        Decision::Refuse(error) => return Err(error.into()),
+        // What is known of the devices was enough a moment ago.
+        Decision::Read(_) | Decision::Wait(_) => {
+            return Err(execute::Error::Plan { what: "the root aside".to_owned() }.into());
+        }
+    };
+    store.save(state)?;
+    let looked = look(request, prepared, &state.looking, &aside.mounted_at());
+    if matches!(&looked, Err(Error::Execute(error)) if error.is_taken()) {
+        state.looking.steps.retain(|step| !matches!(step, Step::OpenVerity(_)));
+    }
+    looked
+}
+
+fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Result<Examined, Error> {
+    let mut executor = Executor::new(None, Vec::new());
+    looking.steps.iter().try_for_each(|step| executor.execute(step))?;
+    let new = Path::new(at);
+    let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
+    let mut rows = rows(request, &prepared.facts, &fstab)?;
+    carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
+    let report = examine(request, looking, &rows, new);
+    let (source, skipped) = (request.source.clone(), prepared.skipped.clone());
+    Ok(Examined { version: PREFLIGHT_VERSION, source, report, mounts: rows, skipped })
+}
+
+/// Version of preflight's JSON: raised whenever a field changes its meaning or goes away.
+const PREFLIGHT_VERSION: u32 = 1;
+
+impl Examined {
+    /// Whether stage would refuse it.
+    #[must_use]
+    pub fn is_unfit(&self) -> bool {
+        self.report.verdict() == Verdict::Fail
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+impl std::fmt::Display for Examined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.report)?;
+        let (carried, left): (Vec<&Row>, Vec<&Row>) = self.mounts.iter().partition(|row| row.carried);
+        for (title, rows) in [("mounts that are carried", carried), ("mounts that are not", left)] {
+            writeln!(f, "{title}:")?;
+            rows.iter().try_for_each(|row| writeln!(f, "  {row}"))?;
+        }
+        self.skipped.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+/// An error where a check failed.
+pub(super) fn refuse(request: &Request, report: &Report) -> Result<(), Error> {
+    let failed = lines(report, Verdict::Fail);
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Unfit { source_name: request.source.clone(), failed })
+}
+
+pub(super) fn lines(report: &Report, verdict: Verdict) -> Vec<String> {
+    report.checks.iter().filter(|check| check.result == verdict).map(line).collect()
+}
+
+/// A check in a line.
+fn line(check: &preflight::Check) -> String {
+    let advice = check.advice.as_ref().map(|advice| format!(": {advice}")).unwrap_or_default();
+    format!("{}: {}{advice}", check.name, check.found)
+}
+
+/// Holds a mounted root against the running system.
+pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Path) -> Report {
+    let root_hash = mounting.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some((open.table.root_hash.clone(), open.root_hash_from.into())),
+        Step::ReuseVerity { table, .. } => Some((table.root_hash.clone(), preflight::HashFrom::State)),
+        _ => None,
+    });
+    let dm_name = mounting.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some((open.name.clone(), preflight::DmName::Free)),
+        Step::ReuseVerity { name, .. } => Some((name.clone(), preflight::DmName::Same)),
+        _ => None,
+    });
+    let asked = preflight::Asked {
+        dm_name,
+        wanted: if request.verity_required { preflight::Wanted::Verity } else { preflight::Wanted::Anything },
+        carried: rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect(),
+        direct: request.way == Way::Direct,
+        root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),
+        ..preflight::Asked::default()
+    };
+    preflight::examine(
+        &asked,
+        &system::Running::default().look(),
+        &inspect::look(new, &machine::kernel_release()),
+    )
+}
