@@ -231,7 +231,7 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
             (Some(tree), id)
         }
     };
-    let key = format!("{:?} {:?} {id} {} 6", recipe.prepare, recipe.partitions, tools.0.display());
+    let key = format!("{:?} {:?} {id} {} 7", recipe.prepare, recipe.partitions, tools.0.display());
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
         make(recipe, source.as_ref(), &tools, dist, path)
@@ -420,7 +420,6 @@ IgnoreOnIsolate=yes
 SurviveFinalKillSignal=yes
 
 [Service]
-BindPaths=/run/rig
 ExecStart=@/usr/sbin/init @init beat /run/rig/portable
 ";
 

@@ -127,8 +127,7 @@ impl<'a> Handover<'a> {
         self.renew_volatile_root(failed.is_some());
         let took = self.log.elapsed();
         self.remember(took, failed);
-        let way = if self.moved.is_empty() { "nothing moved" } else { "all mounts moved" };
-        self.log.info(&format!("relay: {way} in {} us, executing {init}", took.as_micros()));
+        self.log.info(&format!("relay: all mounts moved in {} us, executing {init}", took.as_micros()));
         match process::restore_sigpipe() {
             Ok(()) => process::execute(Path::new(init), &self.arguments),
             Err(error) => error,
