@@ -35,10 +35,13 @@ install_hook() {
 	systemctl enable --runtime nextroot-soft-reboot.service
 	systemctl start nextroot-soft-reboot.service
 }
-# A survivor that counts: survivor NAME HELD. systemd 254 knows survivors only by the @ of their first argument
+# outlives NAME ARGUMENTS...: starts guest-init as a service that survives. systemd 254 knows survivors only by the
+# @ of their first argument
 mark=$([ "$(systemctl --version | cut -d ' ' -f 2 | head -n 1)" = 254 ] && echo @)
-survivor() {
-	cat >/run/systemd/system/$1.service <<-END
+outlives() {
+	name=$1
+	shift
+	cat >"/run/systemd/system/$name.service" <<-END
 		[Unit]
 		DefaultDependencies=no
 		After=basic.target
@@ -47,10 +50,14 @@ survivor() {
 		IgnoreOnIsolate=yes
 		SurviveFinalKillSignal=yes
 		[Service]
-		ExecStart=@/run/rig/guest-init ${mark}guest-init beat /run/rig/$1 $2
+		ExecStart=@/run/rig/guest-init ${mark}guest-init $*
 	END
 	systemctl daemon-reload
-	systemctl start "$1.service"
+	systemctl start "$name.service"
+}
+# A survivor that counts: survivor NAME HELD
+survivor() {
+	outlives "$1" beat "/run/rig/$1" $2
 }
 # A socket that survives, with a service behind it that answers to the last, and a client that asks for ever
 surviving_socket() {
@@ -71,20 +78,9 @@ surviving_socket() {
 		StandardInput=socket
 		StandardOutput=journal
 	END
-	cat >/run/systemd/system/client.service <<-END
-		[Unit]
-		DefaultDependencies=no
-		After=basic.target
-		Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
-		Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
-		IgnoreOnIsolate=yes
-		SurviveFinalKillSignal=yes
-		[Service]
-		ExecStart=@/run/rig/guest-init ${mark}guest-init ask 127.0.0.1:8080 /run/rig/asked
-	END
 	systemctl daemon-reload
 	systemctl enable -q --runtime --now answer.socket
-	systemctl start client.service
+	outlives client ask 127.0.0.1:8080 /run/rig/asked
 }
 # counts NAME: whether it still does
 counts() {

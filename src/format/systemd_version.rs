@@ -38,6 +38,16 @@ impl SystemdVersion {
     }
 }
 
+impl SystemdVersion {
+    /// The version of a running systemd, by the library of its own that /proc/PID/maps names.
+    #[must_use]
+    pub fn in_maps(maps: &str) -> Option<Self> {
+        let libraries = ["/libsystemd-shared-", "/libsystemd-core-"];
+        let rest = libraries.into_iter().find_map(|name| maps.split(name).nth(1))?;
+        rest.lines().next()?.strip_suffix(".so")?.parse().ok()
+    }
+}
+
 /// The version in a library's name, which a zero ends.
 fn library(bytes: &[u8], name: &[u8]) -> Option<SystemdVersion> {
     /// NAME_MAX, include/uapi/linux/limits.h
@@ -119,6 +129,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(text.parse().ok().map(|v: SystemdVersion| v.number), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn running() {
+        for (maps, expected) in [
+            ("7f r-xp 0 fe:0 9 /usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so\n", Some(257)),
+            ("7f r-xp 0 fe:0 9 /usr/lib/x86_64-linux-gnu/systemd/libsystemd-core-254.so\n7f x\n", Some(254)),
+            ("7f r-xp 0 fe:0 9 /usr/lib64/systemd/libsystemd-shared-262-1.fc45.so\n", Some(262)),
+            ("7f r-xp 0 fe:0 9 /usr/lib/systemd/libsystemd-shared-.so\n", None),
+            ("7f r-xp 0 fe:0 9 /usr/sbin/runit\n", None),
+        ] {
+            assert_eq!(SystemdVersion::in_maps(maps).map(|version| version.number), expected, "{maps}");
         }
     }
 }

@@ -211,6 +211,8 @@ pub enum HashOrigin {
     PartitionUuids,
     /// An unsigned file beside the image: it shows damage, and no attacker who can write that.
     File,
+    /// Nobody wrote down where.
+    Unknown,
 }
 
 /// A block device that was found.
@@ -270,7 +272,7 @@ impl HashOrigin {
     /// Whether whoever can write to the image can choose the root hash, too: it proves nothing against them.
     #[must_use]
     pub fn is_unprotected(self) -> bool {
-        matches!(self, Self::PartitionUuids | Self::File)
+        matches!(self, Self::PartitionUuids | Self::File | Self::Unknown)
     }
 }
 
@@ -383,6 +385,7 @@ impl fmt::Display for HashOrigin {
             Self::CommandLine => "the kernel command line",
             Self::Config => "the configuration",
             Self::Arguments => "the arguments",
+            Self::Unknown => "where nobody knows any more (unprotected)",
             Self::File => "a file beside the image (unprotected)",
             Self::PartitionUuids => "the partitions' UUIDs (unprotected)",
         })

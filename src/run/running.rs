@@ -3,12 +3,15 @@
 use std::{fs, path::Path};
 
 use crate::{
-    format::{devno::Devno, os_release::OsRelease, verity::table::VerityTable},
+    format::{
+        cmdline::CommandLine, devno::Devno, os_release::OsRelease, systemd_version::SystemdVersion,
+        verity::table::VerityTable,
+    },
     plan::{state::Root, step::HashOrigin},
     sys::{block::Entry, dm::Control, process},
 };
 
-use super::staging;
+use super::{machine, staging};
 
 /// The verified root that is running: under /, or under /usr where only that is verified. `None` where
 /// neither is on dm-verity.
@@ -22,11 +25,21 @@ pub fn root() -> Option<Root> {
     Some(Root {
         source: format!("/dev/mapper/{name}"),
         name,
+        root_hash_from: origin(&table.root_hash.to_string()),
         root_hash: table.root_hash.to_string(),
-        root_hash_from: HashOrigin::CommandLine,
         system: release.as_ref().map(|release| release.name().to_owned()),
         version: release.and_then(|release| release.image_version),
     })
+}
+
+/// Where the root hash of a root came from that the machine was started with, as far as that can be seen now.
+fn origin(root_hash: &str) -> HashOrigin {
+    let line = CommandLine::parse(&machine::command_line().unwrap_or_default());
+    let names = |value: &String| value.eq_ignore_ascii_case(root_hash);
+    match line.parameters.iter().any(|parameter| parameter.value.as_ref().is_some_and(names)) {
+        true => HashOrigin::CommandLine,
+        false => HashOrigin::Unknown,
+    }
 }
 
 /// The dm-verity device of this number: its name, and its table as the kernel has it.
@@ -40,14 +53,7 @@ fn verity(devno: Devno) -> Option<(String, VerityTable)> {
 #[must_use]
 pub fn systemd() -> Option<u32> {
     let maps = fs::read_to_string("/proc/1/maps").ok()?;
-    version(&maps)
-}
-
-fn version(maps: &str) -> Option<u32> {
-    let name =
-        ["/libsystemd-shared-", "/libsystemd-core-"].into_iter().find_map(|name| maps.split(name).nth(1))?;
-    let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
+    SystemdVersion::in_maps(&maps).map(|version| version.number)
 }
 
 /// Whether PID 1 sees the mounts that we see, and we its own. So it is taken to be where that cannot be told, as without
@@ -64,22 +70,4 @@ pub fn shares_mounts() -> bool {
 /// Asks PID 1 for a soft reboot, without a bus (systemd(1), "Signals": SIGRTMIN+7).
 pub fn soft_reboot() -> Result<(), crate::sys::Error> {
     process::signal_init(7)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions() {
-        for (maps, expected) in [
-            ("7f r-xp 0 fe:0 9 /usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so\n", Some(257)),
-            ("7f r-xp 0 fe:0 9 /usr/lib/x86_64-linux-gnu/systemd/libsystemd-core-254.so\n", Some(254)),
-            ("7f r-xp 0 fe:0 9 /usr/lib64/systemd/libsystemd-shared-262-1.fc45.so\n", Some(262)),
-            ("7f r-xp 0 fe:0 9 /usr/lib/systemd/libsystemd-shared-.so\n", None),
-            ("7f r-xp 0 fe:0 9 /usr/sbin/runit\n", None),
-        ] {
-            assert_eq!(version(maps), expected, "{maps}");
-        }
-    }
 }

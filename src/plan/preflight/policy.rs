@@ -116,6 +116,7 @@ impl From<HashOrigin> for HashFrom {
             HashOrigin::Config => Self::Config,
             HashOrigin::Arguments => Self::Arguments,
             HashOrigin::PartitionUuids => Self::PartitionUuids,
+            HashOrigin::Unknown => Self::State,
             HashOrigin::File => Self::Beside("a file beside the image".to_owned()),
         }
     }
