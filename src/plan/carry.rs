@@ -209,7 +209,7 @@ fn again(mount: &Mount, at: &str, facts: &Facts, fstab: &[fstab::Entry]) -> Agai
     let Some(device) = device_of(mount, facts) else { return Again::Unknown };
     match fstab.iter().rfind(|entry| entry.at == at) {
         Some(entry) => match named(&entry.what, facts) {
-            Some(other) if other.devno == device.devno => Again::Same,
+            Some(other) if other.devno == device.devno && is_subvolume(mount, entry) => Again::Same,
             _ => Again::Other,
         },
         None => {
@@ -226,6 +226,13 @@ fn again(mount: &Mount, at: &str, facts: &Facts, fstab: &[fstab::Entry]) -> Agai
             if fits { Again::Same } else { Again::Unknown }
         }
     }
+}
+
+/// Whether what is mounted is the part of the file system that a row of fstab asks for by its name (btrfs(5), subvol=).
+fn is_subvolume(mount: &Mount, entry: &fstab::Entry) -> bool {
+    let asked = entry.options.split(',').find_map(|option| option.strip_prefix("subvol="));
+    let trimmed = |text: &str| text.trim_matches('/').to_owned();
+    asked.is_none_or(|asked| mount.root.to_str().map(trimmed) == Some(trimmed(asked)))
 }
 
 /// The block device under a mount; file systems over several, as btrfs, are known by their source.
@@ -281,7 +288,8 @@ mod tests {
 
     #[test]
     fn rules() {
-        let fstab = fstab::parse("/dev/vda4 /data ext4\n/dev/vda3 /other ext4\n");
+        let fstab =
+            fstab::parse("/dev/vda4 /data ext4\n/dev/vda3 /other ext4\n/dev/vda4 /sub btrfs subvol=@sub\n");
         let wanted = Wanted { carry: vec!["/tmp".to_owned()], leave: vec!["/run/left".to_owned()] };
         for (at, fstype, source, devno, carried) in [
             ("/", "erofs", "/dev/mapper/root", "253:0", false),
@@ -297,6 +305,7 @@ mod tests {
             ("/runaway", "tmpfs", "tmpfs", "0:43", false),
             ("/var", "ext4", "/dev/vda3", "254:3", true),
             ("/data", "btrfs", "/dev/vda4", "0:44", true),
+            ("/sub", "btrfs", "/dev/vda4", "0:44", false),
             ("/other", "ext4", "/dev/vda4", "254:4", false),
             ("/tmp", "tmpfs", "tmpfs", "0:45", true),
             ("/misc", "autofs", "systemd-1", "0:46", false),

@@ -12,6 +12,9 @@ pub fn id() -> u32 {
     std::process::id()
 }
 
+/// The first real-time signal as systemd counts it, which is glibc's: musl keeps one more to itself.
+const SIGRTMIN: libc::c_int = 34;
+
 /// `geteuid() == 0`
 #[must_use]
 pub fn is_root() -> bool {
@@ -23,7 +26,7 @@ pub fn is_root() -> bool {
 /// kill(2). Errors: EPERM without privilege.
 pub fn signal_init(number: u8) -> Result<(), Error> {
     // SAFETY: the call takes two numbers and touches no memory of ours.
-    match unsafe { libc::kill(1, libc::SIGRTMIN() + libc::c_int::from(number)) } {
+    match unsafe { libc::kill(1, SIGRTMIN + libc::c_int::from(number)) } {
         0 => Ok(()),
         _ => Err(Error::new("kill", format!("1 with SIGRTMIN+{number}"), io::Error::last_os_error())),
     }
