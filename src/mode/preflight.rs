@@ -117,7 +117,8 @@ impl Examined {
 impl std::fmt::Display for Examined {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.report)?;
-        let (carried, left): (Vec<&Row>, Vec<&Row>) = self.mounts.iter().partition(|row| row.carried);
+        let told = self.mounts.iter().filter(|row| !row.is_plumbing());
+        let (carried, left): (Vec<&Row>, Vec<&Row>) = told.partition(|row| row.carried);
         for (title, rows) in [("mounts that are carried", carried), ("mounts that are not", left)] {
             writeln!(f, "{title}:")?;
             rows.iter().try_for_each(|row| writeln!(f, "  {row}"))?;

@@ -251,6 +251,14 @@ fn named<'a>(what: &str, facts: &'a Facts) -> Option<&'a BlockDevice> {
     }
 }
 
+impl Row {
+    /// Whether it goes with /proc, /sys, /dev and /run whatever anybody wants, so that nobody has to read of it.
+    #[must_use]
+    pub fn is_plumbing(&self) -> bool {
+        is_at(&self.at, &["/run"]) || is_below(&self.at, &["/proc", "/sys", "/dev"])
+    }
+}
+
 impl fmt::Display for Row {
     /// `/var (/dev/vda3): the new system would mount the same device there`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
