@@ -11,8 +11,8 @@ use nextroot::{
         Plan, Step,
         carry::Row,
         preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
-        state::{Pass, Relay, Root, Staged},
-        step::HashOrigin,
+        state::{Pass, Root, Staged},
+        step::{HashOrigin, Relay},
     },
 };
 use serde_json::{Value, json};

@@ -10,8 +10,7 @@ use super::{
     facts::{Facts, OpenVerity as OpenedVerity},
     intent::{FileSystem, From, Verity},
     look::Look,
-    state::Relay,
-    step::{FilePart, Volume},
+    step::{FilePart, Relay, Volume},
 };
 
 /// Where systemd looks for the root of a soft reboot (systemd-soft-reboot.service(8)).

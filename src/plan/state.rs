@@ -150,17 +150,6 @@ impl Staged {
     }
 }
 
-/// What the relay is to do: written into its tmpfs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Relay {
-    /// The init of the new root.
-    pub init: String,
-    /// Into the new root.
-    pub forward: Plan,
-    /// Back to the old one.
-    pub back: Plan,
-}
-
 /// One pass of the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pass {

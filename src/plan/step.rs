@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::Relay;
+use super::Plan;
 use crate::{
     format::{devno::Devno, superblock::Kind, verity::table::VerityTable},
     units::Bytes,
@@ -165,6 +165,17 @@ pub enum Step {
     },
     /// Executes the init that was found, as PID 1, with our own arguments.
     Exec,
+}
+
+/// What the relay is to do: written into its tmpfs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// The init of the new root.
+    pub init: String,
+    /// Into the new root.
+    pub forward: Plan,
+    /// Back to the old one.
+    pub back: Plan,
 }
 
 /// What a dm-verity device is made of.

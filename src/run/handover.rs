@@ -6,7 +6,8 @@ use std::{fs, path::Path, time::Duration};
 use crate::{
     plan::{
         Plan, Step, stage,
-        state::{Pass, Relay, State},
+        state::{Pass, State},
+        step::Relay,
     },
     sys::{
         self,

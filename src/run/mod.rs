@@ -5,6 +5,7 @@ pub mod api;
 pub mod bounded;
 pub mod configuration;
 pub mod execute;
+mod failure;
 pub mod handover;
 pub mod holders;
 pub mod image;

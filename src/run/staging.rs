@@ -12,8 +12,8 @@ use crate::{
     plan::{
         Step,
         stage::NEXT,
-        state::{Relay, Staged},
-        step::Undo,
+        state::Staged,
+        step::{Relay, Undo},
     },
     sys::{
         self,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-use super::{execute::Error, new_root};
+use super::{failure::Error, new_root};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";

@@ -1,0 +1,141 @@
+//! Why a step of a plan failed.
+
+use std::io;
+
+use crate::{
+    plan::step::{Device, Volume},
+    sys::{self, dm, mount::CreateError},
+};
+
+use super::{image, modules, new_root};
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A module.
+    #[error(transparent)]
+    Modules(#[from] modules::Error),
+    /// A kernel call.
+    #[error(transparent)]
+    Call(#[from] sys::Error),
+    /// A device that is not the one that was looked at.
+    #[error("{device} changed since it was looked at: {why}")]
+    Changed {
+        /// The device.
+        device: Device,
+        /// How.
+        why: String,
+    },
+    /// The kernel refused the dm-verity table.
+    #[error("open dm-verity {name}{}", said(.kernel))]
+    Verity {
+        /// The dm name.
+        name: String,
+        /// What the kernel said meanwhile.
+        kernel: Vec<String>,
+        /// The call.
+        #[source]
+        source: sys::Error,
+    },
+    /// The data or the hash tree do not match the root hash.
+    #[error(
+        "dm-verity {name} does not hold: {why}; the root hash is not of this image, or the image is damaged: write it anew{}",
+        said(.kernel)
+    )]
+    Corrupt {
+        /// The dm name.
+        name: String,
+        /// What was seen.
+        why: String,
+        /// What the kernel said meanwhile.
+        kernel: Vec<String>,
+    },
+    /// No file system that is recognised.
+    #[error(
+        "{what} holds no file system that is recognised ({found}): name its type with rootfstype= or mount.usrfstype="
+    )]
+    UnknownFileSystem {
+        /// The volume.
+        what: Volume,
+        /// What was seen instead.
+        found: String,
+    },
+    /// The kernel refused to mount it.
+    #[error("mount {what} as {fstype} at {at}{}", said(.kernel))]
+    Mount {
+        /// The volume, or `tmpfs`.
+        what: String,
+        /// The type.
+        fstype: String,
+        /// Where.
+        at: String,
+        /// What the kernel said meanwhile.
+        kernel: Vec<String>,
+        /// The call.
+        #[source]
+        source: CreateError,
+    },
+    /// A directory that something is to be mounted on.
+    #[error("{at} cannot be used to mount on: make the directory in the image")]
+    MountPoint {
+        /// The directory.
+        at: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file below /run.
+    #[error("write {path}")]
+    Write {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A root that is none for systemd.
+    #[error(
+        "{root} has no os-release, neither in /etc nor in /usr/lib: systemd would not take it as a root; is this a whole image?"
+    )]
+    NoOsRelease {
+        /// The root.
+        root: String,
+    },
+    /// An image file.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// Something that was staged.
+    #[error("there is no {what} any more")]
+    NotThere {
+        /// What.
+        what: String,
+    },
+    /// A dm device that was to be reused.
+    #[error("go on with dm-verity {name}: its table is not that of this image any more")]
+    Replaced {
+        /// The dm name.
+        name: String,
+    },
+    /// A root that cannot run.
+    #[error(transparent)]
+    NewRoot(#[from] new_root::Error),
+    /// A plan whose steps do not fit together.
+    #[error("{what} is used before it is there: the plan is wrong, please report it")]
+    Plan {
+        /// What.
+        what: String,
+    },
+}
+
+impl Error {
+    /// Whether a dm name was taken just before: that device is somebody else's, and not to be closed by an undo.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Call(error)
+            if error.call == dm::CREATE && error.source.kind() == io::ErrorKind::ResourceBusy)
+    }
+}
+
+fn said(kernel: &[String]) -> String {
+    kernel.iter().map(|line| format!("; kernel: {line}")).collect()
+}
