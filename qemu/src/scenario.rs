@@ -18,6 +18,9 @@ pub(crate) struct Scenario {
     /// `make test-full`. `{system}` and `{systemd}` are filled in with the tree and the version.
     #[serde(default)]
     pub(crate) systemd: Option<Vec<String>>,
+    /// On which of them it cannot be, by what they are.
+    #[serde(default)]
+    pub(crate) except: Vec<String>,
     /// Whether only `make test-full` runs it.
     #[serde(skip)]
     pub(crate) only_full: bool,
@@ -46,7 +49,8 @@ impl Scenario {
             }
             one
         };
-        Ok(SYSTEMS.iter().map(one).collect())
+        let fits = |(name, ..): &&(&str, &str, &str)| !self.except.iter().any(|except| except == name);
+        Ok(SYSTEMS.iter().filter(fits).map(one).collect())
     }
 }
 
