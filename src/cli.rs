@@ -325,6 +325,10 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
             show_facts: asked.show_facts,
         })?);
     };
+    if asked.cmdline.is_some() || asked.facts.is_some() || asked.config.is_some() || asked.show_facts {
+        let why = "--cmdline, --facts, --config and --show-facts are for a boot: leave SOURCE out, or leave these out";
+        return Err(why.into());
+    }
     let request = configured(Request {
         source,
         root_hash: asked.roothash,
