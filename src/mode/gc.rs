@@ -21,8 +21,7 @@ pub enum Error {
 pub fn run() -> Result<Vec<String>, Error> {
     let store = Store::default();
     let _lock = store.lock()?;
-    let mut state = store.load()?;
-    state.settle(running::root(), staging::waits()?);
+    let mut state = running::settled::<Error>(&store)?;
     let mut lines = Vec::new();
     for root in state.unused() {
         staging::close(&root.name)?;

@@ -137,8 +137,7 @@ pub fn late() -> Result<(), Error> {
 
 /// Whether something is staged; an error where that is not what it was.
 fn holds() -> Result<bool, Error> {
-    let mut state = Store::default().load()?;
-    state.settle(running::root(), staging::waits()?);
+    let state = running::settled::<Error>(&Store::default())?;
     let Some(staged) = state.staged else { return Ok(false) };
     let source_name = staged.root.source.clone();
     if !staged.complete {

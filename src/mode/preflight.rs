@@ -41,8 +41,7 @@ pub struct Examined {
 pub fn run(request: &Request) -> Result<Examined, Error> {
     let store = Store::default();
     let _lock = store.lock()?;
-    let mut state = store.load()?;
-    state.settle(running::root(), staging::waits()?);
+    let mut state = running::settled::<Error>(&store)?;
     end_look(&mut state, &store)?;
     let prepared = prepare(request, &state)?;
     let looked = look_aside(request, &prepared, &mut state, &store);

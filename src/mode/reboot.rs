@@ -71,8 +71,7 @@ pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Stag
     let staged = match request {
         Some(request) => stage::run(request, tell)?,
         None => {
-            let mut state = Store::default().load()?;
-            state.settle(running::root(), staging::waits()?);
+            let state = running::settled::<Error>(&Store::default())?;
             match state.staged {
                 Some(staged) => staged,
                 None => {

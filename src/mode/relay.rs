@@ -1,8 +1,12 @@
 //! The relay role: PID 1 between two systemds (docs/soft-reboot.md).
 
-use std::{error::Error, time::Instant};
+use std::time::Instant;
 
-use crate::run::{handover::Handover, log::Log, machine};
+use crate::run::{
+    handover::{Handover, chain},
+    log::Log,
+    machine,
+};
 
 pub use crate::run::handover::is_relay;
 
@@ -12,13 +16,7 @@ pub fn run(start: Instant, arguments: Vec<String>) -> ! {
     let log = Log::open(start);
     log.info("relay: begins");
     let error = Handover::new(&log, arguments).run();
-    let mut text = format!("relay: FAILED: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    log.error(&format!("{text}; neither root can be had, restarting the machine"));
+    log.error(&format!("relay: FAILED: {}; neither root can be had, restarting the machine", chain(&error)));
     loop {
         let error = machine::end(crate::plan::intent::EmergencyAction::Reboot);
         log.error(&format!("reboot: {}", error.in_one_line()));

@@ -173,8 +173,7 @@ pub(super) struct Prepared {
 
 /// The plan, touching nothing: what stage does, and what is left for the relay.
 pub fn plan(request: &Request) -> Result<String, Error> {
-    let mut state = Store::default().load()?;
-    state.settle(running::root(), staging::waits()?);
+    let state = running::settled::<Error>(&Store::default())?;
     let prepared = prepare(request, &state)?;
     // The new root is not mounted: the running one's fstab stands for its.
     let fstab = machine::read("/etc/fstab")?.unwrap_or_default();

@@ -29,8 +29,7 @@ pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Staged, Erro
     }
     let store = Store::default();
     let _lock = store.lock()?;
-    let mut state = store.load()?;
-    state.settle(running::root(), staging::waits()?);
+    let state = running::settled::<Error>(&store)?;
     if let Some(staged) = &state.staged
         && !request.replace
     {

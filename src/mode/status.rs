@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     plan::state::{Pass, Root, Staged, State},
     run::{
-        execute, running, staging,
+        execute, running,
         state::{self, Store},
     },
 };
@@ -68,8 +68,7 @@ impl std::str::FromStr for Question {
 impl Status {
     /// Looks.
     pub fn look() -> Result<Self, Error> {
-        let mut state = Store::default().load()?;
-        state.settle(running::root(), staging::waits()?);
+        let state = running::settled::<Error>(&Store::default())?;
         Ok(Self::of(state))
     }
 

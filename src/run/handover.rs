@@ -212,7 +212,9 @@ fn read() -> Result<Relay, Error> {
     serde_json::from_slice(&text).map_err(|e| Error::Read(e.into()))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -7,11 +7,17 @@ use crate::{
         cmdline::CommandLine, devno::Devno, os_release::OsRelease, systemd_version::SystemdVersion,
         verity::table::VerityTable,
     },
-    plan::{state::Root, step::HashOrigin},
+    plan::{
+        state::{Root, State},
+        step::HashOrigin,
+    },
     sys::{block::Entry, dm::Control, process},
 };
 
-use super::{machine, staging};
+use super::{
+    execute, machine, staging,
+    state::{self, Store},
+};
 
 /// The verified root that is running: under /, or under /usr where only that is verified. `None` where
 /// neither is on dm-verity.
@@ -30,6 +36,13 @@ pub fn root() -> Option<Root> {
         system: release.as_ref().map(|release| release.name().to_owned()),
         version: release.and_then(|release| release.image_version),
     })
+}
+
+/// What is remembered, with what is seen now taken in.
+pub fn settled<E: From<state::Error> + From<execute::Error>>(store: &Store) -> Result<State, E> {
+    let mut state = store.load()?;
+    state.settle(root(), staging::waits()?);
+    Ok(state)
 }
 
 /// Where the root hash of a root came from that the machine was started with, as far as that can be seen now.
