@@ -10,7 +10,7 @@
 use std::{fs, path::Path};
 
 use nextroot::{
-    format::{cmdline::CommandLine, config::Config},
+    format::{config::initramfs::Config, kernel::cmdline::CommandLine},
     plan::{
         boot::{self, Decision},
         facts::Facts,

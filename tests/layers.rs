@@ -246,11 +246,11 @@ fn every_way_to_break_a_layer_is_seen() {
         (&["format", "x"], "fn f() { std::fs::read(\"x\"); }", "format uses std::fs (std::fs::read)"),
         (&["mode", "init"], "use crate::sys;", "mode imports crate::sys"),
         (&["sys", "dm"], "use crate::plan::*;", "sys imports crate::plan"),
-        (&["main"], "use nextroot::run::api;", "main imports nextroot::run::api"),
+        (&["main"], "use nextroot::run::boot::api;", "main imports nextroot::run::boot::api"),
         (&["run", "x"], "fn f() { unsafe { g() } }", "unsafe outside of src/sys"),
         (&["run", "x"], "unsafe fn f() {}", "unsafe outside of src/sys"),
         (&["run", "x"], "m!(unsafe { g() });", "unsafe outside of src/sys"),
-        (&["units"], "use crate::format::guid;", "units imports crate::format::guid"),
+        (&["units"], "use crate::format::disk::guid;", "units imports crate::format::disk::guid"),
         (&["lib"], "pub use sys::dm;", "lib.rs has more than modules"),
     ] {
         let found = violations(module, source);

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nextroot::format::host_config::{HostConfig, KEYS};
+use nextroot::format::config::host_config::{HostConfig, KEYS};
 
 const PAGES: [&str; 2] = ["man/nextroot.8", "man/nextroot.conf.5"];
 const COMPLETIONS: [&str; 3] =

@@ -6,7 +6,7 @@
 use std::{fs, path::Path};
 
 use nextroot::{
-    format::{fstab, mountinfo::Mount},
+    format::{kernel::mountinfo::Mount, system::fstab},
     plan::{
         Step,
         boot::{self, Decision},

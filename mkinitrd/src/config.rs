@@ -6,8 +6,8 @@ use std::{
 };
 
 use nextroot::format::{
-    cmdline::same_name,
-    config::{self, Config},
+    config::initramfs::{self, Config},
+    kernel::cmdline::same_name,
 };
 
 use crate::select::Wishes;
@@ -22,7 +22,7 @@ pub(crate) enum Error {
         source: io::Error,
     },
     #[error(transparent)]
-    Parse(#[from] config::Error),
+    Parse(#[from] initramfs::Error),
 }
 
 /// Parameters that name modules, separated by commas.

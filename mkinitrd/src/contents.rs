@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 use nextroot::{
     format::{
         cpio::{self, CHARACTER_DEVICE, DIRECTORY, Entry, FILE, SYMLINK},
-        modindex::ModuleIndex,
+        kernel::modindex::ModuleIndex,
     },
     mode::init,
     units::Bytes,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use memchr::memmem;
-use nextroot::format::modindex::{Module, ModuleIndex};
+use nextroot::format::kernel::modindex::{Module, ModuleIndex};
 
 use crate::sysroot::{Error, Sysroot};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nextroot::format::{devno::Devno, mountinfo::Mount};
+use nextroot::format::kernel::{devno::Devno, mountinfo::Mount};
 
 /// A root on a block device.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nextroot::format::elf::{self, Program};
+use nextroot::format::system::elf::{self, Program};
 
 /// A binary that cannot be taken.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nextroot::format::{
+use nextroot::format::kernel::{
     modindex::{matches, normalise},
     modules,
 };

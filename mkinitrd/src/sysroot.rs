@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nextroot::format::{
+use nextroot::format::kernel::{
     modindex::normalise,
     modules::{self, Dependencies, Softdep},
 };

@@ -12,7 +12,7 @@ use std::{
 
 use nextroot::format::{
     cpio,
-    modindex::{ModuleId, ModuleIndex},
+    kernel::modindex::{ModuleId, ModuleIndex},
 };
 
 const MKINITRD: &str = env!("CARGO_BIN_EXE_mkinitrd");

@@ -3,8 +3,11 @@
 use crate::{
     plan::{Plan, Step, state::State},
     run::{
-        execute, holders, running, staging,
-        state::{self, Store},
+        execute,
+        soft_reboot::{
+            holders, running, staging,
+            state::{self, Store},
+        },
     },
 };
 

@@ -1,8 +1,11 @@
 //! `nextroot gc`: closes what earlier roots left open.
 
 use crate::run::{
-    execute, holders, running, staging,
-    state::{self, Store},
+    execute,
+    soft_reboot::{
+        holders, running, staging,
+        state::{self, Store},
+    },
 };
 
 /// Why nothing could be closed.

@@ -4,13 +4,15 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    format::host_config::WhenNothingStaged,
+    format::config::host_config::WhenNothingStaged,
     run::{
         bounded::{self, Ended},
-        configuration, execute,
+        execute,
         log::Log,
-        running, staging,
-        state::{self, Store},
+        soft_reboot::{
+            configuration, running, staging,
+            state::{self, Store},
+        },
     },
 };
 

@@ -8,20 +8,26 @@ use std::{
 };
 
 use crate::{
-    format::{self, cmdline::CommandLine, config::Config, modindex::ModuleIndex},
+    format::{
+        self,
+        config::initramfs::Config,
+        kernel::{cmdline::CommandLine, modindex::ModuleIndex},
+    },
     plan::{
         Plan, Step,
         boot::{self, Decision},
         intent::{self, Emergency, From, Intent, Verbosity},
     },
     run::{
-        api,
+        boot::{
+            api,
+            modules::{self, Loader, Rules},
+            record::Boot,
+        },
         execute::{self, Executor},
         log::Log,
         machine,
-        modules::{self, Loader, Rules},
         probe::{self, Prober},
-        record::Boot,
     },
 };
 
@@ -51,10 +57,10 @@ pub enum Error {
     Machine(#[from] machine::Error),
     /// The module index.
     #[error("read the module index {INDEX}: make the initramfs anew with mkinitrd")]
-    Index(#[source] format::modindex::Error),
+    Index(#[source] format::kernel::modindex::Error),
     /// The configuration.
     #[error("read the configuration {CONFIG} of this initramfs")]
-    Config(#[source] format::config::Error),
+    Config(#[source] format::config::initramfs::Error),
     /// The kernel command line.
     #[error(transparent)]
     Intent(#[from] intent::Error),

@@ -4,7 +4,7 @@
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use crate::{
-    format::{cmdline::CommandLine, config::Config},
+    format::{config::initramfs::Config, kernel::cmdline::CommandLine},
     plan::intent::{Intent, Verbosity},
     run::{log::Log, machine},
 };

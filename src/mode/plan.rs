@@ -2,8 +2,8 @@
 
 use crate::{
     format::{
-        cmdline::CommandLine,
-        config::{self, Config},
+        config::initramfs::{self, Config},
+        kernel::cmdline::CommandLine,
     },
     plan::{
         boot::{self, Decision},
@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// Configuration that cannot be read.
     #[error(transparent)]
-    Config(#[from] config::Error),
+    Config(#[from] initramfs::Error),
     /// A command line that cannot be meant.
     #[error(transparent)]
     Intent(#[from] intent::Error),

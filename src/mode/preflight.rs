@@ -15,9 +15,8 @@ use crate::{
     },
     run::{
         execute::{self, Executor},
-        inspect, machine, running, staging,
-        state::Store,
-        system,
+        machine,
+        soft_reboot::{inspect, running, staging, state::Store, system},
     },
 };
 

@@ -3,8 +3,11 @@
 use crate::{
     plan::state::Staged,
     run::{
-        execute, running, staging,
-        state::{self, Store},
+        execute,
+        soft_reboot::{
+            running, staging,
+            state::{self, Store},
+        },
     },
 };
 

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use crate::run::{
-    handover::{Handover, chain},
     log::Log,
     machine,
+    soft_reboot::handover::{Handover, chain},
 };
 
-pub use crate::run::handover::is_relay;
+pub use crate::run::soft_reboot::handover::is_relay;
 
 /// Hands over to the new root, or back to the old one. Where neither can be had, the machine restarts: that
 /// is the only way that is left to a system that serves.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{
     format::{
-        fstab,
-        root_hash::{NotARootHash, RootHash},
+        system::fstab,
+        verity::root_hash::{NotARootHash, RootHash},
     },
     plan::{
         Plan, Step,
@@ -19,12 +19,14 @@ use crate::{
         step::HashOrigin,
     },
     run::{
-        configuration, execute,
-        in_files::{self, InFiles},
-        machine,
+        execute, machine,
         probe::{self, Prober},
-        running, staging,
-        state::{self, Store},
+        soft_reboot::{
+            configuration,
+            in_files::{self, InFiles},
+            running, staging,
+            state::{self, Store},
+        },
     },
 };
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    format::os_release::OsRelease,
+    format::system::os_release::OsRelease,
     plan::{
         Plan, carry,
         preflight::{Report, Verdict},
@@ -12,8 +12,7 @@ use crate::{
     },
     run::{
         execute::{self, Executor},
-        running, staging,
-        state::Store,
+        soft_reboot::{running, staging, state::Store},
     },
 };
 

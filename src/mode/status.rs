@@ -5,8 +5,11 @@ use serde::Serialize;
 use crate::{
     plan::state::{Pass, Root, Staged, State},
     run::{
-        execute, running,
-        state::{self, Store},
+        execute,
+        soft_reboot::{
+            running,
+            state::{self, Store},
+        },
     },
 };
 

@@ -1,6 +1,6 @@
 //! Decides how to boot: intent and facts to a plan, or to what is still missing.
 
-use crate::format::superblock::Kind;
+use crate::format::disk::superblock::Kind;
 
 pub use super::decision::{Decision, Error, Read, Want};
 use super::{

@@ -4,7 +4,7 @@ use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{discoverable::Purpose, fstab, mountinfo::Mount};
+use crate::format::{disk::discoverable::Purpose, kernel::mountinfo::Mount, system::fstab};
 
 use super::{
     facts::{BlockDevice, Facts},

@@ -1,6 +1,6 @@
 //! From a source as it was written to the root that it means.
 
-use crate::format::{root_hash::RootHash, verity::options::VerityOptions};
+use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
 
 use super::{
     facts::Facts,

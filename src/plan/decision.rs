@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    format::{devno::Devno, verity::setup},
+    format::{kernel::devno::Devno, verity::setup},
     units::Bytes,
 };
 

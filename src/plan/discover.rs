@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 
 use crate::format::{
-    discoverable::{EMPTY_LABEL, NO_AUTO, Purpose},
-    version,
+    disk::discoverable::{EMPTY_LABEL, NO_AUTO, Purpose},
+    system::version,
 };
 
 use super::{

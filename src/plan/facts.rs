@@ -6,11 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     format::{
-        devno::Devno,
-        discoverable::Purpose,
-        gpt,
-        guid::Guid,
-        superblock::Superblock,
+        disk::{discoverable::Purpose, gpt, guid::Guid, superblock::Superblock},
+        kernel::devno::Devno,
         verity::{superblock::VeritySuperblock, table::VerityTable},
     },
     units::{BlockSize, Bytes},

@@ -1,6 +1,6 @@
 //! Finds the one device that a name means.
 
-use crate::format::devno::Devno;
+use crate::format::kernel::devno::Devno;
 
 use super::{
     facts::{BlockDevice, Content, Facts, Partition},

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::{
     format::{
-        gpt,
-        root_hash::{NotARootHash, RootHash},
+        disk::gpt,
+        verity::root_hash::{NotARootHash, RootHash},
     },
     units::{BlockSize, Bytes},
 };
@@ -207,7 +207,7 @@ const SIBLINGS: [(Sibling, &str); 5] = [
 pub fn siblings(path: &str) -> Vec<(Sibling, String)> {
     let is_suffix =
         |suffix: &&str| path.strip_suffix(*suffix).is_some_and(|stem| !stem.ends_with(['/', '.']));
-    let suffix = crate::format::versioned_directory::SUFFIXES.into_iter().find(is_suffix);
+    let suffix = crate::format::system::versioned_directory::SUFFIXES.into_iter().find(is_suffix);
     let stem = suffix.and_then(|suffix| path.strip_suffix(suffix)).filter(|stem| !stem.is_empty());
     let whole = (suffix != Some(".raw") || stem.is_none()).then_some(path);
     let stems = [whole, stem].into_iter().flatten();
@@ -347,7 +347,7 @@ impl fmt::Display for Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::superblock::{Kind, Superblock};
+    use crate::format::disk::superblock::{Kind, Superblock};
 
     #[test]
     fn files_beside() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use crate::format::{root_hash::RootHash, verity::options::VerityOptions};
+use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
 
 pub use super::invalid::Error;
 use super::step::HashOrigin;
@@ -88,7 +88,7 @@ pub enum Tag {
     /// The kernel's name of it: `vda2` for /dev/vda2.
     Name(String),
     /// A device number.
-    Number(crate::format::devno::Devno),
+    Number(crate::format::kernel::devno::Devno),
     /// PARTUUID=, lower case.
     PartUuid(String),
     /// The partition that lies so many numbers after the one with this PARTUUID.

@@ -1,6 +1,6 @@
 //! Why a command line is not accepted.
 
-use crate::format::{root_hash::NotARootHash, verity::options};
+use crate::format::verity::{options, root_hash::NotARootHash};
 
 use super::request::{self, Given};
 

@@ -1,8 +1,8 @@
 //! Looks for the devices of one file system, and says which steps mount it from them.
 
 use crate::format::{
-    discoverable, kernel_release,
-    superblock::Kind,
+    disk::{discoverable, superblock::Kind},
+    kernel::kernel_release,
     verity::{
         options::Corruption,
         setup::{self, Part},

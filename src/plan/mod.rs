@@ -84,7 +84,7 @@ mod tests {
         step::{Device, HashOrigin, OpenVerity},
         *,
     };
-    use crate::format::devno::Devno;
+    use crate::format::kernel::devno::Devno;
 
     /// A device that a plan went on with was closed under it, with what it had replaced.
     #[test]

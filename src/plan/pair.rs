@@ -3,10 +3,12 @@
 use std::fmt;
 
 use crate::format::{
-    discoverable::{NO_AUTO, Purpose},
-    guid::Guid,
-    root_hash::RootHash,
-    sysupdate::{self, Image, Label, Unfinished},
+    disk::{
+        discoverable::{NO_AUTO, Purpose},
+        guid::Guid,
+    },
+    system::sysupdate::{self, Image, Label, Unfinished},
+    verity::root_hash::RootHash,
 };
 
 use super::{facts::Partition, source::RootHashFrom};

@@ -4,10 +4,12 @@ use std::cmp::Ordering;
 
 use crate::{
     format::{
-        discoverable::{self, Purpose},
-        gpt,
-        root_hash::RootHash,
-        version,
+        disk::{
+            discoverable::{self, Purpose},
+            gpt,
+        },
+        system::version,
+        verity::root_hash::RootHash,
     },
     units::BlockSize,
 };
@@ -184,7 +186,7 @@ fn no_root(rows: &[Row<'_, gpt::Partition>]) -> String {
 mod tests {
     use super::*;
     use crate::{
-        format::{discoverable::own_types, guid::Guid},
+        format::disk::{discoverable::own_types, guid::Guid},
         plan::{
             facts::Content,
             image_file::{Beside, Table, decide},

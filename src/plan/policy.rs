@@ -1,6 +1,6 @@
 //! What the configuration baked into the initramfs demands, and a kernel command line cannot take back.
 
-use crate::format::{config::Config, verity::options::Corruption};
+use crate::format::{config::initramfs::Config, verity::options::Corruption};
 
 use super::{
     intent::{FileSystem, From},

@@ -1,9 +1,8 @@
 //! The command line as it was written: each parameter that we know, and who gave its last value.
 
 use crate::format::{
-    cmdline::{CommandLine, same_name},
-    config::Config,
-    ini::boolean,
+    config::{ini::boolean, initramfs::Config},
+    kernel::cmdline::{CommandLine, same_name},
 };
 
 use super::step::HashOrigin;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::format::{cmdline::CommandLine, config::Config};
+use crate::format::{config::initramfs::Config, kernel::cmdline::CommandLine};
 
 use super::{
     intent::{Emergency, FileSystem, From, Intent, Volatile},

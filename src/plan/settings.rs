@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::format::ini::boolean;
+use crate::format::config::ini::boolean;
 
 use super::{
     intent::{Emergency, EmergencyAction, Modules, Verbosity, Volatile},
@@ -103,7 +103,7 @@ pub(super) fn modules(request: Request) -> Modules {
 mod tests {
     use super::*;
     use crate::{
-        format::{cmdline::CommandLine, config::Config},
+        format::{config::initramfs::Config, kernel::cmdline::CommandLine},
         plan::intent::Intent,
     };
 

@@ -6,7 +6,9 @@ use std::{cmp::Ordering, fmt};
 
 use serde::Serialize;
 
-use crate::format::{devno::Devno, discoverable::Purpose, root_hash::RootHash, version};
+use crate::format::{
+    disk::discoverable::Purpose, kernel::devno::Devno, system::version, verity::root_hash::RootHash,
+};
 
 pub use super::pair::Reason;
 use super::{
@@ -351,14 +353,14 @@ impl fmt::Display for Skipped {
 mod tests {
     use super::*;
     use crate::{
-        format::{discoverable::own_types, sysupdate},
+        format::{disk::discoverable::own_types, system::sysupdate},
         plan::facts::{Content, Partition},
         units::{BlockSize, Bytes},
     };
 
-    const NO_AUTO: u64 = crate::format::discoverable::NO_AUTO;
+    const NO_AUTO: u64 = crate::format::disk::discoverable::NO_AUTO;
 
-    fn guid(purpose: Purpose) -> crate::format::guid::Guid {
+    fn guid(purpose: Purpose) -> crate::format::disk::guid::Guid {
         own_types().find(|(_, other)| *other == purpose).unwrap().0
     }
 

@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::format::{
-    root_hash::{NotARootHash, RootHash},
-    versioned_directory::Pattern,
+    system::versioned_directory::Pattern,
+    verity::root_hash::{NotARootHash, RootHash},
 };
 
 use super::{
@@ -121,7 +121,7 @@ impl FromStr for Source {
 
 /// `MAJOR:MINOR`
 fn is_number(text: &str) -> bool {
-    text.parse::<crate::format::devno::Devno>().is_ok()
+    text.parse::<crate::format::kernel::devno::Devno>().is_ok()
 }
 
 fn path(text: &str) -> Result<Source, String> {

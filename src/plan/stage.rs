@@ -1,7 +1,7 @@
 //! Decides how to stage a root for the next soft reboot: what is done while the old system serves, and
 //! what is left for the relay, which only moves mounts.
 
-use crate::format::{devno::Devno, verity::table::VerityTable};
+use crate::format::{kernel::devno::Devno, verity::table::VerityTable};
 
 use super::{
     Plan, Step,

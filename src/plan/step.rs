@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Plan;
 use crate::{
-    format::{devno::Devno, superblock::Kind, verity::table::VerityTable},
+    format::{disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
     units::Bytes,
 };
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::format::{devno::Devno, guid::Guid};
+use crate::format::{disk::guid::Guid, kernel::devno::Devno};
 
 use super::{
     intent::Tag,

@@ -1,6 +1,9 @@
 //! Which verified file systems are asked for: root hashes, their devices and options.
 
-use crate::format::{guid::Guid, root_hash::RootHash, verity::options::VerityOptions};
+use crate::format::{
+    disk::guid::Guid,
+    verity::{options::VerityOptions, root_hash::RootHash},
+};
 
 use super::{
     intent::{Tag, Verity},

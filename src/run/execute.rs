@@ -9,9 +9,8 @@ use std::{
 
 use crate::{
     format::{
-        devno::Devno,
-        mount_options::MountOptions,
-        superblock::{self, Superblock},
+        disk::superblock::{self, Superblock},
+        kernel::{devno::Devno, mount_options::MountOptions},
         verity::table::{VerityStatus, VerityTable},
     },
     plan::{
@@ -30,7 +29,10 @@ use crate::{
     },
 };
 
-use super::{api, image, modules::Loader, new_root, staging};
+use crate::run::{
+    boot::{api, modules::Loader, new_root},
+    soft_reboot::{image, staging},
+};
 
 pub use super::failure::Error;
 

@@ -7,7 +7,10 @@ use crate::{
     sys::{self, dm, mount::CreateError},
 };
 
-use super::{image, modules, new_root};
+use crate::run::{
+    boot::{modules, new_root},
+    soft_reboot::image,
+};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use crate::{
-    format::{guid::Guid, mount_options::MountOptions},
+    format::{disk::guid::Guid, kernel::mount_options::MountOptions},
     plan::intent::EmergencyAction,
     sys::{
         self, module,
@@ -106,7 +106,7 @@ pub fn loader_partition() -> Result<Option<Guid>, Error> {
         pairs.iter().map(|pair| u16::from_le_bytes(*pair)).take_while(|unit| *unit != 0).collect();
     let guid = String::from_utf16_lossy(&text)
         .parse()
-        .map_err(|e: crate::format::guid::NotAGuid| Error::Efi(e.into()))?;
+        .map_err(|e: crate::format::disk::guid::NotAGuid| Error::Efi(e.into()))?;
     Ok(Some(guid))
 }
 

@@ -13,9 +13,8 @@ use std::{
 
 use crate::{
     format::{
-        devno::Devno,
-        superblock::{self, Superblock},
-        uevent::Uevent,
+        disk::superblock::{self, Superblock},
+        kernel::{devno::Devno, uevent::Uevent},
         verity::superblock::VeritySuperblock,
     },
     plan::{
@@ -31,7 +30,8 @@ use crate::{
     units::{Bytes, Sectors},
 };
 
-use super::{log::Log, modules::Loader, table::Tables};
+use super::{log::Log, table::Tables};
+use crate::run::boot::modules::Loader;
 
 /// The machine could not be looked at.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    format::{
+    format::disk::{
         gpt::{self, Header},
         mbr,
     },
@@ -50,7 +50,8 @@ enum Table {
 }
 
 fn read(disk: &Entry) -> Result<Table, String> {
-    let devno = disk.attribute("dev").and_then(|text| text.parse::<crate::format::devno::Devno>().ok());
+    let devno =
+        disk.attribute("dev").and_then(|text| text.parse::<crate::format::kernel::devno::Devno>().ok());
     let devno = devno.ok_or_else(|| format!("{} is gone", disk.name))?;
     let size = disk.attribute("size").and_then(|text| text.parse().ok()).and_then(|n| Sectors(n).to_bytes());
     let block_size = disk.logical_block_size();

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{format::devno::Devno, units::BlockSize};
+use crate::{format::kernel::devno::Devno, units::BlockSize};
 
 use super::{Error, file::pread};
 

@@ -11,7 +11,7 @@ use std::{
 
 use devicemapper::{DM, DevId, DmFlags, DmName, DmOptions, DmUuid};
 
-use crate::format::devno::Devno;
+use crate::format::kernel::devno::Devno;
 
 use super::Error;
 

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{format::devno::Devno, units::Bytes};
+use crate::{format::kernel::devno::Devno, units::Bytes};
 
 use super::Error;
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    format::{bytes, devno::Devno},
+    format::{bytes, kernel::devno::Devno},
     units::Bytes,
 };
 

@@ -17,7 +17,7 @@ use rustix::{
     },
 };
 
-use crate::format::mount_options::{Flag, MountOptions};
+use crate::format::kernel::mount_options::{Flag, MountOptions};
 
 use super::Error;
 

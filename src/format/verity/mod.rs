@@ -2,6 +2,7 @@
 //! the kernel reads, and how the first two and a root hash make the third.
 
 pub mod options;
+pub mod root_hash;
 pub mod setup;
 pub mod superblock;
 pub mod table;

@@ -7,7 +7,7 @@ use super::{
     superblock::{LARGEST_BLOCK, LONGEST_SALT, is_algorithm},
 };
 use crate::{
-    format::{guid::Guid, ini::boolean},
+    format::{config::ini::boolean, disk::guid::Guid},
     units::{BlockSize, Bytes},
 };
 

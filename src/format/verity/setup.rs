@@ -8,7 +8,7 @@ use super::{
     table::VerityTable,
 };
 use crate::{
-    format::{devno::Devno, guid::Guid, root_hash::RootHash},
+    format::{disk::guid::Guid, kernel::devno::Devno, verity::root_hash::RootHash},
     units::{BlockSize, Bytes},
 };
 

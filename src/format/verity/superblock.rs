@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     format::{
         bytes::{array, le16, le32, le64},
-        guid::Guid,
+        disk::guid::Guid,
     },
     units::BlockSize,
 };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{from_hex, hex};
 use crate::{
-    format::{devno::Devno, root_hash::RootHash},
+    format::{kernel::devno::Devno, verity::root_hash::RootHash},
     units::{BlockSize, Sectors},
 };
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::format::{os_release::OsRelease, version};
+use crate::format::system::{os_release::OsRelease, version};
 
 use super::{Finding, Given};
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::format::{modindex::normalise, version};
+use crate::format::{kernel::modindex::normalise, system::version};
 
 use super::{Finding, Given};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{os_release::OsRelease, systemd_version::SystemdVersion};
+use crate::format::system::{os_release::OsRelease, systemd_version::SystemdVersion};
 
 /// The new root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{format::root_hash::RootHash, plan::step::HashOrigin, units::Bytes};
+use crate::{format::verity::root_hash::RootHash, plan::step::HashOrigin, units::Bytes};
 
 use super::{Finding, Given};
 

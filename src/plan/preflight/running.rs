@@ -1,6 +1,6 @@
 //! Checks of the running system: what it has set up, and who may object.
 
-use crate::{format::os_release::OsRelease, units::Bytes};
+use crate::{format::system::os_release::OsRelease, units::Bytes};
 
 use super::{
     Finding, Given,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    format::{inhibitor::Inhibitor, os_release::OsRelease, systemd_version::SystemdVersion},
+    format::system::{inhibitor::Inhibitor, os_release::OsRelease, systemd_version::SystemdVersion},
     units::Bytes,
 };
 

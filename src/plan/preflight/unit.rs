@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::unit_properties::UnitProperties;
+use crate::format::system::unit_properties::UnitProperties;
 
 /// A unit that systemd has in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

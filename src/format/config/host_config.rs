@@ -1,0 +1,362 @@
+//! The nextroot.conf of a running system: what is staged where nobody says otherwise, what is carried, and
+//! what the hook does. nextroot.conf(5) describes it.
+
+use std::time::Duration;
+
+use crate::format::{
+    config::{
+        ini::{self, Assignment, boolean, words},
+        time_span,
+    },
+    verity::root_hash::RootHash,
+};
+
+/// Sections and their keys: all that there is.
+pub const KEYS: [(&str, &str); 9] = [
+    ("Stage", "Source"),
+    ("Stage", "RootHash"),
+    ("Stage", "Direct"),
+    ("Stage", "Prewarm"),
+    ("Carry", "Carry"),
+    ("Carry", "NoCarry"),
+    ("Hook", "TimeoutSec"),
+    ("Hook", "WhenNothingStaged"),
+    ("Policy", "Verity"),
+];
+
+/// The configuration of a running system: the defaults, with one file read over the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostConfig {
+    /// `[Stage]`
+    pub stage: Stage,
+    /// `[Carry]`
+    pub carry: Carry,
+    /// `[Hook]`
+    pub hook: Hook,
+    /// `[Policy] Verity=required`: only a root whose root hash comes from a trusted place is staged.
+    pub verity_required: bool,
+    /// What was passed over, each with its place.
+    pub warnings: Vec<String>,
+}
+
+/// `[Stage]`: what the arguments of `nextroot stage` say otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// `Source=`: the root image, as it is written for `nextroot stage`.
+    pub source: Option<String>,
+    /// `RootHash=`: the root hash of the image that `Source=` names.
+    pub root_hash: Option<RootHash>,
+    /// `Direct=`: systemd switches into the new root itself, without the relay.
+    pub direct: bool,
+    /// `Prewarm=`: what is in the page cache of the old root is read from the new one.
+    pub prewarm: bool,
+}
+
+/// `[Carry]`: what differs from the mounts that are carried anyway. No path is in both lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carry {
+    /// `Carry=`: mount points that are carried.
+    pub paths: Vec<String>,
+    /// `NoCarry=`: mount points that are not.
+    pub not: Vec<String>,
+}
+
+/// `[Hook]`: what happens when a soft reboot is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// `TimeoutSec=`: how long it may take to check or to stage. Over it, the soft reboot is called off.
+    pub timeout: Duration,
+    /// `WhenNothingStaged=`
+    pub when_nothing_staged: WhenNothingStaged,
+}
+
+/// What the hook does when nothing is staged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenNothingStaged {
+    /// `stage`: it stages `Source=`, if there is one.
+    #[default]
+    Stage,
+    /// `pass`: the soft reboot goes its own way, into the root that runs.
+    Pass,
+}
+
+/// A file that cannot be read as configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A line or a value.
+    #[error(transparent)]
+    Ini(#[from] ini::Error),
+    /// A policy that is not known here: going on without it could allow what it forbids.
+    #[error("{file}:{line}: [Policy] has no {key}=: write Verity=")]
+    Policy {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+    },
+}
+
+/// The unit's own limit is above the longest, and so is what systemd grants a soft reboot.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { source: None, root_hash: None, direct: false, prewarm: true }
+    }
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self { timeout: DEFAULT_TIMEOUT, when_nothing_staged: WhenNothingStaged::default() }
+    }
+}
+
+impl HostConfig {
+    /// Reads a file's text over what was read before; `file` is its name for messages. An empty assignment
+    /// takes back what was assigned before.
+    pub fn read(&mut self, text: &str, file: &str) -> Result<(), Error> {
+        for assignment in ini::parse(text, file)? {
+            let known = match assignment.section.as_str() {
+                "Stage" => self.stage.assign(&assignment, file)?,
+                "Carry" => self.carry.assign(&assignment, file)?,
+                "Hook" => self.hook.assign(&assignment, file)?,
+                "Policy" => self.policy(&assignment, file)?,
+                _ => false,
+            };
+            if !known {
+                self.warnings.push(passed_over(&assignment, file));
+            }
+        }
+        Ok(())
+    }
+
+    fn policy(&mut self, assignment: &Assignment, file: &str) -> Result<bool, Error> {
+        let Assignment { line, key, value, .. } = assignment;
+        if key != "Verity" {
+            return Err(Error::Policy { file: file.to_owned(), line: *line, key: key.clone() });
+        }
+        self.verity_required = match value.as_str() {
+            "required" => true,
+            "allowed" | "" => false,
+            "signed" => {
+                let allowed = "required or allowed (signatures are not available in this version)";
+                return Err(assignment.impossible(file, allowed).into());
+            }
+            _ => return Err(assignment.impossible(file, "required or allowed").into()),
+        };
+        Ok(true)
+    }
+}
+
+fn passed_over(assignment: &Assignment, file: &str) -> String {
+    let Assignment { line, section, key, .. } = assignment;
+    match section.as_str() {
+        "" => format!("{file}:{line}: {key}= stands in front of the first [Section], ignoring"),
+        _ => format!("{file}:{line}: [{section}] {key}= is not known, ignoring"),
+    }
+}
+
+/// Each `assign` says whether the key is known.
+impl Stage {
+    fn assign(&mut self, assignment: &Assignment, file: &str) -> Result<bool, ini::Error> {
+        let value = assignment.value.as_str();
+        let switch = |default| match value {
+            "" => Ok(default),
+            _ => boolean(value).ok_or_else(|| assignment.impossible(file, "yes or no")),
+        };
+        match assignment.key.as_str() {
+            "Source" => self.source = Some(value.to_owned()).filter(|value| !value.is_empty()),
+            "RootHash" if value.is_empty() => self.root_hash = None,
+            "RootHash" => {
+                let hash = value.parse();
+                let allowed = "an even number of hexadecimal digits, 32 to 128 (64 for sha256),";
+                self.root_hash = Some(hash.map_err(|_| assignment.impossible(file, allowed))?);
+            }
+            "Direct" => self.direct = switch(Self::default().direct)?,
+            "Prewarm" => self.prewarm = switch(Self::default().prewarm)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Carry {
+    fn assign(&mut self, assignment: &Assignment, file: &str) -> Result<bool, ini::Error> {
+        let (list, other) = match assignment.key.as_str() {
+            "Carry" => (&mut self.paths, &mut self.not),
+            "NoCarry" => (&mut self.not, &mut self.paths),
+            _ => return Ok(false),
+        };
+        if assignment.value.is_empty() {
+            list.clear();
+            return Ok(true);
+        }
+        let allowed = "a list of absolute paths below /, without \"..\", blanks quoted,";
+        let paths = words(&assignment.value).and_then(|words| words.iter().map(|word| path(word)).collect());
+        let paths: Vec<String> = paths.ok_or_else(|| assignment.impossible(file, allowed))?;
+        for path in paths {
+            // Of a path in both lists, what is read later counts.
+            other.retain(|before| *before != path);
+            if !list.contains(&path) {
+                list.push(path);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Hook {
+    fn assign(&mut self, assignment: &Assignment, file: &str) -> Result<bool, ini::Error> {
+        let value = assignment.value.as_str();
+        match assignment.key.as_str() {
+            "TimeoutSec" if value.is_empty() => self.timeout = DEFAULT_TIMEOUT,
+            "TimeoutSec" => {
+                let timeout = time_span::parse(value).filter(|timeout| TIMEOUTS.contains(timeout));
+                self.timeout =
+                    timeout.ok_or_else(|| assignment.impossible(file, "a time from 1s to 10min"))?;
+            }
+            "WhenNothingStaged" => {
+                self.when_nothing_staged = match value {
+                    "stage" | "" => WhenNothingStaged::Stage,
+                    "pass" => WhenNothingStaged::Pass,
+                    _ => return Err(assignment.impossible(file, "stage or pass")),
+                };
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// A mount point as /proc/self/mountinfo has it: without double and trailing slashes.
+fn path(word: &str) -> Option<String> {
+    let names: Vec<&str> =
+        word.strip_prefix('/')?.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    let usable = !names.is_empty() && !names.contains(&"..");
+    usable.then(|| format!("/{}", names.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(files: &[&str]) -> HostConfig {
+        let mut config = HostConfig::default();
+        for text in files {
+            config.read(text, "f").unwrap();
+        }
+        config
+    }
+
+    #[test]
+    fn a_file() {
+        let hash = "0a".repeat(32);
+        let config = config(&[&format!(
+            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\n\
+             [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
+             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Policy]\nVerity=required\n"
+        )]);
+        let expected = HostConfig {
+            stage: Stage {
+                source: Some("slot:other".to_owned()),
+                root_hash: hash.parse().ok(),
+                direct: true,
+                prewarm: false,
+            },
+            carry: Carry {
+                paths: ["/srv/data", "/mnt/a b", "/home"].map(str::to_owned).to_vec(),
+                not: vec!["/boot".to_owned()],
+            },
+            hook: Hook { timeout: Duration::from_secs(90), when_nothing_staged: WhenNothingStaged::Pass },
+            verity_required: true,
+            warnings: vec![],
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn files_over_files() {
+        let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nDirect=1\nPrewarm=0\n\
+                     [Carry]\nCarry=/a /b\nNoCarry=/c\n[Hook]\nTimeoutSec=5\nWhenNothingStaged=pass\n\
+                     [Policy]\nVerity=required\n";
+        let second = "[Stage]\nSource=\nRootHash=\nDirect=\nPrewarm=\n[Carry]\nCarry=\nNoCarry=\n\
+                      [Hook]\nTimeoutSec=\nWhenNothingStaged=\n[Policy]\nVerity=\n";
+        assert_eq!(config(&[first, second]), HostConfig::default());
+        for (second, carried, not) in [
+            ("Carry=/d", &["/a", "/b", "/d"][..], &["/c"][..]),
+            ("Carry=/a", &["/a", "/b"], &["/c"]),
+            ("NoCarry=/a", &["/b"], &["/c", "/a"]),
+            ("Carry=/c", &["/a", "/b", "/c"], &[]),
+            ("Carry=\nCarry=/x", &["/x"], &["/c"]),
+        ] {
+            let carry = config(&[first, &format!("[Carry]\n{second}\n")]).carry;
+            assert_eq!((carry.paths, carry.not), (strings(carried), strings(not)), "{second}");
+        }
+    }
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn passed_over() {
+        let text = "Source=/a\n[Stage]\nSorce=/a\n[Boot]\nCommandLine=ro\n[Hook]\nSource=/a\n";
+        assert_eq!(
+            config(&[text]).warnings,
+            [
+                "f:1: Source= stands in front of the first [Section], ignoring",
+                "f:3: [Stage] Sorce= is not known, ignoring",
+                "f:5: [Boot] CommandLine= is not known, ignoring",
+                "f:7: [Hook] Source= is not known, ignoring",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_key_is_known() {
+        for (section, key) in KEYS {
+            assert_eq!(config(&[&format!("[{section}]\n{key}=\n")]), HostConfig::default(), "{key}");
+        }
+    }
+
+    #[test]
+    fn malformed() {
+        const PATHS: &str = "a list of absolute paths below /, without \"..\", blanks quoted, is needed";
+        for (text, message) in [
+            ("[Stage]\nDirect=maybe", "f:2: Direct=maybe: yes or no is needed".to_owned()),
+            ("[Stage]\nPrewarm=2", "f:2: Prewarm=2: yes or no is needed".to_owned()),
+            (
+                "[Stage]\nRootHash=0x",
+                "f:2: RootHash=0x: an even number of hexadecimal digits, 32 to 128 (64 for sha256), is needed"
+                    .to_owned(),
+            ),
+            ("[Carry]\nCarry=home", format!("f:2: Carry=home: {PATHS}")),
+            ("[Carry]\nCarry=/", format!("f:2: Carry=/: {PATHS}")),
+            ("[Carry]\nNoCarry=/a /b/../c", format!("f:2: NoCarry=/a /b/../c: {PATHS}")),
+            ("[Carry]\nNoCarry=\"/a", format!("f:2: NoCarry=\"/a: {PATHS}")),
+            ("[Hook]\nTimeoutSec=0", "f:2: TimeoutSec=0: a time from 1s to 10min is needed".to_owned()),
+            (
+                "[Hook]\nTimeoutSec=infinity",
+                "f:2: TimeoutSec=infinity: a time from 1s to 10min is needed".to_owned(),
+            ),
+            ("[Hook]\nTimeoutSec=11min", "f:2: TimeoutSec=11min: a time from 1s to 10min is needed".to_owned()),
+            (
+                "[Hook]\nWhenNothingStaged=no",
+                "f:2: WhenNothingStaged=no: stage or pass is needed".to_owned(),
+            ),
+            ("[Policy]\nVerity=maybe", "f:2: Verity=maybe: required or allowed is needed".to_owned()),
+            (
+                "[Policy]\nVerity=signed",
+                "f:2: Verity=signed: required or allowed (signatures are not available in this version) is needed"
+                    .to_owned(),
+            ),
+            ("[Policy]\nVerify=required", "f:2: [Policy] has no Verify=: write Verity=".to_owned()),
+            ("Stage\n", "f:1: \"Stage\" is neither [Section] nor Key=value".to_owned()),
+        ] {
+            assert_eq!(HostConfig::default().read(text, "f").unwrap_err().to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What people write for nextroot: the configuration that is baked into an initramfs ([`initramfs`]), and nextroot.conf of a running
+//! system ([`host_config`]) with its drop-ins.
+
+pub mod drop_ins;
+pub mod host_config;
+pub mod ini;
+pub mod initramfs;
+pub mod time_span;

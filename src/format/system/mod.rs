@@ -1,0 +1,12 @@
+//! What an operating system says of itself: its release, programs, units, fstab, and the images of it that lie about.
+
+pub mod elf;
+pub mod fstab;
+pub mod inhibitor;
+pub mod os_release;
+pub mod systemd_version;
+pub mod sysupdate;
+pub mod unit_file;
+pub mod unit_properties;
+pub mod version;
+pub mod versioned_directory;

@@ -1,0 +1,14 @@
+//! What only a soft reboot does: looking at the running system, image files, staging, the relay, and the state of it all.
+
+pub mod configuration;
+pub mod handover;
+pub mod holders;
+pub mod image;
+pub mod in_files;
+pub mod inspect;
+pub mod running;
+pub mod staging;
+pub mod state;
+pub mod system;
+pub mod units;
+mod volatile_root;

@@ -1,0 +1,90 @@
+//! What is running: the root under /, by the kernel's own word, and PID 1.
+
+use std::{fs, path::Path};
+
+use crate::{
+    format::{
+        kernel::{cmdline::CommandLine, devno::Devno},
+        system::{os_release::OsRelease, systemd_version::SystemdVersion},
+        verity::table::VerityTable,
+    },
+    plan::{
+        state::{Root, State},
+        step::HashOrigin,
+    },
+    sys::{block::Entry, dm::Control, process},
+};
+
+use crate::run::{
+    execute, machine,
+    soft_reboot::{
+        staging,
+        state::{self, Store},
+    },
+};
+
+/// The verified root that is running: under /, or under /usr where only that is verified. `None` where
+/// neither is on dm-verity.
+#[must_use]
+pub fn root() -> Option<Root> {
+    let mounts = staging::mounts().ok()?;
+    let at = |place: &str| mounts.iter().rfind(|mount| mount.mount_point == Path::new(place));
+    let (name, table) = ["/", "/usr"].iter().find_map(|place| verity(at(place)?.devno))?;
+    let release = staging::os_release(Path::new("/")).ok();
+    let release = release.and_then(|text| OsRelease::parse(text.as_bytes()).ok());
+    Some(Root {
+        source: format!("/dev/mapper/{name}"),
+        name,
+        root_hash_from: origin(&table.root_hash.to_string()),
+        root_hash: table.root_hash.to_string(),
+        system: release.as_ref().map(|release| release.name().to_owned()),
+        version: release.and_then(|release| release.image_version),
+    })
+}
+
+/// What is remembered, with what is seen now taken in.
+pub fn settled<E: From<state::Error> + From<execute::Error>>(store: &Store) -> Result<State, E> {
+    let mut state = store.load()?;
+    state.settle(root(), staging::waits()?);
+    Ok(state)
+}
+
+/// Where the root hash of a root came from that the machine was started with, as far as that can be seen now.
+fn origin(root_hash: &str) -> HashOrigin {
+    let line = CommandLine::parse(&machine::command_line().unwrap_or_default());
+    let names = |value: &String| value.eq_ignore_ascii_case(root_hash);
+    match line.parameters.iter().any(|parameter| parameter.value.as_ref().is_some_and(names)) {
+        true => HashOrigin::CommandLine,
+        false => HashOrigin::Unknown,
+    }
+}
+
+/// The dm-verity device of this number: its name, and its table as the kernel has it.
+fn verity(devno: Devno) -> Option<(String, VerityTable)> {
+    let name = Entry { name: format!("dm-{}", devno.minor) }.attribute("dm/name")?;
+    let target = Control::open().ok()?.table(&name).ok()?;
+    (target.kind == "verity").then(|| target.text.parse().ok().map(|table| (name, table)))?
+}
+
+/// The version of the systemd that is PID 1, by the library that it has mapped; `None` where PID 1 is none.
+#[must_use]
+pub fn systemd() -> Option<u32> {
+    let maps = fs::read_to_string("/proc/1/maps").ok()?;
+    SystemdVersion::in_maps(&maps).map(|version| version.number)
+}
+
+/// Whether PID 1 sees the mounts that we see, and we its own. So it is taken to be where that cannot be told, as without
+/// privilege.
+#[must_use]
+pub fn shares_mounts() -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt"));
+    match (namespace("self"), namespace("1")) {
+        (Ok(ours), Ok(its)) => ours == its,
+        _ => true,
+    }
+}
+
+/// Asks PID 1 for a soft reboot, without a bus (systemd(1), "Signals": SIGRTMIN+7).
+pub fn soft_reboot() -> Result<(), crate::sys::Error> {
+    process::signal_init(7)
+}

@@ -1,0 +1,296 @@
+//! The steps of staging that are about files and mounts of the running system, and how steps are undone.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    format::{
+        kernel::{devno::Devno, mountinfo::Mount},
+        verity::table::VerityStatus,
+    },
+    plan::{
+        Step,
+        stage::NEXT,
+        state::Staged,
+        step::{Relay, Undo},
+    },
+    sys::{
+        self,
+        block::Entry,
+        dm::Control,
+        mount::{self, Propagation},
+        root::{open_below, open_plainly_below},
+    },
+};
+
+use crate::run::{boot::new_root, failure::Error};
+
+/// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
+pub const RELAY: &str = "/relay.json";
+/// Units of the administrator of this run of the machine (systemd.unit(5)).
+const UNITS: &str = "/run/systemd/system";
+/// Where os-release may stand (os-release(5)).
+pub const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+
+fn write_error(path: &Path, source: io::Error) -> Error {
+    Error::Write { path: path.display().to_string(), source }
+}
+
+/// This program, where systemd looks for the next init, with the directories that both need. 254 looks in
+/// /lib.
+pub(in crate::run) fn furnish(at: &Path) -> Result<(), Error> {
+    let make = |name: &str| {
+        let path = at.join(name);
+        fs::create_dir_all(&path).map_err(|e| write_error(&path, e))
+    };
+    for name in ["dev", "proc", "sys", "run", "tmp", "etc", "sysroot", "previous", "carry", "usr/lib/systemd"]
+    {
+        make(name)?;
+    }
+    let program = at.join("usr/lib/systemd/systemd");
+    fs::copy("/proc/self/exe", &program).map_err(|e| write_error(&program, e))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|e| write_error(&program, e))?;
+    let link = at.join("lib");
+    symlink("usr/lib", &link).map_err(|e| write_error(&link, e))
+}
+
+/// Shows one mount at a second place: as one of its own, which mounts and unmounts elsewhere do not reach.
+pub(in crate::run) fn carry(from: &Path, at: &Path) -> Result<(), Error> {
+    let is_file = fs::metadata(from).is_ok_and(|metadata| !metadata.is_dir());
+    if at.symlink_metadata().is_err() {
+        let made = match at.parent() {
+            Some(parent) if is_file => fs::create_dir_all(parent).and_then(|()| fs::write(at, "")),
+            _ => fs::create_dir_all(at),
+        };
+        made.map_err(|source| Error::MountPoint { at: at.display().to_string(), source })?;
+    }
+    mount::clone_mount(from)?.attach(at)?;
+    Ok(mount::propagate(at, Propagation::Private)?)
+}
+
+/// Those of these units that are not in /run yet.
+#[must_use]
+pub fn missing_units<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let is_missing = |name: &&&str| Path::new(UNITS).join(name).symlink_metadata().is_err();
+    names.iter().filter(is_missing).copied().collect()
+}
+
+/// Units that do nothing.
+pub(in crate::run) fn leave_units(names: &[String]) -> Result<(), Error> {
+    fs::create_dir_all(UNITS).map_err(|e| write_error(Path::new(UNITS), e))?;
+    for name in names {
+        let path = Path::new(UNITS).join(name);
+        if path.symlink_metadata().is_err() {
+            // Whole or not at all: half a unit would not be known as ours, and stay.
+            let unfinished = unfinished_unit(name);
+            fs::write(&unfinished, UNIT)
+                .and_then(|()| fs::rename(&unfinished, &path))
+                .map_err(|e| write_error(&path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// A name that systemd takes for no unit.
+fn unfinished_unit(name: &str) -> PathBuf {
+    Path::new(UNITS).join(format!(".{name}.new"))
+}
+
+/// What stands in them, by which they are known as ours.
+const UNIT: &str = "\
+# Left by nextroot: the kernel command line still names the root that the machine was started with.
+[Unit]
+Description=Root by nextroot (nothing to set up)
+DefaultDependencies=no
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=:/usr/bin/true
+";
+
+/// What the relay is to do, and last the os-release of the new root, which makes it one for systemd.
+pub(in crate::run) fn publish(at: &Path, relay: &Relay) -> Result<(), Error> {
+    let path = at.join(RELAY.trim_start_matches('/'));
+    let text = serde_json::to_vec(relay).map_err(|e| write_error(&path, e.into()))?;
+    fs::write(&path, text).map_err(|e| write_error(&path, e))?;
+    let text = os_release(&at.join("sysroot"))?;
+    let path = at.join("etc/os-release");
+    let unfinished = at.join("etc/.os-release.new");
+    fs::write(&unfinished, text)
+        .and_then(|()| fs::rename(&unfinished, &path))
+        .map_err(|e| write_error(&path, e))
+}
+
+/// The os-release of a root.
+pub fn os_release(root: &Path) -> Result<String, Error> {
+    for name in OS_RELEASE {
+        if let Some(text) = read_below(root, name)? {
+            return Ok(text);
+        }
+    }
+    Err(Error::NoOsRelease { root: root.display().to_string() })
+}
+
+/// A file of a root that is not ours yet; `None` where there is no such file.
+pub fn read_below(root: &Path, name: &str) -> Result<Option<String>, Error> {
+    match open_below(root, name) {
+        Ok(file) => io::read_to_string(file).map(Some).map_err(|source| {
+            Error::Call(sys::Error::new("read", root.join(name).display().to_string(), source))
+        }),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a mount of the running system would have its place in a root that is not ours yet: a directory, or a file
+/// for a file, and no link on the way, which would lead elsewhere when it is moved.
+#[must_use]
+pub fn has_place(root: &Path, at: &str) -> bool {
+    let is_file = fs::metadata(at).is_ok_and(|metadata| !metadata.is_dir());
+    open_plainly_below(root, at)
+        .and_then(|file| file.metadata().map_err(|e| sys::Error::new("stat", at, e)))
+        .is_ok_and(|metadata| metadata.is_dir() != is_file)
+}
+
+/// Whether something is mounted where systemd looks for the root of a soft reboot.
+pub fn waits() -> Result<bool, Error> {
+    Ok(mounts()?.iter().any(|mount| mount.mount_point == Path::new(NEXT)))
+}
+
+/// Whether systemd would take what is there for a root: a mount with an os-release.
+pub fn is_published() -> Result<bool, Error> {
+    Ok(waits()? && os_release(Path::new(NEXT)).is_ok())
+}
+
+/// Whether what was staged is there as it was: mounted where systemd looks, its device good, its init in place.
+pub fn still_holds(staged: &Staged) -> Result<(), Error> {
+    if !is_published()? {
+        return Err(Error::NotThere { what: format!("root with an os-release at {NEXT}") });
+    }
+    for step in &staged.begun.steps {
+        match step {
+            Step::CheckVerity { name, corruption_ignored } => verified(name, *corruption_ignored)?,
+            Step::FindInit { root, candidates } => drop(new_root::find_init(root, candidates)?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The status of a dm-verity device: no block that did not match was read so far.
+fn verified(name: &str, corruption_ignored: bool) -> Result<(), Error> {
+    let status = Control::open()?.status(name)?;
+    match VerityStatus::parse(&status.text) {
+        Ok(VerityStatus::Verified) => Ok(()),
+        Ok(VerityStatus::Corrupted) if corruption_ignored => Ok(()),
+        _ => Err(Error::Corrupt {
+            name: name.to_owned(),
+            why: format!("its status is \"{}\", not V", status.text),
+            kernel: Vec::new(),
+        }),
+    }
+}
+
+/// Takes back what a stage left whose state was lost: the tmpfs of a relay, known by what is in it, and the device of
+/// the root in it, unless that is mounted elsewhere. `false` where there is none.
+pub fn sweep() -> Result<bool, Error> {
+    let (mounts, next) = (mounts()?, Path::new(NEXT));
+    let at = |place: &Path| mounts.iter().rfind(|mount| mount.mount_point == place);
+    let is_relay = ["sysroot", "previous", "carry"].iter().all(|name| next.join(name).is_dir());
+    if !is_relay || at(next).is_none_or(|mount| mount.fstype != "tmpfs") {
+        return Ok(false);
+    }
+    let root = at(&next.join("sysroot")).map(|mount| mount.devno);
+    let is_alone = |devno: &Devno| {
+        !mounts.iter().any(|mount| mount.devno == *devno && !mount.mount_point.starts_with(next))
+    };
+    unmount(next)?;
+    let device = root.filter(is_alone).map(|devno| Entry { name: format!("dm-{}", devno.minor) });
+    let name = device.filter(|device| device.attribute("dev").and_then(|text| text.parse().ok()) == root);
+    match name.and_then(|device| device.attribute("dm/name")) {
+        Some(name) => close(&name).map(|()| true),
+        None => Ok(true),
+    }
+}
+
+/// Undoes a step, if it was done; what is gone already is no error.
+pub fn undo(step: &Step) -> Result<(), Error> {
+    match step.undo() {
+        Undo::NotNeeded | Undo::Stays(_) | Undo::Impossible => Ok(()),
+        Undo::Close(name) => close(&name),
+        Undo::Unmount(at) => unmount(Path::new(&at)),
+        Undo::RemoveUnits(names) => remove_units(&names),
+        Undo::MoveBack { from, to } => Ok(mount::move_to(Path::new(&from), Path::new(&to))?),
+    }
+}
+
+/// Closes a dm device: now, or when nobody uses it any more. One that is gone is no error, nor is a kernel without
+/// device-mapper, which has none.
+pub fn close(name: &str) -> Result<(), Error> {
+    match Control::open().and_then(|control| control.remove_when_unused(name)) {
+        Ok(()) => {}
+        Err(error) if error.is_absent() => {}
+        Err(error) => return Err(error.into()),
+    }
+    // udev removes its own link; ours goes with the device.
+    let link = Path::new("/dev/mapper").join(name);
+    let dangles = fs::read_link(&link).is_ok() && fs::metadata(&link).is_err();
+    if dangles { fs::remove_file(&link).map_err(|e| write_error(&link, e)) } else { Ok(()) }
+}
+
+/// Every mount at this place, and below it: nothing of ours may stay under what is mounted over it.
+fn unmount(at: &Path) -> Result<(), Error> {
+    let mut below: Vec<Mount> =
+        mounts()?.into_iter().filter(|mount| mount.mount_point.starts_with(at)).collect();
+    // The last that was mounted is the first to go.
+    while let Some(mount) = below.pop() {
+        let busy = |error: &sys::Error| error.source.kind() == ErrorKind::ResourceBusy;
+        match mount::unmount(&mount.mount_point) {
+            Err(error) if busy(&error) => mount::detach(&mount.mount_point)?,
+            // It went with one that was detached, or by somebody else's hand.
+            Err(error) if error.is_no_mount() => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// The mounts of this mount namespace.
+pub fn mounts() -> Result<Vec<Mount>, Error> {
+    let path = "/proc/self/mountinfo";
+    let failed = |source| Error::Call(sys::Error::new("read", path, source));
+    let bytes = fs::read(path).map_err(failed)?;
+    Mount::parse_all(&bytes).map_err(|e| failed(io::Error::other(e)))
+}
+
+fn remove_units(names: &[String]) -> Result<(), Error> {
+    for name in names {
+        let unfinished = unfinished_unit(name);
+        if unfinished.symlink_metadata().is_ok() {
+            fs::remove_file(&unfinished).map_err(|e| write_error(&unfinished, e))?;
+        }
+        let path = Path::new(UNITS).join(name);
+        if fs::read(&path).is_ok_and(|text| text == UNIT.as_bytes()) {
+            fs::remove_file(&path).map_err(|e| write_error(&path, e))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stage that failed for want of device-mapper could never be cancelled.
+    #[test]
+    fn nothing_to_close_without_device_mapper() {
+        if !Path::new("/dev/mapper/control").exists() {
+            close("nextroot-no-such-device").unwrap();
+        }
+    }
+}

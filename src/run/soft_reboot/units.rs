@@ -1,0 +1,193 @@
+//! Asks systemd for its units, by `systemctl show`: docs/decisions/0011-asking-systemd.md says why.
+
+use std::{
+    io::{self, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    format::system::{
+        systemd_version::SystemdVersion,
+        unit_properties::{self, UnitProperties},
+    },
+    plan::preflight::unit::{PROPERTIES, Unit},
+};
+
+/// systemd's answers that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program.
+    #[error("start {program}: is systemd installed, and in PATH?")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It does not end.
+    #[error("{command} has not answered for {} s: PID 1 may be frozen, see its last lines in the kernel log", LONGEST.as_secs())]
+    Late {
+        /// The command.
+        command: String,
+    },
+    /// It ended, but not well.
+    #[error("{command} failed ({status}): {message}")]
+    Failed {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said.
+        message: String,
+    },
+    /// What it wrote cannot be read.
+    #[error("read what {command} wrote")]
+    Answer {
+        /// The command.
+        command: String,
+        /// Why.
+        #[source]
+        source: unit_properties::Error,
+    },
+    /// Its output broke off.
+    #[error("read from {command}")]
+    Read {
+        /// The command.
+        command: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// PID 1 answers within milliseconds; under heavy load within seconds.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Who is asked.
+#[derive(Clone, Debug)]
+pub struct Systemctl {
+    program: String,
+}
+
+impl Default for Systemctl {
+    fn default() -> Self {
+        Self::at("systemctl")
+    }
+}
+
+impl Systemctl {
+    /// A program that answers as systemctl does.
+    #[must_use]
+    pub fn at(program: &str) -> Self {
+        Self { program: program.to_owned() }
+    }
+
+    /// The version of PID 1; `None` where it tells none.
+    pub fn version(&self) -> Result<Option<SystemdVersion>, Error> {
+        let answers = self.show(&["--property=Version"])?;
+        Ok(answers.iter().find_map(|manager| manager.get("Version")?.parse().ok()))
+    }
+
+    /// Every unit that PID 1 has in memory.
+    pub fn units(&self) -> Result<Vec<Unit>, Error> {
+        let properties = format!("--property={}", PROPERTIES.join(","));
+        Ok(self.show(&[&properties, "*"])?.iter().filter_map(Unit::of).collect())
+    }
+
+    fn show(&self, arguments: &[&str]) -> Result<Vec<UnitProperties>, Error> {
+        let whose = arguments.iter().filter(|argument| !argument.starts_with('-'));
+        let whose: Vec<String> = whose.map(|argument| format!(" '{argument}'")).collect();
+        let command = format!("{} show{}", self.program, whose.concat());
+        let child = Command::new(&self.program)
+            .args(["--no-pager", "show"])
+            .args(arguments)
+            .envs([("LC_ALL", "C"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_URLIFY", "0")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let child = child.map_err(|source| Error::Start { program: self.program.clone(), source })?;
+        let text = finish(child, &command)?;
+        UnitProperties::parse_all(&text).map_err(|source| Error::Answer { command, source })
+    }
+}
+
+/// What a program writes until it ends; it is killed where that takes too long.
+fn finish(mut child: Child, command: &str) -> Result<String, Error> {
+    let (sender, receiver) = mpsc::channel();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    // Ends with the program, or with the pipes that it leaves to nobody.
+    thread::spawn(move || {
+        let (mut answer, mut message) = (Vec::new(), Vec::new());
+        let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut answer));
+        let read = read.and_then(|_| stderr.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut message)));
+        // Nobody listens any more after a time-out, ignoring.
+        let _ = sender.send(read.map(|_| (answer, message)));
+    });
+    let command = || command.to_owned();
+    let read = receiver.recv_timeout(LONGEST);
+    if read.is_err() {
+        // It may have ended meanwhile, ignoring.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|source| Error::Read { command: command(), source })?;
+    let (answer, message) = match read {
+        Ok(read) => read.map_err(|source| Error::Read { command: command(), source })?,
+        Err(_) => return Err(Error::Late { command: command() }),
+    };
+    if !status.success() {
+        let message = String::from_utf8_lossy(&message).trim().replace('\n', " ");
+        return Err(Error::Failed { command: command(), status: status.to_string(), message });
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A program that a child of another thread still has open for writing cannot be executed (ETXTBSY).
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+    fn answers(script: &str) -> (Result<Option<SystemdVersion>, Error>, Result<Vec<Unit>, Error>) {
+        let _alone = ONE_AT_A_TIME.lock();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("systemctl");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let systemctl = Systemctl::at(path.to_str().unwrap());
+        (systemctl.version(), systemctl.units())
+    }
+
+    #[test]
+    fn answers_of_systemd() {
+        let script = r#"case "$*" in
+            "--no-pager show --property=Version") echo Version=257.13-1~deb13u1;;
+            "--no-pager show --property=Id,"*" *") printf 'Id=a.service\nActiveState=active\n\nId=b.socket\n';;
+            *) echo "what is $*?" >&2; exit 3;;
+        esac"#;
+        let (version, units) = answers(script);
+        assert_eq!(version.unwrap().unwrap().number, 257);
+        let ids: Vec<String> = units.unwrap().into_iter().map(|unit| unit.id).collect();
+        assert_eq!(ids, ["a.service", "b.socket"]);
+    }
+
+    #[test]
+    fn failures() {
+        let (version, units) = answers("echo 'no bus' >&2; exit 1");
+        let message = version.unwrap_err().to_string();
+        assert!(message.ends_with("/systemctl show failed (exit status: 1): no bus"), "{message}");
+        let message = units.unwrap_err().to_string();
+        assert!(message.ends_with("/systemctl show '*' failed (exit status: 1): no bus"), "{message}");
+        assert!(matches!(answers("echo nonsense").1, Err(Error::Answer { .. })));
+        assert!(matches!(answers("true").0, Ok(None)));
+        let missing = Systemctl::at("/nowhere/systemctl").version();
+        assert!(matches!(missing, Err(Error::Start { .. })), "{missing:?}");
+    }
+}
