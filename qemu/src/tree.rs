@@ -106,6 +106,7 @@ const RECIPES: [Recipe; 6] = [
             "udev/bookworm-backports",
             "libudev1/bookworm-backports",
             "systemd-container/bookworm-backports",
+            "libpam-systemd/bookworm-backports",
             "dbus",
             "kmod",
             "dmsetup",

@@ -92,11 +92,11 @@ fn serve() -> io::Result<()> {
 }
 
 /// Asks ten times a second, for ever; the file has how many were answered and how many were not, the slowest
-/// answer in milliseconds, how many processes answered, and why the last failure was one.
+/// answer in milliseconds, how many processes answered, which was the last, and why the last failure was one.
 fn ask(address: &str, file: &str) -> io::Result<()> {
     let file = File::create(file)?;
     let (mut answered, mut failed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
-    let (mut servers, mut error_text) = (BTreeSet::new(), String::new());
+    let (mut servers, mut last, mut error_text) = (BTreeSet::new(), String::new(), String::new());
     loop {
         let begun = Instant::now();
         let answer = TcpStream::connect(address).and_then(|mut stream| {
@@ -110,6 +110,7 @@ fn ask(address: &str, file: &str) -> io::Result<()> {
             Ok(text) => {
                 answered += 1;
                 slowest = slowest.max(begun.elapsed());
+                text.trim_end().clone_into(&mut last);
                 servers.insert(text);
             }
             Err(error) => {
@@ -119,7 +120,7 @@ fn ask(address: &str, file: &str) -> io::Result<()> {
         }
         let (slowest, servers) = (slowest.as_millis(), servers.len());
         let text = format!(
-            "answered={answered:06} failed={failed:06} slowest={slowest:06} servers={servers} error={error_text:<40}\n"
+            "answered={answered:06} failed={failed:06} slowest={slowest:06} servers={servers} last={last:<10} error={error_text:<40}\n"
         );
         file.write_all_at(text.as_bytes(), 0)?;
         sleep(BEAT);
