@@ -26,6 +26,8 @@ struct Recipe {
     prepare: Prepare,
     /// Partitions: repart.d(5).
     partitions: &'static [&'static str],
+    /// Whether its roots are mini guests: the system's own systemd, with a handful of units.
+    mini: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +63,23 @@ const PAIR: [&str; 5] = [
     "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
 ];
 
-const RECIPES: [Recipe; 13] = [
-    Recipe { name: "verity", source: Source::Small, prepare: Prepare::Nothing, partitions: &ROOT_VERITY },
+/// What makes a mini guest of a root.
+const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd/system\n";
+
+const RECIPES: [Recipe; 16] = [
+    Recipe {
+        name: "verity",
+        source: Source::Small,
+        prepare: Prepare::Nothing,
+        partitions: &ROOT_VERITY,
+        mini: false,
+    },
     Recipe {
         name: "appended",
         source: Source::Small,
         prepare: Prepare::Appended,
         partitions: &["[Partition]\nType=linux-generic\nLabel=appended\nCopyBlocks=/mnt/data.img\n"],
+        mini: false,
     },
     Recipe {
         name: "nosuperblock",
@@ -77,6 +89,7 @@ const RECIPES: [Recipe; 13] = [
             "[Partition]\nType=linux-generic\nLabel=data\nCopyBlocks=/mnt/data.img\n",
             "[Partition]\nType=linux-generic\nLabel=tree\nCopyBlocks=/mnt/hash.img\n",
         ],
+        mini: false,
     },
     Recipe {
         name: "usr",
@@ -87,6 +100,7 @@ const RECIPES: [Recipe; 13] = [
             "[Partition]\nType=usr-verity\nLabel=usr-verity\nVerity=hash\nVerityMatchKey=usr\nMinimize=best\n",
             "[Partition]\nType=root\nLabel=root\nFormat=ext4\nCopyFiles=/:/\nExcludeFilesTarget=/usr/\nMakeDirectories=/usr\nSizeMinBytes=64M\nSizeMaxBytes=64M\n",
         ],
+        mini: false,
     },
     Recipe {
         name: "plain",
@@ -99,6 +113,7 @@ const RECIPES: [Recipe; 13] = [
             "[Partition]\nType=linux-generic\nLabel=erofs\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
             "[Partition]\nType=linux-generic\nLabel=xfs\nFormat=xfs\nCopyFiles=/:/\nSizeMinBytes=320M\nSizeMaxBytes=320M\n",
         ],
+        mini: false,
     },
     Recipe {
         name: "auto",
@@ -108,48 +123,77 @@ const RECIPES: [Recipe; 13] = [
             "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
             "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
         ],
+        mini: false,
     },
     Recipe {
         name: "noise",
         source: Source::Small,
         prepare: Prepare::Noise,
         partitions: &["[Partition]\nType=linux-generic\nLabel=noise\nCopyBlocks=/mnt/noise.img\n"],
+        mini: false,
     },
     Recipe {
         name: "trixie",
         source: Source::System("trixie"),
         prepare: Prepare::Nothing,
         partitions: &ROOT_VERITY,
+        mini: false,
     },
     Recipe {
         name: "bookworm",
         source: Source::System("bookworm"),
         prepare: Prepare::Nothing,
         partitions: &ROOT_VERITY,
+        mini: false,
     },
     Recipe {
         name: "forky",
         source: Source::System("forky"),
         prepare: Prepare::Nothing,
         partitions: &ROOT_VERITY,
+        mini: false,
     },
     Recipe {
         name: "pair-trixie",
         source: Source::System("trixie"),
         prepare: Prepare::Nothing,
         partitions: &PAIR,
+        mini: false,
     },
     Recipe {
         name: "pair-bookworm",
         source: Source::System("bookworm"),
         prepare: Prepare::Nothing,
         partitions: &PAIR,
+        mini: false,
     },
     Recipe {
         name: "pair-forky",
         source: Source::System("forky"),
         prepare: Prepare::Nothing,
         partitions: &PAIR,
+        mini: false,
+    },
+    Recipe {
+        name: "mini-trixie",
+        source: Source::System("trixie"),
+        prepare: Prepare::Nothing,
+        partitions: &PAIR,
+        mini: true,
+    },
+    Recipe {
+        name: "mini-bookworm",
+        source: Source::System("bookworm"),
+        prepare: Prepare::Nothing,
+        partitions: &PAIR,
+        mini: true,
+    },
+    Recipe {
+        name: "mini-forky",
+        source: Source::System("forky"),
+        prepare: Prepare::Nothing,
+        partitions: &PAIR,
+        mini: true,
     },
 ];
 
@@ -231,7 +275,8 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
             (Some(tree), id)
         }
     };
-    let key = format!("{:?} {:?} {id} {} 7", recipe.prepare, recipe.partitions, tools.0.display());
+    let (partitions, mini) = (recipe.partitions, recipe.mini);
+    let key = format!("{:?} {partitions:?} {mini} {id} {} 7", recipe.prepare, tools.0.display());
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
         make(recipe, source.as_ref(), &tools, dist, path)
@@ -333,7 +378,9 @@ fn make(recipe: &Recipe, source: Option<&Tree>, tools: &Tree, dist: &Path, path:
     let mut facts = Facts::default();
     prepare(recipe.prepare, path, &run, &mut facts.values)?;
     for (number, text) in recipe.partitions.iter().enumerate() {
-        fs::write(path.join(format!("repart.d/{number:02}.conf")), text)?;
+        let is_root = text.contains("CopyFiles=/:/");
+        let more = if recipe.mini && is_root { MINI } else { "" };
+        fs::write(path.join(format!("repart.d/{number:02}.conf")), [*text, more].concat())?;
     }
     let mut arguments = vec![
         "--empty=create",

@@ -137,7 +137,7 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .iter()
         .find(|recipe| recipe.name == name)
         .ok_or_else(|| format!("no tree is called {name}"))?;
-    cache::get("trees", name, &format!("{recipe:?} {REPORT} {REPORT_UNIT} {PAIR_FSTAB} 3"), |path| {
+    cache::get("trees", name, &format!("{recipe:?} {REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {TRIGGER} 3"), |path| {
         progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
         make(recipe, path, progress)
     })
@@ -224,6 +224,40 @@ const REPORT: &str = include_str!("../guest/report.sh");
 const PAIR_FSTAB: &str = "PARTLABEL=var /var ext4 defaults 0 2\ntmpfs /tmp tmpfs mode=1777 0 0\n";
 const REPORT_UNIT: &str = include_str!("../guest/rig-report.service");
 
+/// What a mini guest goes without: units that no scenario is about, and that take most of a start under emulation.
+const MASKED: &[&str] = &[
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "modprobe@.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "serial-getty@.service",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-creds.socket",
+    "systemd-hostnamed.socket",
+    "systemd-importd.socket",
+    "systemd-initctl.socket",
+    "systemd-journal-catalog-update.service",
+    "systemd-modules-load.service",
+    "systemd-random-seed.service",
+    "systemd-sysctl.service",
+    "systemd-sysext.socket",
+    "systemd-tmpfiles-clean.timer",
+    "systemd-udev-load-credentials.service",
+    "systemd-update-done.service",
+    "systemd-update-utmp.service",
+];
+/// Its udev looks at block devices only, not at each of the machine's parts.
+const TRIGGER: &str = "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=block\n";
+
 /// What image builders do to a system with a read-only root, and our witness.
 fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
     let write = |name: &str, text: &str| -> Outcome<()> {
@@ -235,6 +269,10 @@ fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
     write("etc/machine-id", "")?;
     write("etc/hostname", "guest\n")?;
     write("usr/lib/rig/fstab", PAIR_FSTAB)?;
+    write("usr/lib/rig/mini/systemd-udev-trigger.service.d/rig.conf", TRIGGER)?;
+    for unit in MASKED {
+        std::os::unix::fs::symlink("/dev/null", path.join("usr/lib/rig/mini").join(unit))?;
+    }
     write("usr/lib/rig/report", REPORT)?;
     write("usr/lib/systemd/system/rig-report.service", REPORT_UNIT)?;
     let script = path.join("usr/lib/rig/report");
