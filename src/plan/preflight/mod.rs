@@ -135,7 +135,7 @@ impl Finding {
 }
 
 /// The checks, in the order in which they are printed.
-const TABLE: [Row; 23] = [
+const TABLE: [Row; 24] = [
     Row {
         name: "os-release",
         why: "without it systemd starts the old root again and says nothing; its IMAGE_VERSION tells images apart",
@@ -225,6 +225,11 @@ const TABLE: [Row; 23] = [
         name: "descriptors",
         why: "stored descriptors of a unit that stops are closed unless it keeps them",
         look: survivors::descriptors,
+    },
+    Row {
+        name: "sockets",
+        why: "a socket whose service must not start any more is closed by the next connection",
+        look: survivors::sockets,
     },
     Row { name: "facts", why: "what could not be read was not checked", look: running::facts },
 ];

@@ -117,3 +117,29 @@ pub(super) fn descriptors(given: &Given<'_>) -> Finding {
     });
     Finding::worst_of(findings.collect(), "none is lost")
 }
+
+pub(super) fn sockets(given: &Given<'_>) -> Finding {
+    let stopped = fate::stopped(&given.system.units);
+    let open: Vec<&Unit> = given
+        .survives
+        .iter()
+        .filter(|survivor| matches!(survivor.what, Survives::Listens(_)))
+        .filter_map(|survivor| unit(given, &survivor.unit))
+        // What becomes of its own is systemd's affair.
+        .filter(|unit| !unit.id.starts_with("systemd-"))
+        .collect();
+    let waits = |unit: &Unit| matches!(unit.defer_trigger.as_deref(), Some("yes" | "patient"));
+    let closing = open.iter().filter(|unit| !waits(unit)).filter_map(|unit| {
+        let service = unit.triggers.iter().find(|service| stopped.contains_key(service.as_str()))?;
+        let why = stopped.get(service.as_str())?;
+        Some(Finding::warn(
+            format!("{} stays open, and {service} {why}: a connection in between closes the socket", unit.id),
+            "set DeferTrigger=patient in the socket (systemd 258 and later), or DefaultDependencies=no in the service",
+        ))
+    });
+    let none = match open.len() {
+        0 => "none stays open".to_owned(),
+        count => format!("{count} that stay open keep what comes meanwhile"),
+    };
+    Finding::worst_of(closing.collect(), &none)
+}

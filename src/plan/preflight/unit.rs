@@ -34,6 +34,10 @@ pub struct Unit {
     pub preserve: Option<String>,
     /// What it listens on.
     pub listens: Vec<String>,
+    /// Units that it starts, as a socket its service.
+    pub triggers: BTreeSet<String>,
+    /// `DeferTrigger=` of a socket; unknown before 258.
+    pub defer_trigger: Option<String>,
     /// Its control group.
     pub control_group: Option<String>,
     /// Units that cannot be started without it being stopped, and the other way round.
@@ -45,7 +49,7 @@ pub struct Unit {
 }
 
 /// What is asked of systemd for each unit.
-pub const PROPERTIES: [&str; 22] = [
+pub const PROPERTIES: [&str; 24] = [
     "Id",
     "ActiveState",
     "SubState",
@@ -59,6 +63,8 @@ pub const PROPERTIES: [&str; 22] = [
     "NFileDescriptorStore",
     "FileDescriptorStorePreserve",
     "Listen",
+    "Triggers",
+    "DeferTrigger",
     "ControlGroup",
     "Conflicts",
     "ConflictedBy",
@@ -92,6 +98,8 @@ impl Unit {
             descriptors: properties.number("NFileDescriptorStore").unwrap_or_default(),
             preserve: text("FileDescriptorStorePreserve"),
             listens: properties.all("Listen").map(str::to_owned).collect(),
+            triggers: names(&["Triggers"]),
+            defer_trigger: text("DeferTrigger"),
             control_group: text("ControlGroup"),
             conflicts: names(&["Conflicts", "ConflictedBy"]),
             after: names(&["After"]),
@@ -166,6 +174,12 @@ mod tests {
         let unit = Unit::of(&UnitProperties::parse_all("Id=a.service\nRootImage=/r\n").unwrap()[0]).unwrap();
         assert_eq!((unit.root.as_deref(), unit.survives_final_kill, unit.runs()), (Some("/r"), None, false));
         assert!(!unit.holds("/"));
+        let text = "Id=a.socket\nTriggers=a.service\nDeferTrigger=patient\n";
+        let socket = Unit::of(&UnitProperties::parse_all(text).unwrap()[0]).unwrap();
+        assert_eq!(
+            (socket.triggers, socket.defer_trigger.as_deref()),
+            (set(&["a.service"]), Some("patient"))
+        );
         assert_eq!(unit.file_names(), ["a.service"]);
         assert_eq!(Unit::of(&UnitProperties::default()), None);
     }
