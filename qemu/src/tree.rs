@@ -137,10 +137,15 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .iter()
         .find(|recipe| recipe.name == name)
         .ok_or_else(|| format!("no tree is called {name}"))?;
-    cache::get("trees", name, &format!("{recipe:?} {REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {TRIGGER} 3"), |path| {
-        progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
-        make(recipe, path, progress)
-    })
+    cache::get(
+        "trees",
+        name,
+        &format!("{recipe:?} {REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {TRIGGER} 3"),
+        |path| {
+            progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
+            make(recipe, path, progress)
+        },
+    )
     .map(Tree)
 }
 
@@ -256,7 +261,8 @@ const MASKED: &[&str] = &[
     "systemd-update-utmp.service",
 ];
 /// Its udev looks at block devices only, not at each of the machine's parts.
-const TRIGGER: &str = "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=block\n";
+const TRIGGER: &str =
+    "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=block\n";
 
 /// What image builders do to a system with a read-only root, and our witness.
 fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
