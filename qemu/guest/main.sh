@@ -25,10 +25,16 @@ does() {
 	shift
 	{ "$@" 2>&1; echo "exit $?"; } | say "$name"
 }
-# The units of dist/systemd, for this life and the later ones, and a configuration
+# The units of dist/systemd, for this life and the later ones, and a configuration. Each run of the hook is told.
 install_hook() {
+	cat >nextroot-hook <<-'END'
+		#!/bin/sh
+		echo "rig: $(cat /run/rig/life) hook=$2" >/dev/ttyS1
+		exec /run/rig/nextroot "$@"
+	END
+	chmod +x nextroot-hook
 	cp -r units/. /run/systemd/system/
-	grep -rl /usr/bin/nextroot /run/systemd/system | xargs sed -i 's|/usr/bin/nextroot|/run/rig/nextroot|'
+	grep -rl /usr/bin/nextroot /run/systemd/system | xargs sed -i 's|/usr/bin/nextroot|/run/rig/nextroot-hook|'
 	mkdir -p /run/nextroot-conf
 	cat >/run/nextroot-conf/nextroot.conf
 	systemctl daemon-reload
@@ -59,25 +65,39 @@ outlives() {
 survivor() {
 	outlives "$1" beat "/run/rig/$1" $2
 }
-# A socket that survives, with a service behind it that answers to the last, and a client that asks for ever
+# A socket that survives, with a service behind it, and a client that asks for ever. By itself, the service answers
+# until all else has stopped; PID 1 kills what still runs then without waiting for it (SIGTERM, then SIGKILL at once),
+# so it is told before, or an answer would be cut short. With "defer" it stops as any service, and what comes meanwhile
+# waits in the socket (DeferTrigger=, systemd 258).
 surviving_socket() {
+	drains=DefaultDependencies=no defers=
+	[ "$1" = defer ] && drains= defers=DeferTrigger=patient
 	cat >/run/systemd/system/answer.socket <<-END
 		[Unit]
 		DefaultDependencies=no
 		[Socket]
 		ListenStream=127.0.0.1:8080
 		Service=answer.service
+		$defers
 		[Install]
 		WantedBy=multi-user.target
 	END
 	cat >/run/systemd/system/answer.service <<-END
 		[Unit]
-		DefaultDependencies=no
+		$drains
 		[Service]
 		ExecStart=/run/rig/guest-init serve
 		StandardInput=socket
 		StandardOutput=journal
 	END
+	if [ -n "$drains" ]; then
+		mkdir -p /run/systemd/system/systemd-soft-reboot.service.d
+		cat >/run/systemd/system/systemd-soft-reboot.service.d/50-drain.conf <<-END
+			[Service]
+			Type=oneshot
+			ExecStart=-systemctl kill --signal=SIGUSR1 answer.service
+		END
+	fi
 	systemctl daemon-reload
 	systemctl enable -q --runtime --now answer.socket
 	outlives client ask 127.0.0.1:8080 /run/rig/asked

@@ -67,24 +67,30 @@ fn now() -> io::Result<u128> {
 }
 
 /// Answers each line on the listening socket that is standard input with the number of this process. Asked to
-/// end, it ends between two answers.
+/// end, it ends between two answers; asked to drain (SIGUSR1), it answers nobody any more, and stays.
 fn serve() -> io::Result<()> {
     let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut ends = SigSet::empty();
-    ends.add(Signal::SIGTERM);
-    ends.thread_block()?;
-    let ends = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC)?;
+    let mut asked = SigSet::empty();
+    asked.add(Signal::SIGTERM);
+    asked.add(Signal::SIGUSR1);
+    asked.thread_block()?;
+    let asked = SignalFd::with_flags(&asked, SfdFlags::SFD_CLOEXEC)?;
+    let mut drained = false;
     loop {
-        let mut fds =
-            [PollFd::new(listener.as_fd(), PollFlags::POLLIN), PollFd::new(ends.as_fd(), PollFlags::POLLIN)];
+        let listens = if drained { PollFlags::empty() } else { PollFlags::POLLIN };
+        let mut fds = [PollFd::new(listener.as_fd(), listens), PollFd::new(asked.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::NONE)?;
         if fds.get(1).and_then(PollFd::any) == Some(true) {
-            return Ok(());
+            let signal = asked.read_signal()?.map(|signal| signal.ssi_signo);
+            if signal != Some(Signal::SIGUSR1 as u32) {
+                return Ok(());
+            }
+            drained = true;
+            continue;
         }
         let (stream, _) = listener.accept()?;
         let mut line = String::new();
-        let asked = BufReader::new(&stream).read_line(&mut line);
-        if asked.is_ok() {
+        if BufReader::new(&stream).read_line(&mut line).is_ok() {
             // A client that went away has no use for an answer.
             let _ = writeln!(&stream, "{}", std::process::id());
         }
