@@ -59,7 +59,22 @@ impl Assignment {
 
 /// Reads a file's text, `file` is its name for messages.
 pub fn parse(text: &str, file: &str) -> Result<Vec<Assignment>, Error> {
-    let mut assignments = Vec::new();
+    match read(text) {
+        (_, Some((line, text))) => Err(Error::Line { file: file.to_owned(), line, text }),
+        (assignments, None) => Ok(assignments),
+    }
+}
+
+/// Reads the text of a file of systemd. What is neither a section nor an assignment is passed over, as systemd does
+/// after logging it.
+#[must_use]
+pub fn parse_leniently(text: &str) -> Vec<Assignment> {
+    read(text).0
+}
+
+/// The assignments, and the first line that is neither a section nor one of them.
+fn read(text: &str) -> (Vec<Assignment>, Option<(usize, String)>) {
+    let (mut assignments, mut wrong) = (Vec::new(), None);
     let mut section = String::new();
     for (line, text) in logical_lines(text) {
         let text = text.trim();
@@ -73,10 +88,10 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Assignment>, Error> {
                 value: value.trim().to_owned(),
             });
         } else {
-            return Err(Error::Line { file: file.to_owned(), line, text: text.to_owned() });
+            wrong.get_or_insert_with(|| (line, text.to_owned()));
         }
     }
-    Ok(assignments)
+    (assignments, wrong)
 }
 
 /// systemd's words for yes and no.

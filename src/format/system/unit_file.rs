@@ -1,24 +1,16 @@
 //! Settings in files of systemd (systemd.syntax(7)): units, networks, system.conf.
 
-/// All values that a section assigns to a key, in order. An empty assignment takes back those before it;
-/// what is neither a section nor an assignment is passed over, as systemd does after logging it.
+use crate::format::config::ini;
+
+/// All values that a section assigns to a key, in order. An empty assignment takes back those before it.
 #[must_use]
-pub fn values<'a>(text: &'a str, section: &str, key: &str) -> Vec<&'a str> {
+pub fn values(text: &str, section: &str, key: &str) -> Vec<String> {
     let mut values = Vec::new();
-    let mut inside = false;
-    for line in text.lines().map(str::trim) {
-        if line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            inside = name == section;
-        } else if let Some((name, value)) = line.split_once('=').filter(|_| inside)
-            && name.trim_end() == key
-        {
-            match value.trim_start() {
-                "" => values.clear(),
-                value => values.push(value),
-            }
+    for assignment in ini::parse_leniently(text) {
+        match assignment.value {
+            _ if assignment.section != section || assignment.key != key => {}
+            value if value.is_empty() => values.clear(),
+            value => values.push(value),
         }
     }
     values
@@ -48,6 +40,7 @@ mod tests {
         }
         assert_eq!(values("[A]\nK=1\nK=\nK=2", "A", "K"), ["2"]);
         assert_eq!(values("[A]\nK=1\nK=", "A", "K"), [""; 0]);
+        assert_eq!(values("[A]\nK=a,\\\n  K=b\n", "A", "K"), ["a,   K=b"]);
     }
 
     #[test]

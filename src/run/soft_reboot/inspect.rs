@@ -189,7 +189,7 @@ pub(super) fn selinux(tree: &mut Tree) -> Option<SelinuxPolicy> {
     let config = tree.text("/etc/selinux/config")?;
     // The file has assignments only, no sections.
     let config = format!("[]\n{config}");
-    let value = |key| unit_file::values(&config, "", key).last().map(|value| (*value).to_owned());
+    let value = |key| unit_file::values(&config, "", key).pop();
     let kind = value("SELINUXTYPE")?;
     let directory = format!("/etc/selinux/{kind}/policy");
     let number = |name: &String| name.strip_prefix("policy.")?.parse::<u32>().ok();

@@ -212,7 +212,7 @@ fn links(tree: &mut Tree) -> Vec<Link> {
             file.iter().map(String::as_str).chain(drop_ins.split([':', ' ']).filter(|path| !path.is_empty()));
         let keep = files.filter_map(|path| {
             let text = tree.text(path)?;
-            unit_file::values(&text, "Network", "KeepConfiguration").last().map(|value| (*value).to_owned())
+            unit_file::values(&text, "Network", "KeepConfiguration").pop()
         });
         let keep = keep.last();
         found.push(Link { name: name.clone(), file, keep });
@@ -240,8 +240,8 @@ fn restrict_execution(tree: &mut Tree, command_line: &str) -> Option<String> {
     let mut last = None;
     for path in files {
         let text = tree.text(&path).unwrap_or_default();
-        if let Some(value) = unit_file::values(&text, "Manager", KEY).last() {
-            last = is_on(value).then(|| format!("{KEY}={value} in {path}"));
+        if let Some(value) = unit_file::values(&text, "Manager", KEY).pop() {
+            last = is_on(&value).then(|| format!("{KEY}={value} in {path}"));
         }
     }
     last
