@@ -13,6 +13,7 @@ use nextroot::{
         carry::{self, Wanted},
         choose::{self, Written},
         facts::{Facts, OpenVerity},
+        new_mounts::NewMounts,
         stage::{self, Intent, Way},
         state::{Root, State},
         step::HashOrigin,
@@ -74,7 +75,8 @@ fn outcome(asked: &str, facts: &Facts, state: &State) -> String {
         Decision::Refuse(error) => return format!("refused: {error}\n"),
     };
     let mounts = Mount::parse_all(MOUNTS.as_bytes()).unwrap();
-    let rows = match carry::decide(&mounts, facts, &fstab::parse(FSTAB), &wanted) {
+    let new = NewMounts { fstab: fstab::parse(FSTAB), ..NewMounts::default() };
+    let rows = match carry::decide(&mounts, facts, &new, &wanted) {
         Ok(rows) => rows,
         Err(error) => return format!("refused: {error}\n"),
     };

@@ -88,8 +88,7 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
     let mut executor = Executor::new(None, Vec::new());
     looking.steps.iter().try_for_each(|step| executor.execute(step))?;
     let new = Path::new(at);
-    let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
-    let mut rows = rows(request, &prepared.facts, &fstab)?;
+    let mut rows = rows(request, &prepared.facts, new)?;
     carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
     let report = examine(request, looking, &rows, new);
     let (source, skipped) = (request.source.clone(), prepared.skipped.clone());

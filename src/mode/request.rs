@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    format::{
-        system::fstab,
-        verity::root_hash::{NotARootHash, RootHash},
-    },
+    format::verity::root_hash::{NotARootHash, RootHash},
     plan::{
         Plan, Step,
         boot::{self, Decision},
@@ -24,7 +21,7 @@ use crate::{
         soft_reboot::{
             configuration,
             in_files::{self, InFiles},
-            running, staging,
+            mount_units, running, staging,
             state::{self, Store},
         },
     },
@@ -177,9 +174,8 @@ pub(super) struct Prepared {
 pub fn plan(request: &Request) -> Result<String, Error> {
     let state = running::settled::<Error>(&Store::default())?;
     let prepared = prepare(request, &state)?;
-    // The new root is not mounted: the running one's fstab stands for its.
-    let fstab = machine::read("/etc/fstab")?.unwrap_or_default();
-    let rows = rows(request, &prepared.facts, &fstab)?;
+    // The new root is not mounted: the running one's fstab and mount units stand for its.
+    let rows = rows(request, &prepared.facts, Path::new("/"))?;
     let carrying = stage::carrying(&prepared.intent, &rows, &staging::missing_units(&stage::VERITY_UNITS));
     let skipped: String = prepared.skipped.iter().map(|line| format!("{line}\n")).collect();
     let mut steps = prepared.mounting.steps;
@@ -244,7 +240,7 @@ fn in_files(found: InFiles, prober: &mut Prober) -> Chosen {
     Chosen { root: found.root, skipped: found.skipped }
 }
 
-/// Looks into every device: fstab names file systems by what they hold.
+/// Looks into every device: fstab and mount units name file systems by what they hold.
 fn read_all(prober: &mut Prober) {
     let unread = prober.facts().devices.iter().filter(|device| device.content == Content::Unread);
     let wanted: Vec<boot::Read> = unread.map(|device| boot::Read::Superblock(device.devno)).collect();
@@ -275,6 +271,9 @@ fn root_of(request: &Request, root: &stage::Root, state: &State, plan: &Plan) ->
     }
 }
 
-pub(super) fn rows(request: &Request, facts: &Facts, fstab: &str) -> Result<Vec<Row>, Error> {
-    Ok(carry::decide(&staging::mounts()?, facts, &fstab::parse(fstab), &request.wanted)?)
+/// What becomes of the mounts, where the next system is the one at `root`.
+pub(super) fn rows(request: &Request, facts: &Facts, root: &Path) -> Result<Vec<Row>, Error> {
+    let mounts = staging::mounts()?;
+    let new = mount_units::look(root, &mounts)?;
+    Ok(carry::decide(&mounts, facts, &new, &request.wanted)?)
 }

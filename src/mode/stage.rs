@@ -112,8 +112,7 @@ impl Staging<'_> {
         let new = intent.mounted_at();
         let new = Path::new(&new);
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
-        let fstab = staging::read_below(new, "etc/fstab")?.unwrap_or_default();
-        let mut rows = rows(request, &facts, &fstab)?;
+        let mut rows = rows(request, &facts, new)?;
         carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
         if !request.force {
             self.fit(request, &examine(request, &mounting, &rows, new))?;

@@ -9,6 +9,7 @@ use crate::format::{disk::discoverable::Purpose, kernel::mountinfo::Mount, syste
 use super::{
     facts::{BlockDevice, Facts},
     find::{Found, find},
+    new_mounts::{NewMounts, Told},
     tag::{self, Name},
 };
 
@@ -76,11 +77,13 @@ struct Candidate<'a> {
 enum Again {
     Same,
     Other,
+    Masked,
+    Unclear,
     Unknown,
 }
 
 /// The first rule that fits decides.
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 15] = [
     (|c| is_at(c.at, &["/", "/usr"]), Verdict::Never, "the new root takes its place"),
     (|c| is_below(c.at, &["/proc", "/sys", "/dev"]), Verdict::Never, "it is moved with /proc, /sys and /dev"),
     (|c| is_at(c.at, &["/run"]), Verdict::Never, "it is moved as a whole"),
@@ -98,16 +101,17 @@ const RULES: [Rule; 13] = [
     (|c| is_below(c.at, &["/run"]), Verdict::Carry, "it is below /run, and not systemd's own"),
     (|c| matches!(c.again, Again::Same), Verdict::Carry, "the new system would mount the same device there"),
     (|c| matches!(c.again, Again::Other), Verdict::Leave, "the new system mounts another device there"),
+    (|c| matches!(c.again, Again::Masked), Verdict::Leave, "the new system has its mount unit masked"),
+    (
+        |c| matches!(c.again, Again::Unclear),
+        Verdict::Leave,
+        "the new system has a mount unit for it that cannot be made out",
+    ),
 ];
 const ELSE: &str = "it belongs to the old system: nothing says that the new one would mount the same there";
 
-/// Decides for each mount; `fstab` is the new system's.
-pub fn decide(
-    mounts: &[Mount],
-    facts: &Facts,
-    fstab: &[fstab::Entry],
-    wanted: &Wanted,
-) -> Result<Vec<Row>, Error> {
+/// Decides for each mount; `new` is what the new system is told of its own.
+pub fn decide(mounts: &[Mount], facts: &Facts, new: &NewMounts, wanted: &Wanted) -> Result<Vec<Row>, Error> {
     let names = |list: &[String], at: &str| list.iter().any(|name| name.trim_end_matches('/') == at);
     let mut rows: Vec<Row> = Vec::new();
     for mount in mounts.iter().filter(|mount| is_seen(mount, mounts)) {
@@ -120,7 +124,7 @@ pub fn decide(
             });
             continue;
         };
-        let candidate = Candidate { at, mount, again: again(mount, at, facts, fstab) };
+        let candidate = Candidate { at, mount, again: again(mount, at, facts, new) };
         let rule = RULES.iter().find(|(fits, ..)| fits(&candidate));
         let (verdict, reason) =
             rule.map_or((&Verdict::Leave, ELSE), |(_, verdict, reason)| (verdict, *reason));
@@ -204,12 +208,18 @@ fn is_below(at: &str, places: &[&str]) -> bool {
     places.iter().any(|place| Path::new(at).starts_with(place))
 }
 
-/// By the new system's fstab, or else by the partition's type (systemd-gpt-auto-generator(8)).
-fn again(mount: &Mount, at: &str, facts: &Facts, fstab: &[fstab::Entry]) -> Again {
+/// By what the new system is told, or else by the partition's type (systemd-gpt-auto-generator(8)).
+fn again(mount: &Mount, at: &str, facts: &Facts, new: &NewMounts) -> Again {
+    let entry = match new.at(at) {
+        Told::Mount(entry) => Some(entry),
+        Told::Nothing => None,
+        Told::Masked => return Again::Masked,
+        Told::Unclear => return Again::Unclear,
+    };
     let Some(device) = device_of(mount, facts) else { return Again::Unknown };
-    match fstab.iter().rfind(|entry| entry.at == at) {
+    match entry {
         Some(entry) => match named(&entry.what, facts) {
-            Some(other) if other.devno == device.devno && is_subvolume(mount, entry) => Again::Same,
+            Some(other) if other.devno == device.devno && is_subvolume(mount, &entry) => Again::Same,
             _ => Again::Other,
         },
         None => {
@@ -228,9 +238,10 @@ fn again(mount: &Mount, at: &str, facts: &Facts, fstab: &[fstab::Entry]) -> Agai
     }
 }
 
-/// Whether what is mounted is the part of the file system that a row of fstab asks for by its name (btrfs(5), subvol=).
+/// Whether what is mounted is the part of the file system that is asked for by its name (btrfs(5), subvol=).
 fn is_subvolume(mount: &Mount, entry: &fstab::Entry) -> bool {
-    let asked = entry.options.split(',').find_map(|option| option.strip_prefix("subvol="));
+    // A line of a unit that goes on in the next leaves a space.
+    let asked = entry.options.split(',').find_map(|option| option.trim_start().strip_prefix("subvol="));
     let trimmed = |text: &str| text.trim_matches('/').to_owned();
     asked.is_none_or(|asked| mount.root.to_str().map(trimmed) == Some(trimmed(asked)))
 }
@@ -268,6 +279,8 @@ impl fmt::Display for Row {
 
 #[cfg(test)]
 mod tests {
+    use crate::plan::new_mounts::{Content, Origin, UnitFile};
+
     use super::*;
 
     fn mount(at: &str, fstype: &str, source: &str, devno: &str) -> Mount {
@@ -298,6 +311,21 @@ mod tests {
     fn rules() {
         let fstab =
             fstab::parse("/dev/vda4 /data ext4\n/dev/vda3 /other ext4\n/dev/vda4 /sub btrfs subvol=@sub\n");
+        let unit = |at: &str, content| UnitFile {
+            origin: Origin::Root("/etc/systemd/system"),
+            at: at.to_owned(),
+            content,
+        };
+        let text = |text: &str| Content::Text(format!("[Mount]\n{text}\n").into_bytes());
+        let units = vec![
+            unit("/unit", text("What=/dev/vda4\nWhere=/unit")),
+            unit("/unit/other", text("What=/dev/vda3")),
+            unit("/unit/sub", text("What=/dev/vda4\nOptions=rw, \\\n subvol=@sub")),
+            unit("/unit/bind", text("What=/data/x\nOptions=bind")),
+            unit("/unit/damaged", text("Where=/unit/damaged")),
+            unit("/unit/masked", Content::Mask),
+        ];
+        let new = NewMounts { fstab, units, ..NewMounts::default() };
         let wanted = Wanted { carry: vec!["/tmp".to_owned()], leave: vec!["/run/left".to_owned()] };
         for (at, fstype, source, devno, carried) in [
             ("/", "erofs", "/dev/mapper/root", "253:0", false),
@@ -315,6 +343,12 @@ mod tests {
             ("/data", "btrfs", "/dev/vda4", "0:44", true),
             ("/sub", "btrfs", "/dev/vda4", "0:44", false),
             ("/other", "ext4", "/dev/vda4", "254:4", false),
+            ("/unit", "ext4", "/dev/vda4", "254:4", true),
+            ("/unit/other", "ext4", "/dev/vda4", "254:4", false),
+            ("/unit/sub", "btrfs", "/dev/vda4", "254:4", false),
+            ("/unit/bind", "ext4", "/dev/vda4", "254:4", false),
+            ("/unit/damaged", "ext4", "/dev/vda4", "254:4", false),
+            ("/unit/masked", "ext4", "/dev/vda4", "254:4", false),
             ("/tmp", "tmpfs", "tmpfs", "0:45", true),
             ("/misc", "autofs", "systemd-1", "0:46", false),
         ] {
@@ -322,16 +356,35 @@ mod tests {
             if at != "/tmp" {
                 mounts.push(mount("/tmp", "tmpfs", "tmpfs", "0:45"));
             }
-            let rows = decide(&mounts, &facts(), &fstab, &wanted).unwrap();
+            let rows = decide(&mounts, &facts(), &new, &wanted).unwrap();
             let row = rows.iter().find(|row| row.at == at).unwrap();
             assert_eq!(row.carried, carried, "{at}: {}", row.reason);
         }
     }
 
     #[test]
+    fn units_that_mount_nothing() {
+        let mounts = [mount("/var", "ext4", "/dev/vda3", "254:3")];
+        for (content, reason) in [
+            (None, "the new system would mount the same device there"),
+            (Some(Content::Mask), "the new system has its mount unit masked"),
+            (
+                Some(Content::Text(b"[Mount]\n".to_vec())),
+                "the new system has a mount unit for it that cannot be made out",
+            ),
+        ] {
+            let (origin, at) = (Origin::Root("/usr/lib/systemd/system"), "/var".to_owned());
+            let units = content.into_iter().map(|content| UnitFile { origin, at: at.clone(), content });
+            let new = NewMounts { units: units.collect(), ..NewMounts::default() };
+            let rows = decide(&mounts, &facts(), &new, &Wanted::default()).unwrap();
+            assert_eq!(rows[0].reason, reason);
+        }
+    }
+
+    #[test]
     fn what_is_seen_is_what_counts() {
         let mounts = [mount("/var", "ext4", "/dev/vda3", "254:3"), mount("/var", "tmpfs", "tmpfs", "0:9")];
-        let rows = decide(&mounts, &facts(), &[], &Wanted::default()).unwrap();
+        let rows = decide(&mounts, &facts(), &NewMounts::default(), &Wanted::default()).unwrap();
         assert_eq!(rows.len(), 1);
         assert!(!rows[0].carried);
     }
@@ -354,7 +407,7 @@ mod tests {
         let mut text = text.replace("30 21", "30 31").into_bytes();
         text.extend(b"62 21 0:62 / /run/\xff rw - tmpfs bytes rw\n");
         let mounts = Mount::parse_all(&text).unwrap();
-        let rows = decide(&mounts, &facts(), &[], &Wanted::default()).unwrap();
+        let rows = decide(&mounts, &facts(), &NewMounts::default(), &Wanted::default()).unwrap();
         let carried: Vec<_> =
             rows.iter().filter(|row| row.carried).map(|row| (row.at.as_str(), row.what.as_str())).collect();
         let expected = [
@@ -413,7 +466,10 @@ mod tests {
         ] {
             let mounts = [mount("/usr", "ext4", "/dev/vda3", "254:3")];
             let wanted = Wanted { carry: vec![at.to_owned()], leave: Vec::new() };
-            assert_eq!(decide(&mounts, &facts(), &[], &wanted).unwrap_err().to_string(), message);
+            assert_eq!(
+                decide(&mounts, &facts(), &NewMounts::default(), &wanted).unwrap_err().to_string(),
+                message
+            );
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod image_file;
 pub mod intent;
 mod invalid;
 mod look;
+pub mod new_mounts;
 mod pair;
 mod partitioned;
 mod policy;

@@ -3,13 +3,13 @@
 use std::{
     fs::File,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::{
     dir::{Dir, Type},
     errno::Errno,
-    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2},
+    fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat},
     sys::{
         stat::{FileStat, Mode, fstat, fstatat},
         statfs::{FsType, TMPFS_MAGIC, fstatfs},
@@ -34,6 +34,16 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
 /// openat2(2), since Linux 5.6. Errors: ENOENT, ELOOP where a link is on the way.
 pub fn open_plainly_below(root: &Path, path: &str) -> Result<File, Error> {
     open(root, path, OFlag::O_PATH, ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS)
+}
+
+/// `openat2(root, path, O_PATH | O_NOFOLLOW, RESOLVE_IN_ROOT); readlinkat(fd, "")`: what a symbolic link below a root
+/// that is not ours yet says, wherever that leads.
+///
+/// openat2(2), since Linux 5.6; readlinkat(2). Errors: ENOENT, also where it is no link.
+pub fn link_below(root: &Path, path: &str) -> Result<PathBuf, Error> {
+    let link = open(root, path, OFlag::O_PATH | OFlag::O_NOFOLLOW, ResolveFlag::RESOLVE_IN_ROOT)?;
+    let at = |e: Errno| Error::new("readlink", format!("{path} in {}", root.display()), e);
+    readlinkat(&link, "").map(PathBuf::from).map_err(at)
 }
 
 fn open(root: &Path, path: &str, flags: OFlag, resolve: ResolveFlag) -> Result<File, Error> {
@@ -159,6 +169,11 @@ mod tests {
         {
             assert_eq!(open_plainly_below(directory.path(), name).is_ok(), plain, "{name}");
             assert_eq!(open_below(directory.path(), name).is_ok(), at_all, "{name}");
+        }
+        std::os::unix::fs::symlink("../dev/null", path("a/b/dangling")).unwrap();
+        for (name, target) in [("/link/b/dangling", Some("../dev/null")), ("/link", Some("/a")), ("/a", None)]
+        {
+            assert_eq!(link_below(directory.path(), name).ok().as_deref(), target.map(Path::new), "{name}");
         }
     }
 

@@ -89,7 +89,7 @@ fn look(entry: &fs::DirEntry) -> Entry {
 }
 
 /// Device number 1:3, /dev/null, as stat(2) encodes it.
-const NULL: u64 = 0x103;
+pub(super) const NULL: u64 = 0x103;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,195 @@
+//! What the new system would mount where: of all that tells it, what goes first.
+
+use crate::format::system::{fstab::Entry, mount_unit};
+
+/// What tells a system of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Unit files of the new root in this directory.
+    Root(&'static str),
+    /// Unit files in this directory below /run, which comes along with what the running system has in it.
+    Run(&'static str),
+    /// The new root's fstab, of which systemd-fstab-generator(8) makes units in /run/systemd/generator.
+    Fstab,
+}
+
+/// What goes first comes first (systemd.unit(5), "Unit File Load Path"). Left out are units that are made anew and cannot
+/// be known yet: transient ones, and those of other generators. What systemd-gpt-auto-generator(8) makes is last, in
+/// /run/systemd/generator.late.
+pub const ORDER: [Origin; 8] = [
+    Origin::Root("/etc/systemd/system.control"),
+    Origin::Run("/run/systemd/system.control"),
+    Origin::Root("/etc/systemd/system"),
+    Origin::Run("/run/systemd/system"),
+    Origin::Fstab,
+    Origin::Root("/usr/local/lib/systemd/system"),
+    Origin::Root("/usr/lib/systemd/system"),
+    // Of a root that has its /usr split; else the same once more.
+    Origin::Root("/lib/systemd/system"),
+];
+
+/// What stands in a file of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Its bytes.
+    Text(Vec<u8>),
+    /// It is empty, or leads to /dev/null: the unit is masked.
+    Mask,
+    /// It is there, and cannot be read.
+    Unreadable,
+}
+
+/// A mount unit's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitFile {
+    /// Where it was found.
+    pub origin: Origin,
+    /// The place that its name says.
+    pub at: String,
+    /// What stands in it.
+    pub content: Content,
+}
+
+/// A drop-in that counts for a place's mount unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropIn {
+    /// The place.
+    pub at: String,
+    /// What stands in it.
+    pub content: Content,
+}
+
+/// What the new system is told of its mounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewMounts {
+    /// Its fstab.
+    pub fstab: Vec<Entry>,
+    /// Files of mount units, in any order.
+    pub units: Vec<UnitFile>,
+    /// Drop-ins, in the order in which systemd reads them.
+    pub drop_ins: Vec<DropIn>,
+}
+
+/// What the new system is told of a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What to mount there.
+    Mount(Entry),
+    /// To mount nothing there.
+    Masked,
+    /// Something that cannot be made out.
+    Unclear,
+    /// Nothing.
+    Nothing,
+}
+
+impl NewMounts {
+    /// What counts for a place. A unit counts whether anything pulls it in or not.
+    #[must_use]
+    pub fn at(&self, at: &str) -> Told {
+        ORDER.iter().find_map(|origin| self.by(*origin, at)).unwrap_or(Told::Nothing)
+    }
+
+    fn by(&self, origin: Origin, at: &str) -> Option<Told> {
+        if origin == Origin::Fstab {
+            let entry = self.fstab.iter().rfind(|entry| entry.at == at)?;
+            return Some(self.with_drop_ins(at, |files| mount_unit::amend(entry.clone(), files)));
+        }
+        let unit = self.units.iter().find(|unit| unit.origin == origin && unit.at == at)?;
+        Some(match &unit.content {
+            Content::Mask => Told::Masked,
+            Content::Unreadable => Told::Unclear,
+            Content::Text(text) => self.with_drop_ins(at, |files| {
+                let files = [&[text.as_slice()], files].concat();
+                mount_unit::parse(at, &files)
+            }),
+        })
+    }
+
+    fn with_drop_ins(
+        &self,
+        at: &str,
+        read: impl FnOnce(&[&[u8]]) -> Result<Entry, mount_unit::Error>,
+    ) -> Told {
+        let of_place = self.drop_ins.iter().filter(|drop_in| drop_in.at == at);
+        let files = of_place.map(|drop_in| match &drop_in.content {
+            Content::Text(text) => Some(text.as_slice()),
+            Content::Mask => Some(&[][..]),
+            Content::Unreadable => None,
+        });
+        let Some(files) = files.collect::<Option<Vec<&[u8]>>>() else { return Told::Unclear };
+        read(&files).map_or(Told::Unclear, Told::Mount)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::system::fstab;
+
+    use super::*;
+
+    fn content(text: &str) -> Content {
+        match text {
+            "mask" => Content::Mask,
+            "unreadable" => Content::Unreadable,
+            text => Content::Text(format!("[Mount]\n{text}\n").into_bytes()),
+        }
+    }
+
+    /// `DIRECTORY: TEXT` for a unit of /var, `fstab: WHAT`, `drop-in: TEXT`.
+    fn told(rows: &[&str]) -> Told {
+        let mut all = NewMounts::default();
+        for row in rows {
+            let (place, text) = row.split_once(": ").unwrap();
+            let at = "/var".to_owned();
+            let is_of = |origin: &&Origin| match **origin {
+                Origin::Root(directory) | Origin::Run(directory) => directory == place,
+                Origin::Fstab => false,
+            };
+            match place {
+                "fstab" => all.fstab.extend(fstab::parse(&format!("{text} /var ext4 defaults\n"))),
+                "drop-in" => all.drop_ins.push(DropIn { at, content: content(text) }),
+                _ => {
+                    let origin = *ORDER.iter().find(is_of).unwrap();
+                    all.units.push(UnitFile { origin, at, content: content(text) });
+                }
+            }
+        }
+        // What is said of other places counts for none.
+        let (at, origin) = ("/var/lib".to_owned(), Origin::Root("/etc/systemd/system"));
+        all.units.push(UnitFile { origin, at: at.clone(), content: Content::Mask });
+        all.drop_ins.push(DropIn { at, content: Content::Unreadable });
+        all.at("/var")
+    }
+
+    #[test]
+    fn what_goes_first() {
+        for (rows, expected) in [
+            (&[][..], Err(Told::Nothing)),
+            (&["drop-in: What=x"], Err(Told::Nothing)),
+            (&["fstab: a", "fstab: b"], Ok("b")),
+            (&["/usr/lib/systemd/system: What=a", "fstab: b"], Ok("b")),
+            (&["/lib/systemd/system: What=a", "/usr/lib/systemd/system: What=b"], Ok("b")),
+            (&["/usr/lib/systemd/system: What=a", "/usr/local/lib/systemd/system: What=b"], Ok("b")),
+            (&["/usr/local/lib/systemd/system: What=a", "fstab: b"], Ok("b")),
+            (&["fstab: a", "/run/systemd/system: What=b"], Ok("b")),
+            (&["/run/systemd/system: What=a", "/etc/systemd/system: What=b"], Ok("b")),
+            (&["/etc/systemd/system: What=a", "/etc/systemd/system.control: What=b"], Ok("b")),
+            (&["/usr/lib/systemd/system: mask", "fstab: b"], Ok("b")),
+            (&["/etc/systemd/system: mask", "fstab: b"], Err(Told::Masked)),
+            (&["/etc/systemd/system: unreadable", "fstab: b"], Err(Told::Unclear)),
+            (&["/etc/systemd/system: Where=/var", "fstab: b"], Err(Told::Unclear)),
+            (&["/etc/systemd/system: What=a", "drop-in: What=x", "drop-in: What=b"], Ok("b")),
+            (&["fstab: a", "drop-in: What=b"], Ok("b")),
+            (&["fstab: a", "drop-in: Where=/x"], Err(Told::Unclear)),
+            (&["fstab: a", "drop-in: unreadable"], Err(Told::Unclear)),
+            (&["/etc/systemd/system: mask", "drop-in: What=b"], Err(Told::Masked)),
+        ] {
+            let found = match told(rows) {
+                Told::Mount(entry) => Ok(entry.what),
+                other => Err(other),
+            };
+            assert_eq!(found, expected.map(str::to_owned), "{rows:?}");
+        }
+    }
+}
