@@ -7,186 +7,17 @@ use std::{
     process::ExitCode,
 };
 
-use argh::FromArgs;
 use nextroot::mode::{
-    cancel, complain, gc, hook, plan, preflight, reboot,
+    cancel, complain, gc, hook,
+    plan::{self, Form},
+    preflight, reboot,
     request::{self, Request, Wanted, Way},
     say, stage, status,
 };
 
-/// Find, verify, mount and switch into the next root file system.
-///
-/// As PID 1 of an initramfs (mkinitrd builds one) nextroot boots; started by a person it has these commands.
-/// SOURCE is a device (/dev/NAME, PARTUUID=, PARTLABEL=, UUID=, LABEL=; with --roothash), roothash:HEX, slot:other, an image file, DIR.v/, or previous.
-#[derive(FromArgs)]
-#[argh(example = "nextroot plan --cmdline \"roothash=0a0f15ff...\"")]
-#[argh(example = "nextroot plan --cmdline \"root=LABEL=data\" --facts facts.json")]
-#[argh(example = "nextroot stage roothash:0a0f15ff...")]
-#[argh(example = "nextroot reboot")]
-struct Arguments {
-    /// show the version
-    #[argh(switch)]
-    version: bool,
-    #[argh(subcommand)]
-    command: Option<Command>,
-}
+mod arguments;
 
-#[derive(FromArgs)]
-#[argh(subcommand)]
-enum Command {
-    Plan(Plan),
-    Preflight(Preflight),
-    Stage(Stage),
-    Status(Status),
-    Cancel(Cancel),
-    Reboot(Reboot),
-    Gc(Gc),
-    Hook(Hook),
-}
-
-/// Print what would be done, step by step; nothing is touched. With SOURCE: by stage, and at the soft reboot. Without: by the init role, for a kernel command line.
-///
-/// Exit code: 0 a plan was printed, 1 it would be refused, or devices are missing.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "plan")]
-struct Plan {
-    /// source of the next root
-    #[argh(positional)]
-    source: Option<String>,
-    /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
-    roothash: Option<String>,
-    /// device with the hash tree; default: the partition that the root hash names
-    #[argh(option)]
-    hash_device: Option<String>,
-    /// let systemd switch by itself, without the relay
-    #[argh(switch)]
-    direct: bool,
-    /// mount point to carry, whatever the rules say; may be given again
-    #[argh(option)]
-    carry: Vec<String>,
-    /// mount point to leave; may be given again
-    #[argh(option)]
-    no_carry: Vec<String>,
-    /// kernel command line; default: the running kernel's
-    #[argh(option)]
-    cmdline: Option<String>,
-    /// what the machine has, as JSON; needs no privilege. Default: this machine is looked at
-    #[argh(option)]
-    facts: Option<String>,
-    /// configuration that would be baked into the initramfs
-    #[argh(option)]
-    config: Option<String>,
-    /// print the facts that were found instead, as --facts takes them
-    #[argh(switch)]
-    show_facts: bool,
-}
-
-/// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
-///
-/// Exit code: 0 staged, 3 slot:other has nothing newer, 1 not staged.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "stage")]
-struct Stage {
-    /// source of the next root; default: Source= of nextroot.conf
-    #[argh(positional)]
-    source: Option<String>,
-    /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
-    roothash: Option<String>,
-    /// device with the hash tree; default: the partition that the root hash names
-    #[argh(option)]
-    hash_device: Option<String>,
-    /// let systemd switch by itself, without the relay: for systems that forbid programs on a tmpfs
-    #[argh(switch)]
-    direct: bool,
-    /// mount point to carry, whatever the rules say; may be given again
-    #[argh(option)]
-    carry: Vec<String>,
-    /// mount point to leave; may be given again
-    #[argh(option)]
-    no_carry: Vec<String>,
-    /// put it in the place of what is staged
-    #[argh(switch)]
-    replace: bool,
-    /// stage it even where preflight says that it would not run here
-    #[argh(switch)]
-    force: bool,
-}
-
-/// Check whether a source could be the next root, and tell what would survive, what would stop, and which mounts would be carried. Nothing is left changed.
-///
-/// Exit code: 0 it could be staged, 2 stage would refuse it, 1 it could not be looked at.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "preflight")]
-struct Preflight {
-    /// source of the next root; default: Source= of nextroot.conf
-    #[argh(positional)]
-    source: Option<String>,
-    /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
-    roothash: Option<String>,
-    /// device with the hash tree; default: the partition that the root hash names
-    #[argh(option)]
-    hash_device: Option<String>,
-    /// as for stage
-    #[argh(switch)]
-    direct: bool,
-    /// as for stage
-    #[argh(option)]
-    carry: Vec<String>,
-    /// as for stage
-    #[argh(option)]
-    no_carry: Vec<String>,
-    /// as JSON (docs/preflight.md)
-    #[argh(switch)]
-    json: bool,
-}
-
-/// Tell which root runs, by the kernel's own word, what is staged, and what ran before.
-///
-/// Exit code: 0 it could be told; with --is: 0 it is so, 2 it is not; 1 it could not be told.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "status")]
-struct Status {
-    /// as JSON (docs/status.schema.json)
-    #[argh(switch)]
-    json: bool,
-    /// answer by the exit code: staged, trial, blessed or idle
-    #[argh(option)]
-    is: Option<status::Question>,
-}
-
-/// Take back what is staged, or what an interrupted stage left; twice does no harm.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "cancel")]
-struct Cancel {}
-
-/// Soft-reboot into what is staged, or into SOURCE, which is staged first. Refused where it would start this root again.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "reboot")]
-struct Reboot {
-    /// source of the next root, as stage takes it
-    #[argh(positional)]
-    source: Option<String>,
-    /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
-    roothash: Option<String>,
-}
-
-/// What the units of a soft reboot run; not for people.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "hook")]
-struct Hook {
-    /// early or late
-    #[argh(positional)]
-    when: String,
-}
-
-/// Close the devices of roots that are neither running, nor staged, nor the one before.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "gc")]
-struct Gc {}
+use arguments::{Arguments, Cancel, Command, Gc, Plan, Stage};
 
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
@@ -211,36 +42,12 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
-    if !matches!(command, Command::Plan(_)) && !nextroot::mode::is_root() {
+    if needs_root(&command) && !nextroot::mode::is_root() {
         return Err("this needs root, for device-mapper, mounts and /run: run it with sudo".into());
     }
     match command {
         Command::Plan(asked) => show(planned(asked)?)?,
-        Command::Stage(asked) => {
-            let request = configured(Request {
-                source: asked.source.unwrap_or_default(),
-                root_hash: asked.roothash,
-                hash_device: asked.hash_device,
-                way: way(asked.direct),
-                wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
-                replace: asked.replace,
-                force: asked.force,
-                ..Request::default()
-            })?;
-            match stage::run(&request, tell) {
-                Ok(staged) => {
-                    say(format_args!(
-                        "staged {}: nextroot reboot, or systemctl soft-reboot, goes there",
-                        staged.root.source
-                    ));
-                }
-                Err(error) if error.is_nothing_newer() => {
-                    say(format_args!("nothing is staged: {error}"));
-                    return Ok(ExitCode::from(request::NOTHING_NEWER));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Command::Stage(asked) => return staged(asked),
         Command::Preflight(asked) => {
             let request = configured(Request {
                 source: asked.source.unwrap_or_default(),
@@ -308,34 +115,78 @@ fn tell(line: &str) {
 /// With what nextroot.conf says; what it warns of goes to standard error.
 fn configured(request: Request) -> Result<Request, request::Error> {
     let (request, warnings) = request.configured()?;
-    warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
+    warn(&warnings);
     Ok(request)
+}
+
+fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
 }
 
 fn way(direct: bool) -> Way {
     if direct { Way::Direct } else { Way::Relay }
 }
 
+/// The plan of a boot says itself what it cannot look at; that of a soft reboot is made of what only root sees.
+fn needs_root(command: &Command) -> bool {
+    match command {
+        Command::Plan(asked) => asked.source.is_some() && asked.facts.is_none(),
+        _ => true,
+    }
+}
+
+fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
+    let request = Request {
+        source: asked.source.unwrap_or_default(),
+        root_hash: asked.roothash,
+        hash_device: asked.hash_device,
+        way: way(asked.direct),
+        wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
+        replace: asked.replace,
+        force: asked.force,
+        ..Request::default()
+    };
+    match stage::run(&configured(request)?, tell) {
+        Ok(staged) => {
+            let source = &staged.root.source;
+            say(format_args!("staged {source}: nextroot reboot, or systemctl soft-reboot, goes there"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) if error.is_nothing_newer() => {
+            say(format_args!("nothing is staged: {error}"));
+            Ok(ExitCode::from(request::NOTHING_NEWER))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
+    let form = match (asked.show_facts, asked.json) {
+        (true, _) => Form::Facts,
+        (false, true) => Form::Json,
+        (false, false) => Form::Text,
+    };
     let Some(source) = asked.source else {
-        return Ok(plan::run(&plan::Request {
+        return Ok(plan::boot::run(&plan::boot::Request {
             command_line: asked.cmdline,
             facts: asked.facts,
             config: asked.config,
-            show_facts: asked.show_facts,
+            form,
         })?);
     };
-    if asked.cmdline.is_some() || asked.facts.is_some() || asked.config.is_some() || asked.show_facts {
-        let why = "--cmdline, --facts, --config and --show-facts are for a boot: leave SOURCE out, or leave these out";
-        return Err(why.into());
+    if asked.cmdline.is_some() || asked.config.is_some() {
+        return Err("--cmdline and --config are for a boot: leave SOURCE out, or leave these out".into());
     }
-    let request = configured(Request {
+    let request = Request {
         source,
         root_hash: asked.roothash,
         hash_device: asked.hash_device,
         way: way(asked.direct),
         wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
         ..Request::default()
-    })?;
-    Ok(request::plan(&request)?)
+    };
+    Ok(match asked.facts {
+        Some(path) => plan::soft_reboot::of_facts(request, &path, form)?,
+        None => plan::soft_reboot::of_machine(&configured(request)?, form)?,
+    })
 }

@@ -67,7 +67,7 @@ pub(super) fn look_aside(
     state: &mut State,
     store: &Store,
 ) -> Result<Examined, Error> {
-    let aside = Intent { root: prepared.intent.root.clone(), way: Way::Look };
+    let aside = Intent { root: prepared.opening.intent.root.clone(), way: Way::Look };
     state.looking = match stage::mounting(&aside, &prepared.facts) {
         Decision::Go(plan) => plan,
         Decision::Refuse(error) => return Err(error.into()),
@@ -91,7 +91,7 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
     let mut rows = rows(request, &prepared.facts, new)?;
     carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
     let report = examine(request, looking, &rows, new);
-    let (source, skipped) = (request.source.clone(), prepared.skipped.clone());
+    let (source, skipped) = (request.source.clone(), prepared.opening.skipped.clone());
     Ok(Examined { version: PREFLIGHT_VERSION, source, report, mounts: rows, skipped })
 }
 
@@ -157,7 +157,11 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
     });
     let asked = preflight::Asked {
         dm_name,
-        wanted: if request.verity_required { preflight::Wanted::Verity } else { preflight::Wanted::Anything },
+        wanted: if request.configured.verity_required {
+            preflight::Wanted::Verity
+        } else {
+            preflight::Wanted::Anything
+        },
         carried: rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect(),
         direct: request.way == Way::Direct,
         root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),

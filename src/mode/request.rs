@@ -1,28 +1,25 @@
-//! A root that is asked for, by arguments and nextroot.conf: found, and planned for, touching nothing.
+//! A root that is asked for, by arguments and nextroot.conf: found, touching nothing.
 
 use std::path::Path;
 
 use crate::{
-    format::verity::root_hash::{NotARootHash, RootHash},
     plan::{
-        Plan, Step,
-        boot::{self, Decision},
+        boot,
         carry::{self, Row},
-        choose::{self, Chosen, Written},
+        choose::{self, Chosen},
         facts::{Content, Facts},
-        source::{self, Source},
-        stage::{self, Intent},
-        state::{Root, State},
-        step::HashOrigin,
+        soft_reboot::{self, Answer, Asked, Opening},
+        source::Source,
+        state::State,
+        system_facts::Configured,
     },
     run::{
-        execute, machine,
+        execute,
         probe::{self, Prober},
         soft_reboot::{
             configuration,
             in_files::{self, InFiles},
-            mount_units, running, staging,
-            state::{self, Store},
+            mount_units, staging, state,
         },
     },
 };
@@ -46,8 +43,8 @@ pub struct Request {
     pub wanted: Wanted,
     /// `--replace`
     pub replace: bool,
-    /// `[Policy] Verity=required`: only root hashes that prove something against an attacker.
-    pub verity_required: bool,
+    /// What nextroot.conf says.
+    pub configured: Configured,
 }
 
 /// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
@@ -62,18 +59,40 @@ impl Request {
             self.root_hash =
                 self.root_hash.or_else(|| config.stage.root_hash.map(|root_hash| root_hash.to_string()));
         }
-        if config.stage.direct && self.way == Way::Relay {
+        let configured = Configured {
+            direct: config.stage.direct,
+            carry: config.carry.paths,
+            no_carry: config.carry.not,
+            verity_required: config.verity_required,
+        };
+        Ok((self.with(configured), config.warnings))
+    }
+
+    /// With what nextroot.conf says beside the source: the arguments go before it.
+    #[must_use]
+    pub fn with(mut self, configured: Configured) -> Self {
+        if configured.direct && self.way == Way::Relay {
             self.way = Way::Direct;
         }
-        let new = |list: Vec<String>, other: &[String]| -> Vec<String> {
-            list.into_iter().filter(|at| !other.contains(at)).collect()
+        let new = |list: &[String], other: &[String]| -> Vec<String> {
+            list.iter().filter(|at| !other.contains(at)).cloned().collect()
         };
-        let carry = new(config.carry.paths, &self.wanted.leave);
-        let leave = new(config.carry.not, &self.wanted.carry);
+        let carry = new(&configured.carry, &self.wanted.leave);
+        let leave = new(&configured.no_carry, &self.wanted.carry);
         self.wanted.carry.extend(carry);
         self.wanted.leave.extend(leave);
-        self.verity_required = config.verity_required;
-        Ok((self, config.warnings))
+        self.configured = configured;
+        self
+    }
+
+    /// What is asked for, read.
+    pub(super) fn asked(&self) -> Result<Asked, soft_reboot::Error> {
+        Ok(Asked {
+            way: self.way,
+            wanted: self.wanted.clone(),
+            verity_required: self.configured.verity_required,
+            ..Asked::parse(&self.source, self.root_hash.as_deref(), self.hash_device.as_deref())?
+        })
     }
 }
 
@@ -101,12 +120,9 @@ pub enum Error {
         "/run/nextroot is a mount that nextroot does not know of: nextroot cancel takes it back if it is a stage's whose state was lost, else unmount it"
     )]
     Foreign,
-    /// The source.
+    /// What is planned for it.
     #[error(transparent)]
-    Form(#[from] source::Error),
-    /// What the source means.
-    #[error(transparent)]
-    Source(#[from] choose::Error),
+    Plan(#[from] soft_reboot::Error),
     /// Image files.
     #[error(transparent)]
     InFiles(#[from] in_files::Error),
@@ -116,37 +132,15 @@ pub enum Error {
     /// No source, neither here nor there.
     #[error("no source is named: write one, or Source= in nextroot.conf")]
     NoSource,
-    /// What policy forbids.
-    #[error(
-        "{source_name}: the root hash comes from {from}, and nextroot.conf says [Policy] Verity=required: name it with --roothash or RootHash="
-    )]
-    Unprotected {
-        /// The source.
-        source_name: String,
-        /// Where the root hash comes from.
-        from: HashOrigin,
-    },
-    /// The root hash.
-    #[error("--roothash")]
-    RootHash(#[from] NotARootHash),
-    /// A hash device beside a source that has its own.
-    #[error("--hash-device is for devices and roothash:HEX: {0} has its hash tree by itself")]
-    HashDevice(Source),
     /// Devices.
     #[error(transparent)]
     Probe(#[from] probe::Error),
-    /// Devices that are not there.
-    #[error("{0}")]
-    Missing(String),
     /// What was found cannot be what was asked for.
     #[error(transparent)]
     Refused(#[from] boot::Error),
     /// Mounts that cannot be carried.
     #[error(transparent)]
     Carry(#[from] carry::Error),
-    /// A file of the machine.
-    #[error(transparent)]
-    Machine(#[from] machine::Error),
     /// A step.
     #[error(transparent)]
     Execute(#[from] execute::Error),
@@ -162,82 +156,46 @@ pub enum Error {
 
 /// What is to be staged, and what was seen for it.
 pub(super) struct Prepared {
-    pub(super) intent: Intent,
+    pub(super) opening: Opening,
     pub(super) facts: Facts,
-    pub(super) mounting: Plan,
-    pub(super) root: Root,
-    /// What was passed over for it.
-    pub(super) skipped: Vec<String>,
-}
-
-/// The plan, touching nothing: what stage does, and what is left for the relay.
-pub fn plan(request: &Request) -> Result<String, Error> {
-    let state = running::settled::<Error>(&Store::default())?;
-    let prepared = prepare(request, &state)?;
-    // The new root is not mounted: the running one's fstab and mount units stand for its.
-    let rows = rows(request, &prepared.facts, Path::new("/"))?;
-    let carrying = stage::carrying(&prepared.intent, &rows, &staging::missing_units(&stage::VERITY_UNITS));
-    let skipped: String = prepared.skipped.iter().map(|line| format!("{line}\n")).collect();
-    let mut steps = prepared.mounting.steps;
-    steps.extend(carrying.steps.iter().cloned());
-    let mut text = format!("{skipped}now, while the old system serves:\n{}", Plan { steps });
-    if let Some(Step::Publish { relay, .. }) = carrying.steps.last() {
-        text += &format!("at the soft reboot, between the two systems:\n{}", relay.forward);
-        text += &format!("if that fails:\n{}", relay.back);
-    }
-    Ok(text)
 }
 
 impl Error {
     /// Whether it only says that nothing newer is there.
     #[must_use]
     pub fn is_nothing_newer(&self) -> bool {
-        matches!(self, Self::Source(choose::Error::NothingNewer(_)))
+        matches!(self, Self::Plan(soft_reboot::Error::Source(choose::Error::NothingNewer(_))))
     }
 }
 
 /// Finds what is asked for, and how it is opened.
 pub(super) fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
-    let source: Source = request.source.parse()?;
-    let root_hash: Option<RootHash> = request.root_hash.as_deref().map(str::parse).transpose()?;
-    let mut prober = Prober::of_running_system()?;
-    read_all(&mut prober);
-    let Chosen { root, skipped } = match &source {
-        Source::File(_) | Source::Directory(_) if request.hash_device.is_some() => {
-            return Err(Error::HashDevice(source));
-        }
-        Source::File(path) => in_files(in_files::look(Path::new(path), root_hash.as_ref())?, &mut prober),
-        Source::Directory(path) => in_files(in_files::newest(path, root_hash.as_ref())?, &mut prober),
-        Source::OtherSlot | Source::Previous if request.hash_device.is_some() => {
-            return Err(Error::HashDevice(source));
-        }
-        _ => {
-            let hash_device = request.hash_device.as_deref().map(str::parse).transpose()?;
-            choose::choose(&Written { source, root_hash, hash_device }, state, prober.facts())?
-        }
+    let asked = request.asked()?;
+    let (mut prober, in_files) = look(&asked)?;
+    let chosen = match in_files {
+        Some(chosen) => chosen,
+        None => soft_reboot::choose(&asked, state, prober.facts())?,
     };
-    let intent = Intent { root, way: request.way };
-    let mounting = loop {
-        match stage::mounting(&intent, prober.facts()) {
-            Decision::Go(plan) => break plan,
-            Decision::Read(wanted) => prober.read(&wanted),
-            Decision::Wait(wants) => {
-                return Err(Error::Missing(boot::missing(&wants, prober.facts())));
-            }
-            Decision::Refuse(error) => return Err(error.into()),
+    loop {
+        match soft_reboot::open(&asked, &chosen, state, prober.facts())? {
+            Answer::Known(opening) => return Ok(Prepared { opening, facts: prober.facts().clone() }),
+            Answer::Read(wanted) => prober.read(&wanted),
         }
-    };
-    let root = root_of(request, &intent.root, state, &mounting);
-    if request.verity_required && root.root_hash_from.is_unprotected() {
-        return Err(Error::Unprotected { source_name: request.source.clone(), from: root.root_hash_from });
     }
-    Ok(Prepared { intent, facts: prober.facts().clone(), mounting, root, skipped })
 }
 
-/// Shows an image in files to the decisions as devices.
-fn in_files(found: InFiles, prober: &mut Prober) -> Chosen {
-    prober.facts_mut().devices.extend(found.devices);
-    Chosen { root: found.root, skipped: found.skipped }
+/// Looks at this machine, and into the files that are asked for: what they hold is shown to the decisions as devices.
+pub(super) fn look(asked: &Asked) -> Result<(Prober, Option<Chosen>), Error> {
+    let mut prober = Prober::of_running_system()?;
+    read_all(&mut prober);
+    let root_hash = asked.written.root_hash.as_ref();
+    let InFiles { root, devices, skipped } = match &asked.written.source {
+        Source::File(path) => in_files::look(Path::new(path), root_hash)?,
+        Source::Directory(path) => in_files::newest(path, root_hash)?,
+        _ => return Ok((prober, None)),
+    };
+    prober.facts_mut().devices.extend(devices);
+    Ok((prober, Some(Chosen { root, skipped })))
 }
 
 /// Looks into every device: fstab and mount units name file systems by what they hold.
@@ -245,30 +203,6 @@ fn read_all(prober: &mut Prober) {
     let unread = prober.facts().devices.iter().filter(|device| device.content == Content::Unread);
     let wanted: Vec<boot::Read> = unread.map(|device| boot::Read::Superblock(device.devno)).collect();
     prober.read(&wanted);
-}
-
-fn root_of(request: &Request, root: &stage::Root, state: &State, plan: &Plan) -> Root {
-    let from = match root {
-        stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) => verity.root_hash_from,
-        stage::Root::Open(_) => {
-            state.previous.as_ref().map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from)
-        }
-    };
-    let opened = plan.steps.iter().find_map(|step| match step {
-        Step::OpenVerity(open) => Some((open.name.clone(), &open.table)),
-        Step::ReuseVerity { name, table, .. } => Some((name.clone(), table)),
-        _ => None,
-    });
-    let (name, root_hash) =
-        opened.map(|(name, table)| (name, table.root_hash.to_string())).unwrap_or_default();
-    Root {
-        source: request.source.clone(),
-        name,
-        root_hash,
-        root_hash_from: from,
-        system: None,
-        version: None,
-    }
 }
 
 /// What becomes of the mounts, where the next system is the one at `root`.

@@ -7,6 +7,7 @@ use crate::{
     plan::{
         Plan, carry,
         preflight::{Report, Verdict},
+        soft_reboot::Opening,
         stage,
         state::{Staged, State},
     },
@@ -98,7 +99,7 @@ impl Staging<'_> {
     }
 
     fn all(&mut self, request: &Request, prepared: Prepared) -> Result<Staged, Error> {
-        let Prepared { intent, facts, mounting, root, skipped } = prepared;
+        let Prepared { opening: Opening { intent, mounting, root, skipped }, facts } = prepared;
         skipped.iter().for_each(|line| (self.tell)(line));
         let begun = Plan { steps: self.state.looking.hand_over(&mounting) };
         self.state.staged = Some(Staged {

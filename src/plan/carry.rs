@@ -316,7 +316,7 @@ mod tests {
             at: at.to_owned(),
             content,
         };
-        let text = |text: &str| Content::Text(format!("[Mount]\n{text}\n").into_bytes());
+        let text = |text: &str| Content::Text(format!("[Mount]\n{text}\n"));
         let units = vec![
             unit("/unit", text("What=/dev/vda4\nWhere=/unit")),
             unit("/unit/other", text("What=/dev/vda3")),
@@ -369,7 +369,7 @@ mod tests {
             (None, "the new system would mount the same device there"),
             (Some(Content::Mask), "the new system has its mount unit masked"),
             (
-                Some(Content::Text(b"[Mount]\n".to_vec())),
+                Some(Content::Text("[Mount]\n".to_owned())),
                 "the new system has a mount unit for it that cannot be made out",
             ),
         ] {

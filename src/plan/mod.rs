@@ -26,11 +26,14 @@ pub mod request;
 mod resolve;
 mod settings;
 pub mod slot;
+pub mod soft_reboot;
 pub mod source;
 pub mod stage;
 pub mod state;
 pub mod step;
+pub mod system_facts;
 mod tag;
+pub mod told;
 mod verified;
 
 pub use step::Step;

@@ -1,8 +1,10 @@
 //! What the new system would mount where: of all that tells it, what goes first.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
 use crate::format::system::{fstab::Entry, mount_unit};
 
-/// What tells a system of a mount.
+/// What tells a system of a mount. It is written as the directory, or `fstab`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Unit files of the new root in this directory.
@@ -29,18 +31,20 @@ pub const ORDER: [Origin; 8] = [
 ];
 
 /// What stands in a file of a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Content {
-    /// Its bytes.
-    Text(Vec<u8>),
+    /// Its text.
+    Text(String),
     /// It is empty, or leads to /dev/null: the unit is masked.
     Mask,
-    /// It is there, and cannot be read.
+    /// It is there, and cannot be read, or is no UTF-8.
     Unreadable,
 }
 
 /// A mount unit's file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UnitFile {
     /// Where it was found.
     pub origin: Origin,
@@ -51,7 +55,8 @@ pub struct UnitFile {
 }
 
 /// A drop-in that counts for a place's mount unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DropIn {
     /// The place.
     pub at: String,
@@ -83,6 +88,29 @@ pub enum Told {
     Nothing,
 }
 
+impl Origin {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Root(directory) | Self::Run(directory) => directory,
+            Self::Fstab => "fstab",
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.name().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let origin = ORDER.into_iter().find(|origin| origin.name() == text);
+        origin.ok_or_else(|| D::Error::custom(format!("\"{text}\" is no directory of systemd's units")))
+    }
+}
+
 impl NewMounts {
     /// What counts for a place. A unit counts whether anything pulls it in or not.
     #[must_use]
@@ -100,7 +128,7 @@ impl NewMounts {
             Content::Mask => Told::Masked,
             Content::Unreadable => Told::Unclear,
             Content::Text(text) => self.with_drop_ins(at, |files| {
-                let files = [&[text.as_slice()], files].concat();
+                let files = [&[text.as_str()], files].concat();
                 mount_unit::parse(at, &files)
             }),
         })
@@ -109,15 +137,15 @@ impl NewMounts {
     fn with_drop_ins(
         &self,
         at: &str,
-        read: impl FnOnce(&[&[u8]]) -> Result<Entry, mount_unit::Error>,
+        read: impl FnOnce(&[&str]) -> Result<Entry, mount_unit::Error>,
     ) -> Told {
         let of_place = self.drop_ins.iter().filter(|drop_in| drop_in.at == at);
         let files = of_place.map(|drop_in| match &drop_in.content {
-            Content::Text(text) => Some(text.as_slice()),
-            Content::Mask => Some(&[][..]),
+            Content::Text(text) => Some(text.as_str()),
+            Content::Mask => Some(""),
             Content::Unreadable => None,
         });
-        let Some(files) = files.collect::<Option<Vec<&[u8]>>>() else { return Told::Unclear };
+        let Some(files) = files.collect::<Option<Vec<&str>>>() else { return Told::Unclear };
         read(&files).map_or(Told::Unclear, Told::Mount)
     }
 }
@@ -132,7 +160,7 @@ mod tests {
         match text {
             "mask" => Content::Mask,
             "unreadable" => Content::Unreadable,
-            text => Content::Text(format!("[Mount]\n{text}\n").into_bytes()),
+            text => Content::Text(format!("[Mount]\n{text}\n")),
         }
     }
 
@@ -160,6 +188,17 @@ mod tests {
         all.units.push(UnitFile { origin, at: at.clone(), content: Content::Mask });
         all.drop_ins.push(DropIn { at, content: Content::Unreadable });
         all.at("/var")
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for origin in ORDER {
+            let unit = UnitFile { origin, at: "/var".to_owned(), content: content("What=a") };
+            let text = serde_json::to_string(&unit).unwrap();
+            assert!(text.starts_with(&format!(r#"{{"origin":"{}","#, origin.name())), "{text}");
+            assert_eq!(serde_json::from_str::<UnitFile>(&text).unwrap(), unit);
+        }
+        assert!(serde_json::from_str::<Origin>(r#""/etc/systemd/user""#).is_err());
     }
 
     #[test]

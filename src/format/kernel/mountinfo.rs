@@ -13,10 +13,13 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::format::kernel::devno::Devno;
 
 /// A mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Mount {
     /// Its number, used again after an unmount.
     pub id: u32,
@@ -135,6 +138,19 @@ impl fmt::Display for Mount {
         let (root, point) = (path(&self.root), path(&self.mount_point));
         write!(f, "{id} {parent} {devno} {root} {point} {options}{propagation} - ")?;
         write!(f, "{fstype} {} {super_options}", escape(&self.source, " \t\n\\#"))
+    }
+}
+
+impl TryFrom<String> for Mount {
+    type Error = Error;
+    fn try_from(line: String) -> Result<Self, Error> {
+        line.parse()
+    }
+}
+
+impl From<Mount> for String {
+    fn from(mount: Mount) -> String {
+        mount.to_string()
     }
 }
 

@@ -5,9 +5,6 @@ use crate::format::{config::ini, system::fstab::Entry};
 /// A unit that mounts nothing, or of which cannot be told what it mounts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Bytes that are no text.
-    #[error("it is no UTF-8")]
-    NotText,
     /// systemd refuses it: "What= setting is missing".
     #[error("What= is missing")]
     NoWhat,
@@ -31,18 +28,17 @@ pub enum Error {
 
 /// Reads the unit of the place `at`: its file, then its drop-ins in the order in which they count. Without a Where=
 /// the name says it, as in systemd (src/core/mount.c, `mount_add_extras`).
-pub fn parse(at: &str, files: &[&[u8]]) -> Result<Entry, Error> {
+pub fn parse(at: &str, files: &[&str]) -> Result<Entry, Error> {
     let (what, options) = (String::new(), String::new());
     amend(Entry { what, at: at.to_owned(), fstype: "auto".to_owned(), options }, files)
 }
 
 /// What drop-ins make of a mount. The last value wins, and an empty one takes back those before it.
-pub fn amend(mut entry: Entry, files: &[&[u8]]) -> Result<Entry, Error> {
+pub fn amend(mut entry: Entry, files: &[&str]) -> Result<Entry, Error> {
     let name = unit_name(&entry.at);
     let mut at = String::new();
     for file in files {
-        let text = str::from_utf8(file).map_err(|_| Error::NotText)?;
-        for ini::Assignment { section, key, value, .. } in ini::parse_leniently(text) {
+        for ini::Assignment { section, key, value, .. } in ini::parse_leniently(file) {
             let place = match key.as_str() {
                 "What" => &mut entry.what,
                 "Where" => &mut at,
@@ -104,7 +100,7 @@ fn unspecified(value: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn shown(at: &str, files: &[&[u8]]) -> Result<String, String> {
+    fn shown(at: &str, files: &[&str]) -> Result<String, String> {
         let show = |entry: Entry| format!("{} {} {} {}", entry.what, entry.at, entry.fstype, entry.options);
         parse(at, files).map(show).map_err(|error| error.to_string())
     }
@@ -128,20 +124,19 @@ mod tests {
             ("[Mount]\nWhat=a\nWhere=/\n", Err("Where=/ does not fit its name, var.mount")),
         ] {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(shown("/var", &[text.as_bytes()]), expected, "{text:?}");
+            assert_eq!(shown("/var", &[text]), expected, "{text:?}");
         }
-        assert_eq!(shown("/var", &[b"[Mount]\nWhat=/dev/\xff\n"]), Err("it is no UTF-8".to_owned()));
     }
 
     #[test]
     fn drop_ins() {
-        let unit: &[u8] = b"[Mount]\nWhat=a\nOptions=ro\n\\";
+        let unit = "[Mount]\nWhat=a\nOptions=ro\n\\";
         for (files, expected) in [
-            (&[&b"[Mount]\nWhat=b\n"[..], b"[Unit]\nWhat=c\n"][..], Ok("b /var auto ro")),
-            (&[b"[Mount]\nOptions=\n"], Ok("a /var auto ")),
+            (&["[Mount]\nWhat=b\n", "[Unit]\nWhat=c\n"][..], Ok("b /var auto ro")),
+            (&["[Mount]\nOptions=\n"], Ok("a /var auto ")),
             // Each has to begin with its own section.
-            (&[b"What=b\n"], Ok("a /var auto ro")),
-            (&[b"[Mount]\nWhat=\n"], Err("What= is missing")),
+            (&["What=b\n"], Ok("a /var auto ro")),
+            (&["[Mount]\nWhat=\n"], Err("What= is missing")),
         ] {
             let all = [&[unit], files].concat();
             let expected = expected.map(str::to_owned).map_err(str::to_owned);

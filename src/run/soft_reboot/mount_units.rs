@@ -129,7 +129,11 @@ fn read(file: File) -> io::Result<Option<Content>> {
     }
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes)?;
-    Ok(Some(if bytes.is_empty() { Content::Mask } else { Content::Text(bytes) }))
+    Ok(Some(match String::from_utf8(bytes) {
+        Ok(text) if text.is_empty() => Content::Mask,
+        Ok(text) => Content::Text(text),
+        Err(_) => Content::Unreadable,
+    }))
 }
 
 /// Whether the links at a path end at /dev/null, which need not be there.

@@ -1,0 +1,181 @@
+//! The command line as it is written: its commands, their options, and what --help says of them.
+
+use argh::FromArgs;
+use nextroot::mode::status;
+
+/// Find, verify, mount and switch into the next root file system.
+///
+/// As PID 1 of an initramfs (mkinitrd builds one) nextroot boots; started by a person it has these commands.
+/// SOURCE is a device (/dev/NAME, PARTUUID=, PARTLABEL=, UUID=, LABEL=; with --roothash), roothash:HEX, slot:other, an image file, DIR.v/, or previous.
+#[derive(FromArgs)]
+#[argh(example = "nextroot plan --cmdline \"roothash=0a0f15ff...\"")]
+#[argh(example = "nextroot plan --cmdline \"root=LABEL=data\" --facts facts.json")]
+#[argh(example = "nextroot stage roothash:0a0f15ff...")]
+#[argh(example = "nextroot reboot")]
+pub(super) struct Arguments {
+    /// show the version
+    #[argh(switch)]
+    pub(super) version: bool,
+    #[argh(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub(super) enum Command {
+    Plan(Plan),
+    Preflight(Preflight),
+    Stage(Stage),
+    Status(Status),
+    Cancel(Cancel),
+    Reboot(Reboot),
+    Gc(Gc),
+    Hook(Hook),
+}
+
+/// Print what would be done, step by step; nothing is touched. With SOURCE: by stage, and at the soft reboot. Without: by the init role, for a kernel command line.
+///
+/// Exit code: 0 a plan was printed, 1 it would be refused, or devices are missing.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "plan")]
+pub(super) struct Plan {
+    /// source of the next root
+    #[argh(positional)]
+    pub(super) source: Option<String>,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    pub(super) roothash: Option<String>,
+    /// device with the hash tree; default: the partition that the root hash names
+    #[argh(option)]
+    pub(super) hash_device: Option<String>,
+    /// let systemd switch by itself, without the relay
+    #[argh(switch)]
+    pub(super) direct: bool,
+    /// mount point to carry, whatever the rules say; may be given again
+    #[argh(option)]
+    pub(super) carry: Vec<String>,
+    /// mount point to leave; may be given again
+    #[argh(option)]
+    pub(super) no_carry: Vec<String>,
+    /// kernel command line; default: the running kernel's
+    #[argh(option)]
+    pub(super) cmdline: Option<String>,
+    /// what the machine has, as JSON, from --show-facts; needs no privilege. Default: this machine is looked at
+    #[argh(option)]
+    pub(super) facts: Option<String>,
+    /// configuration that would be baked into the initramfs
+    #[argh(option)]
+    pub(super) config: Option<String>,
+    /// as JSON (docs/plan.schema.json)
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// print the facts that were found instead, as --facts takes them
+    #[argh(switch)]
+    pub(super) show_facts: bool,
+}
+
+/// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
+///
+/// Exit code: 0 staged, 3 slot:other has nothing newer, 1 not staged.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "stage")]
+pub(super) struct Stage {
+    /// source of the next root; default: Source= of nextroot.conf
+    #[argh(positional)]
+    pub(super) source: Option<String>,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    pub(super) roothash: Option<String>,
+    /// device with the hash tree; default: the partition that the root hash names
+    #[argh(option)]
+    pub(super) hash_device: Option<String>,
+    /// let systemd switch by itself, without the relay: for systems that forbid programs on a tmpfs
+    #[argh(switch)]
+    pub(super) direct: bool,
+    /// mount point to carry, whatever the rules say; may be given again
+    #[argh(option)]
+    pub(super) carry: Vec<String>,
+    /// mount point to leave; may be given again
+    #[argh(option)]
+    pub(super) no_carry: Vec<String>,
+    /// put it in the place of what is staged
+    #[argh(switch)]
+    pub(super) replace: bool,
+    /// stage it even where preflight says that it would not run here
+    #[argh(switch)]
+    pub(super) force: bool,
+}
+
+/// Check whether a source could be the next root, and tell what would survive, what would stop, and which mounts would be carried. Nothing is left changed.
+///
+/// Exit code: 0 it could be staged, 2 stage would refuse it, 1 it could not be looked at.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "preflight")]
+pub(super) struct Preflight {
+    /// source of the next root; default: Source= of nextroot.conf
+    #[argh(positional)]
+    pub(super) source: Option<String>,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    pub(super) roothash: Option<String>,
+    /// device with the hash tree; default: the partition that the root hash names
+    #[argh(option)]
+    pub(super) hash_device: Option<String>,
+    /// as for stage
+    #[argh(switch)]
+    pub(super) direct: bool,
+    /// as for stage
+    #[argh(option)]
+    pub(super) carry: Vec<String>,
+    /// as for stage
+    #[argh(option)]
+    pub(super) no_carry: Vec<String>,
+    /// as JSON (docs/preflight.md)
+    #[argh(switch)]
+    pub(super) json: bool,
+}
+
+/// Tell which root runs, by the kernel's own word, what is staged, and what ran before.
+///
+/// Exit code: 0 it could be told; with --is: 0 it is so, 2 it is not; 1 it could not be told.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status")]
+pub(super) struct Status {
+    /// as JSON (docs/status.schema.json)
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// answer by the exit code: staged, trial, blessed or idle
+    #[argh(option)]
+    pub(super) is: Option<status::Question>,
+}
+
+/// Take back what is staged, or what an interrupted stage left; twice does no harm.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "cancel")]
+pub(super) struct Cancel {}
+
+/// Soft-reboot into what is staged, or into SOURCE, which is staged first. Refused where it would start this root again.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reboot")]
+pub(super) struct Reboot {
+    /// source of the next root, as stage takes it
+    #[argh(positional)]
+    pub(super) source: Option<String>,
+    /// root hash, in hexadecimal, where SOURCE does not say it
+    #[argh(option)]
+    pub(super) roothash: Option<String>,
+}
+
+/// What the units of a soft reboot run; not for people.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "hook")]
+pub(super) struct Hook {
+    /// early or late
+    #[argh(positional)]
+    pub(super) when: String,
+}
+
+/// Close the devices of roots that are neither running, nor staged, nor the one before.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "gc")]
+pub(super) struct Gc {}

@@ -1,0 +1,217 @@
+//! From a source that is asked for to the whole plan of a soft reboot into it: what is done while the old system
+//! serves, and what is left for the relay.
+
+use std::fmt;
+
+use crate::format::verity::root_hash::{NotARootHash, RootHash};
+
+use super::{
+    Plan, Step,
+    boot::{self, Decision, Read},
+    carry::{self, Wanted},
+    choose::{self, Chosen, Written},
+    facts::Facts,
+    source::{self, Source},
+    stage::{self, Intent, Way},
+    state::{Root, State},
+    step::{HashOrigin, Relay},
+    system_facts::SystemFacts,
+};
+
+/// What is asked for, read.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The source, as it was written.
+    pub source_name: String,
+    /// The source.
+    pub written: Written,
+    /// How the switch is made.
+    pub way: Way,
+    /// What is to be carried and left.
+    pub wanted: Wanted,
+    /// Whether only root hashes count that prove something against an attacker.
+    pub verity_required: bool,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source.
+    #[error(transparent)]
+    Form(#[from] source::Error),
+    /// The root hash.
+    #[error("--roothash")]
+    RootHash(#[from] NotARootHash),
+    /// A hash device beside a source that has its own.
+    #[error("--hash-device is for devices and roothash:HEX: {0} has its hash tree by itself")]
+    HashDevice(Source),
+    /// A source that only the machine knows.
+    #[error(
+        "source {0}: facts do not say what is in files: leave --facts and --show-facts out and this machine is looked at, or name a device with --roothash"
+    )]
+    InFiles(Source),
+    /// What the source means.
+    #[error(transparent)]
+    Source(#[from] choose::Error),
+    /// Devices that are not there.
+    #[error("{0}")]
+    Missing(String),
+    /// What was found cannot be what was asked for.
+    #[error(transparent)]
+    Refused(#[from] boot::Error),
+    /// What policy forbids.
+    #[error(
+        "{source_name}: the root hash comes from {from}, and nextroot.conf says [Policy] Verity=required: name it with --roothash or RootHash="
+    )]
+    Unprotected {
+        /// The source.
+        source_name: String,
+        /// Where the root hash comes from.
+        from: HashOrigin,
+    },
+    /// Mounts that cannot be carried.
+    #[error(transparent)]
+    Carry(#[from] carry::Error),
+}
+
+/// What comes of values: an answer, or devices to be looked into before the question is put again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer<T> {
+    /// An answer.
+    Known(T),
+    /// These have to be looked into.
+    Read(Vec<Read>),
+}
+
+/// How a root is opened and mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// What was chosen.
+    pub intent: Intent,
+    /// How it is opened and mounted.
+    pub mounting: Plan,
+    /// What is known of it so far.
+    pub root: Root,
+    /// A line for each slot or file that was passed over.
+    pub skipped: Vec<String>,
+}
+
+/// The whole plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// A line for each slot or file that was passed over.
+    pub skipped: Vec<String>,
+    /// What stage does.
+    pub stage: Plan,
+    /// What is left for the relay, where the switch is made by it.
+    pub relay: Option<Relay>,
+}
+
+impl Asked {
+    /// Reads what was written.
+    pub fn parse(source: &str, root_hash: Option<&str>, hash_device: Option<&str>) -> Result<Self, Error> {
+        let source_name = source.to_owned();
+        let source: Source = source.parse()?;
+        let root_hash: Option<RootHash> = root_hash.map(str::parse).transpose()?;
+        let has_its_own = match source {
+            Source::File(_) | Source::Directory(_) | Source::OtherSlot | Source::Previous => true,
+            Source::Device(_) | Source::Mapper(_) | Source::RootHash(_) => false,
+        };
+        if has_its_own && hash_device.is_some() {
+            return Err(Error::HashDevice(source));
+        }
+        let hash_device = hash_device.map(str::parse).transpose()?;
+        let written = Written { source, root_hash, hash_device };
+        let (way, wanted) = (Way::default(), Wanted::default());
+        Ok(Self { source_name, written, way, wanted, verity_required: false })
+    }
+
+    /// Refuses what is in files, into which only the machine itself can look.
+    pub fn not_in_files(&self) -> Result<(), Error> {
+        match &self.written.source {
+            source @ (Source::File(_) | Source::Directory(_)) => Err(Error::InFiles(source.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Chooses the root that is asked for. One in files is looked into elsewhere, and is known by then.
+pub fn choose(asked: &Asked, state: &State, facts: &Facts) -> Result<Chosen, Error> {
+    asked.not_in_files()?;
+    Ok(choose::choose(&asked.written, state, facts)?)
+}
+
+/// Decides how the root that was chosen is opened and mounted.
+pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
+    let intent = Intent { root: chosen.root.clone(), way: asked.way };
+    let mounting = match stage::mounting(&intent, facts) {
+        Decision::Go(plan) => plan,
+        Decision::Read(wanted) => return Ok(Answer::Read(wanted)),
+        Decision::Wait(wants) => return Err(Error::Missing(boot::missing(&wants, facts))),
+        Decision::Refuse(error) => return Err(error.into()),
+    };
+    let root = root_of(asked, &intent.root, state, &mounting);
+    if asked.verity_required && root.root_hash_from.is_unprotected() {
+        return Err(Error::Unprotected { source_name: root.source, from: root.root_hash_from });
+    }
+    Ok(Answer::Known(Opening { intent, mounting, root, skipped: chosen.skipped.clone() }))
+}
+
+/// Decides all of it; `in_files` is the root where it is in files.
+pub fn decide(
+    asked: &Asked,
+    in_files: Option<&Chosen>,
+    facts: &SystemFacts,
+) -> Result<Answer<Planned>, Error> {
+    let state = facts.state();
+    let chosen = match in_files {
+        Some(chosen) => chosen.clone(),
+        None => choose(asked, &state, &facts.machine)?,
+    };
+    let opening = match open(asked, &chosen, &state, &facts.machine)? {
+        Answer::Known(opening) => opening,
+        Answer::Read(wanted) => return Ok(Answer::Read(wanted)),
+    };
+    let rows = carry::decide(&facts.mounts, &facts.machine, &facts.new_mounts(), &asked.wanted)?;
+    let carrying = stage::carrying(&opening.intent, &rows, &facts.missing_units());
+    let relay = match carrying.steps.last() {
+        Some(Step::Publish { relay, .. }) => Some((**relay).clone()),
+        _ => None,
+    };
+    let steps = opening.mounting.steps.into_iter().chain(carrying.steps).collect();
+    Ok(Answer::Known(Planned { skipped: opening.skipped, stage: Plan { steps }, relay }))
+}
+
+fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Root {
+    let from = match root {
+        stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) => verity.root_hash_from,
+        stage::Root::Open(_) => {
+            state.previous.as_ref().map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from)
+        }
+    };
+    let opened = plan.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some((open.name.clone(), &open.table)),
+        Step::ReuseVerity { name, table, .. } => Some((name.clone(), table)),
+        _ => None,
+    });
+    let (name, root_hash) =
+        opened.map(|(name, table)| (name, table.root_hash.to_string())).unwrap_or_default();
+    Root {
+        source: asked.source_name.clone(),
+        name,
+        root_hash,
+        root_hash_from: from,
+        system: None,
+        version: None,
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.skipped.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        write!(f, "now, while the old system serves:\n{}", self.stage)?;
+        let Some(relay) = &self.relay else { return Ok(()) };
+        write!(f, "at the soft reboot, between the two systems:\n{}", relay.forward)?;
+        write!(f, "if that fails:\n{}", relay.back)
+    }
+}

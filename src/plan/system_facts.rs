@@ -1,0 +1,116 @@
+//! What was found on a running system, as far as the plan of a soft reboot depends on it: a value that people can
+//! read, write and send to each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::{kernel::mountinfo::Mount, system::fstab};
+
+use super::{
+    facts::Facts,
+    new_mounts::{DropIn, NewMounts, UnitFile},
+    stage::VERITY_UNITS,
+    state::{Root, State},
+};
+
+/// What is known of a running system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemFacts {
+    /// What a boot would look at, too: block devices, and what is open.
+    pub machine: Facts,
+    /// The mounts: lines of /proc/self/mountinfo.
+    pub mounts: Vec<Mount>,
+    /// The lines of /etc/fstab. The new root is not mounted, so the running one's stands for its.
+    #[serde(default)]
+    pub fstab: Vec<String>,
+    /// Files of mount units for places where something is mounted, also of the running root.
+    #[serde(default)]
+    pub mount_units: Vec<UnitFile>,
+    /// Drop-ins of these places, in the order in which systemd reads them.
+    #[serde(default)]
+    pub mount_drop_ins: Vec<DropIn>,
+    /// The root that is running, where it is on dm-verity.
+    #[serde(default)]
+    pub current: Option<Root>,
+    /// The root that ran before.
+    #[serde(default)]
+    pub previous: Option<Root>,
+    /// Units that do nothing and that an earlier stage left in /run.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// What nextroot.conf says.
+    #[serde(default)]
+    pub configured: Configured,
+}
+
+/// What nextroot.conf says beside the source: it counts where the arguments say nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configured {
+    /// `Direct=`: systemd switches by itself, without the relay.
+    pub direct: bool,
+    /// `Carry=`: mount points to carry, whatever the rules say.
+    pub carry: Vec<String>,
+    /// `NoCarry=`: mount points to leave.
+    pub no_carry: Vec<String>,
+    /// `[Policy] Verity=required`: only root hashes that prove something against an attacker.
+    pub verity_required: bool,
+}
+
+impl SystemFacts {
+    /// The state, as far as a source is chosen by it.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State { current: self.current.clone(), previous: self.previous.clone(), ..State::default() }
+    }
+
+    /// What the new system is told of its mounts, as far as the running one stands for it.
+    #[must_use]
+    pub fn new_mounts(&self) -> NewMounts {
+        let fstab = fstab::parse(&self.fstab.join("\n"));
+        NewMounts { fstab, units: self.mount_units.clone(), drop_ins: self.mount_drop_ins.clone() }
+    }
+
+    /// Units that a stage would leave in /run.
+    #[must_use]
+    pub fn missing_units(&self) -> Vec<&'static str> {
+        VERITY_UNITS.into_iter().filter(|name| !self.units.iter().any(|unit| unit == name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mount = |line: &str| line.parse::<Mount>().unwrap();
+        let facts = SystemFacts {
+            mounts: vec![mount(r"20 1 253:0 / /a\040b\377 ro shared:1 - erofs /dev/mapper/root ro")],
+            fstab: vec!["# none".to_owned(), "/dev/sda1 /var ext4".to_owned()],
+            units: vec![VERITY_UNITS[0].to_owned()],
+            ..SystemFacts::default()
+        };
+        let text = serde_json::to_string(&facts).unwrap();
+        assert!(text.contains(r#""20 1 253:0 / /a\\040b\\377 ro shared:1 - erofs /dev/mapper/root ro""#));
+        assert_eq!(serde_json::from_str::<SystemFacts>(&text).unwrap(), facts);
+        assert_eq!(facts.new_mounts().fstab.len(), 1);
+        assert_eq!(facts.missing_units(), [VERITY_UNITS[1]]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let least = r#"{"machine": {"kernel_release": "6.12", "devices": []}, "mounts": []"#;
+        assert!(serde_json::from_str::<SystemFacts>(&format!("{least}}}")).is_ok());
+        for (more, expected) in [
+            (r#""unheard": 1"#, "unknown field `unheard`"),
+            (r#""configured": {"Direct": true}"#, "unknown field `Direct`"),
+            (r#""mounts": []"#, "duplicate field `mounts`"),
+        ] {
+            let error = serde_json::from_str::<SystemFacts>(&format!("{least}, {more}}}")).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let error = serde_json::from_str::<SystemFacts>(&least.replace("[]", "[\"20 1\"]")).unwrap_err();
+        assert!(error.to_string().contains("20 1"), "{error}");
+    }
+}
