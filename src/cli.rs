@@ -146,18 +146,27 @@ fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
         force: asked.force,
         ..Request::default()
     };
-    match stage::run(&configured(request)?, tell) {
-        Ok(staged) => {
-            let source = &staged.root.source;
-            say(format_args!("staged {source}: nextroot reboot, or systemctl soft-reboot, goes there"));
-            Ok(ExitCode::SUCCESS)
+    let (request, warnings) = request.configured()?;
+    warn(&warnings);
+    let progress = if asked.json { |line: &str| complain(line) } else { tell };
+    let (outcome, text, code) = match stage::run(&request, progress) {
+        Ok(done) => {
+            let source = &done.staged.root.source;
+            let text = format!("staged {source}: nextroot reboot, or systemctl soft-reboot, goes there");
+            (stage::Outcome::staged(&request, done), text, ExitCode::SUCCESS)
         }
-        Err(error) if error.is_nothing_newer() => {
-            say(format_args!("nothing is staged: {error}"));
-            Ok(ExitCode::from(request::NOTHING_NEWER))
-        }
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => match error.nothing_newer() {
+            Some(skipped) => {
+                let outcome = stage::Outcome::nothing_newer(&request, skipped);
+                let code = ExitCode::from(request::NOTHING_NEWER);
+                (outcome, format!("nothing is staged: {error}"), code)
+            }
+            None => return Err(error.into()),
+        },
+    };
+    // Nobody may read it any more; an exit code of failure would say that nothing is staged.
+    say(if asked.json { outcome.warned(warnings).json()? } else { text });
+    Ok(code)
 }
 
 fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {

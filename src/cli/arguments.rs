@@ -104,6 +104,9 @@ pub(super) struct Stage {
     /// stage it even where preflight says that it would not run here
     #[argh(switch)]
     pub(super) force: bool,
+    /// tell the outcome as JSON (docs/stage.schema.json); what is under way goes to standard error
+    #[argh(switch)]
+    pub(super) json: bool,
 }
 
 /// Check whether a source could be the next root, and tell what would survive, what would stop, and which mounts would be carried. Nothing is left changed.

@@ -72,7 +72,7 @@ pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Stag
         Some(_) => {}
     }
     let staged = match request {
-        Some(request) => stage::run(request, tell)?,
+        Some(request) => stage::run(request, tell)?.staged,
         None => {
             let state = running::settled::<Error>(&Store::default())?;
             match state.staged {
@@ -80,7 +80,7 @@ pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Stag
                 None => {
                     let (request, warnings) = configured()?;
                     warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
-                    stage::run(&request, tell)?
+                    stage::run(&request, tell)?.staged
                 }
             }
         }

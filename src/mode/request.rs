@@ -161,10 +161,13 @@ pub(super) struct Prepared {
 }
 
 impl Error {
-    /// Whether it only says that nothing newer is there.
+    /// Where it only says that nothing newer is there: a line for each slot that was passed over.
     #[must_use]
-    pub fn is_nothing_newer(&self) -> bool {
-        matches!(self, Self::Plan(soft_reboot::Error::Source(choose::Error::NothingNewer(_))))
+    pub fn nothing_newer(&self) -> Option<&[String]> {
+        match self {
+            Self::Plan(soft_reboot::Error::Source(choose::Error::NothingNewer(skipped))) => Some(skipped),
+            _ => None,
+        }
     }
 }
 

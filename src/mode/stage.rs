@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::{
     format::system::os_release::OsRelease,
     plan::{
-        Plan, carry,
+        Plan, Step,
+        carry::{self, Row},
         preflight::{Report, Verdict},
         soft_reboot::Opening,
         stage,
-        state::{Staged, State},
+        state::{Root, Staged, State},
     },
     run::{
         execute::{self, Executor},
@@ -22,8 +25,82 @@ use super::{
     request::{Error, Prepared, Request, Way, prepare, rows},
 };
 
+/// What became of it.
+#[derive(Debug)]
+pub struct Done {
+    /// What is staged.
+    pub staged: Staged,
+    /// A line for each slot or file that was passed over.
+    pub skipped: Vec<String>,
+    /// A line for each check that warned.
+    pub warnings: Vec<String>,
+}
+
+/// Version of stage's JSON: raised whenever a field changes its meaning or goes away.
+const STAGE_VERSION: u32 = 1;
+
+/// What became of it, for programs: docs/stage.schema.json.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    version: u32,
+    source: String,
+    outcome: &'static str,
+    root: Option<Root>,
+    direct: bool,
+    mounts: Vec<Row>,
+    skipped: Vec<String>,
+    warnings: Vec<String>,
+    steps: Vec<String>,
+}
+
+impl Outcome {
+    /// Of a request that was staged.
+    #[must_use]
+    pub fn staged(request: &Request, done: Done) -> Self {
+        let Done { staged, skipped, warnings } = done;
+        Self {
+            outcome: "staged",
+            root: Some(staged.root),
+            direct: staged.direct,
+            mounts: staged.mounts,
+            skipped,
+            warnings,
+            steps: staged.begun.steps.iter().map(Step::to_string).collect(),
+            ..Self::nothing_newer(request, &[])
+        }
+    }
+
+    /// Of a request for a slot that is newer, where each was passed over.
+    #[must_use]
+    pub fn nothing_newer(request: &Request, skipped: &[String]) -> Self {
+        Self {
+            version: STAGE_VERSION,
+            source: request.source.clone(),
+            outcome: "nothing-newer",
+            root: None,
+            direct: request.way == Way::Direct,
+            mounts: Vec::new(),
+            skipped: skipped.to_vec(),
+            warnings: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// With what else was warned of, before.
+    #[must_use]
+    pub fn warned(mut self, warnings: Vec<String>) -> Self {
+        self.warnings.splice(0..0, warnings);
+        self
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+}
+
 /// Stages; `tell` sees each step before it is done. Whatever fails, the machine is as before.
-pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
+pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Done, Error> {
     if !running::shares_mounts() {
         return Err(Error::OwnMounts);
     }
@@ -98,7 +175,7 @@ impl Staging<'_> {
         }
     }
 
-    fn all(&mut self, request: &Request, prepared: Prepared) -> Result<Staged, Error> {
+    fn all(&mut self, request: &Request, prepared: Prepared) -> Result<Done, Error> {
         let Prepared { opening: Opening { intent, mounting, root, skipped }, facts } = prepared;
         skipped.iter().for_each(|line| (self.tell)(line));
         let begun = Plan { steps: self.state.looking.hand_over(&mounting) };
@@ -115,9 +192,10 @@ impl Staging<'_> {
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
         let mut rows = rows(request, &facts, new)?;
         carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
-        if !request.force {
-            self.fit(request, &examine(request, &mounting, &rows, new))?;
-        }
+        let warnings = match request.force {
+            true => Vec::new(),
+            false => self.fit(request, &examine(request, &mounting, &rows, new))?,
+        };
         if let Some(staged) = &mut self.state.staged {
             staged.root.system = Some(release.name().to_owned());
             staged.root.version = release.image_version;
@@ -128,16 +206,17 @@ impl Staging<'_> {
             staged.complete = true;
         }
         self.store.save(&self.state)?;
-        self.state
-            .staged
-            .clone()
-            .ok_or_else(|| execute::Error::Plan { what: "what is staged".to_owned() }.into())
+        match self.state.staged.clone() {
+            Some(staged) => Ok(Done { staged, skipped, warnings }),
+            None => Err(execute::Error::Plan { what: "what is staged".to_owned() }.into()),
+        }
     }
 
-    /// Holds what preflight found against the root.
-    fn fit(&mut self, request: &Request, report: &Report) -> Result<(), Error> {
-        lines(report, Verdict::Warn).iter().for_each(|line| (self.tell)(&format!("warning: {line}")));
-        refuse(request, report)
+    /// Holds what preflight found against the root; a line for each warning.
+    fn fit(&mut self, request: &Request, report: &Report) -> Result<Vec<String>, Error> {
+        let warnings = lines(report, Verdict::Warn);
+        warnings.iter().for_each(|line| (self.tell)(&format!("warning: {line}")));
+        refuse(request, report).map(|()| warnings)
     }
 
     /// Each step is in the state before it is done, so that `cancel` knows of it, whatever happens.
