@@ -1,12 +1,16 @@
-//! The JSON of `status` and `preflight`, held to the schemas in docs/, both ways: what is written is described, and
+//! The JSON of `status`, `preflight`, `plan` and `stage`, held to the schemas in docs/, both ways: what is written is described, and
 //! what is described is written.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use nextroot::{
-    mode::status::Status,
+    mode::{
+        request::{Request, Way},
+        stage::{Done, Outcome},
+        status::Status,
+    },
     plan::{
         Plan, Step,
         carry::Row,
@@ -271,9 +275,13 @@ fn variants(file: &str, wanted: &str) -> Vec<String> {
 
 #[test]
 fn every_word_is_described() {
-    for (place, wanted) in [("step/properties/do", "Step"), ("root/properties/root_hash_from", "HashOrigin")]
-    {
-        let described = schema("status").pointer(&format!("/$defs/{place}/examples")).cloned();
+    for (file, place, wanted) in [
+        ("status", "step/properties/do", "Step"),
+        ("plan", "step/properties/do", "Step"),
+        ("status", "root/properties/root_hash_from", "HashOrigin"),
+        ("stage", "root/properties/root_hash_from", "HashOrigin"),
+    ] {
+        let described = schema(file).pointer(&format!("/$defs/{place}/examples")).cloned();
         assert_eq!(described, Some(json!(variants("src/plan/step.rs", wanted))));
     }
 }
@@ -313,6 +321,60 @@ fn preflight_is_described() {
     let checks: Vec<&str> = report().checks.iter().map(|check| check.name).collect();
     let described = &schema("preflight")["$defs"]["check"]["properties"]["name"]["examples"];
     assert_eq!(*described, json!(checks[..checks.len() / 2]));
+}
+
+/// What `nextroot plan` prints for the facts in tests/golden.
+fn plan(arguments: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nextroot"));
+    command.current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden"));
+    let output = command.arg("plan").args(arguments).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Every plan that the command line can give: of a boot, and of a soft reboot by the relay and without.
+#[test]
+fn plan_is_described() {
+    let mut checker = Checker::new("plan");
+    let previous = ["previous", "--facts", "stage/system.json"];
+    for (arguments, written) in [
+        (&["--cmdline", "root=/dev/sda1 rootfallback=/dev/sda2", "--facts", "facts.json"][..], "boot"),
+        (&previous[..], "soft_reboot"),
+        (&[&previous[..], &["--direct"]].concat()[..], "soft_reboot"),
+    ] {
+        let value = plan(arguments);
+        checker.hold(&value).unwrap();
+        assert_eq!(value["version"], number("src/mode/plan/mod.rs", "PLAN_VERSION"));
+        assert_eq!(names(&value), fields(&format!("src/mode/plan/{written}.rs"), "Whole"));
+    }
+    assert_eq!(checker.never_met(), Vec::<String>::new());
+}
+
+#[test]
+fn stage_is_described() {
+    let mut checker = Checker::new("stage");
+    let lines = |line: &str| vec![line.to_owned()];
+    let passed = lines("vda1 was passed over: the running root");
+    let request = Request { source: "slot:other".to_owned(), way: Way::Direct, ..Request::default() };
+    let done = |complete| Done {
+        staged: staged(complete),
+        skipped: passed.clone(),
+        warnings: lines("root-hash: joined from partition UUIDs"),
+    };
+    for (outcome, expected) in [
+        (Outcome::staged(&request, done(true)), "staged"),
+        (Outcome::staged(&request, done(false)).warned(lines("nextroot.conf:1: passed over")), "staged"),
+        (Outcome::nothing_newer(&request, &passed), "nothing-newer"),
+    ] {
+        let value = serde_json::from_str(&outcome.json().unwrap()).unwrap();
+        checker.hold(&value).unwrap();
+        assert_eq!(names(&value), fields("src/mode/stage.rs", "Outcome"));
+        assert_eq!(value["outcome"], expected);
+        assert_eq!(value["root"].is_null(), expected != "staged");
+        assert_eq!(value["version"], number("src/mode/stage.rs", "STAGE_VERSION"));
+        assert_eq!(value["skipped"], json!(passed));
+    }
+    assert_eq!(checker.never_met(), Vec::<String>::new());
 }
 
 #[test]

@@ -25,9 +25,9 @@ _nextroot() {
 	local options= sources= how="--roothash --hash-device --direct --carry --no-carry"
 	case $command in
 	'') options="plan preflight stage status cancel reboot gc --help --version" ;;
-	plan) options="$how --cmdline --facts --config --show-facts --help" sources=yes ;;
+	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;
 	preflight) options="$how --json --help" sources=yes ;;
-	stage) options="$how --replace --force --help" sources=yes ;;
+	stage) options="$how --replace --force --json --help" sources=yes ;;
 	status) options="--json --is --help" ;;
 	cancel | gc) options="--help" ;;
 	reboot) options="--roothash --help" sources=yes ;;

@@ -16,7 +16,7 @@ complete -c nextroot -l help -d 'Show the options'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
 complete -c nextroot -n '__fish_seen_subcommand_from status cancel gc' -f
-complete -c nextroot -n '__fish_seen_subcommand_from preflight status' -l json -d 'For programs'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status' -l json -d 'For programs'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l cmdline -x -d 'Kernel command line'
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l facts -r -d 'What the machine has'
