@@ -17,8 +17,15 @@ say() {
 		sed "s/^/rig: $life $1=/"
 	fi
 }
-# The root hash of the dm device under /, by the kernel's own table
-root_hash() { dmsetup table -j "$(findmnt -no MAJ:MIN / | cut -d : -f 1)" -m "$(findmnt -no MAJ:MIN / | cut -d : -f 2)" | cut -d ' ' -f 12; }
+# The root hash of the dm device under /, by the kernel's own table; "plain" where / is on none
+root_hash() {
+	number=$(findmnt -rno MAJ:MIN /)
+	if [ -e "/sys/dev/block/$number/dm" ]; then
+		dmsetup table -j "${number%:*}" -m "${number#*:}" | cut -d ' ' -f 12
+	else
+		echo plain
+	fi
+}
 # does NAME COMMAND...: what it says, and its exit code
 does() {
 	name=$1
