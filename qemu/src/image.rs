@@ -63,10 +63,18 @@ const PAIR: [&str; 5] = [
     "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
 ];
 
+/// A plain root to begin on, the first root of a pair to go to, and a /var for both.
+const PLAIN: [&str; 4] = [
+    PAIR[0],
+    PAIR[1],
+    PAIR[4],
+    "[Partition]\nType=linux-generic\nLabel=plain\nFormat=ext4\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nSizeMinBytes=768M\nSizeMaxBytes=768M\n",
+];
+
 /// What makes a mini guest of a root.
 const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd/system\n";
 
-const RECIPES: [Recipe; 16] = [
+const RECIPES: [Recipe; 19] = [
     Recipe {
         name: "verity",
         source: Source::Small,
@@ -193,6 +201,27 @@ const RECIPES: [Recipe; 16] = [
         source: Source::System("forky"),
         prepare: Prepare::Nothing,
         partitions: &PAIR,
+        mini: true,
+    },
+    Recipe {
+        name: "plain-trixie",
+        source: Source::System("trixie"),
+        prepare: Prepare::Nothing,
+        partitions: &PLAIN,
+        mini: true,
+    },
+    Recipe {
+        name: "plain-bookworm",
+        source: Source::System("bookworm"),
+        prepare: Prepare::Nothing,
+        partitions: &PLAIN,
+        mini: true,
+    },
+    Recipe {
+        name: "plain-forky",
+        source: Source::System("forky"),
+        prepare: Prepare::Nothing,
+        partitions: &PLAIN,
         mini: true,
     },
 ];
