@@ -15,7 +15,7 @@ use nextroot::{
         Plan, Step,
         carry::Row,
         preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
-        state::{Pass, Root, Staged},
+        state::{On, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
     },
 };
@@ -187,12 +187,29 @@ fn names(object: &Value) -> BTreeSet<String> {
 fn root(from: HashOrigin, known: bool) -> Root {
     Root {
         source: "slot:other".to_owned(),
-        name: "0a0f-verity".to_owned(),
-        root_hash: "0a0f".to_owned(),
-        root_hash_from: from,
+        on: On::Verity(Verity {
+            name: "0a0f-verity".to_owned(),
+            root_hash: "0a0f".to_owned(),
+            root_hash_from: from,
+        }),
         system: known.then(|| "Debian GNU/Linux 13 (trixie)".to_owned()),
         version: known.then(|| "1.3".to_owned()),
     }
+}
+
+fn not_verified(on: Value) -> Root {
+    Root { on: serde_json::from_value(on).unwrap(), ..root(HashOrigin::Unknown, true) }
+}
+
+fn plain(known: bool) -> Value {
+    json!({"plain": {
+        "device": {"name": "vda2", "devno": "254:2"},
+        "partition_uuid": known.then_some("0b-02"),
+        "filesystem_uuid": known.then_some("6f2d"),
+        "fstype": "ext4",
+        "read_only": false,
+        "options": "noatime",
+    }})
 }
 
 fn row(carried: bool) -> Row {
@@ -247,6 +264,9 @@ fn status_is_described() {
         origins.map(|from| status(Some(root(from, false)), None, pass(Some("no")))).to_vec();
     values.push(status(None, Some(staged(true)), pass(None)));
     values.push(status(None, Some(staged(false)), None));
+    for on in [plain(true), plain(false), json!({"unreachable": "it is overlay"})] {
+        values.push(status(Some(not_verified(on)), None, None));
+    }
     for value in &values {
         checker.hold(value).unwrap();
         assert_eq!(names(value), fields("src/mode/status.rs", "Status"));
@@ -380,6 +400,8 @@ fn stage_is_described() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let good = status(Some(root(HashOrigin::File, true)), Some(staged(true)), None);
+    let mut both = good["current"].clone();
+    both["plain"] = plain(true)["plain"].clone();
     for (pointer, value, expected) in [
         ("/version", json!(2), "$.version: against const 1"),
         ("/generation", json!(0), "$.generation: against minimum 1"),
@@ -387,6 +409,7 @@ fn what_does_not_fit_is_refused() {
         ("/blessed", json!(null), "$.blessed: against type"),
         ("/current/root_hash_from", json!(1), "$.current: against oneOf"),
         ("/current", json!({}), "$.current: against oneOf"),
+        ("/current", both, "$.current: against oneOf"),
         ("/staged/begun/steps/0/do", json!(1), "$.staged: against oneOf"),
         ("/staged/mounts/0", json!({"at": "/"}), "$.staged: against oneOf"),
         ("", json!({}), "$: against required"),

@@ -5,31 +5,68 @@
 
 use std::{fs, path::Path};
 
-use nextroot::plan::{
-    carry::Wanted,
-    soft_reboot::{self, Answer, Asked},
-    stage::Way,
-    system_facts::SystemFacts,
+use nextroot::{
+    format::kernel::mountinfo::Mount,
+    plan::{
+        carry::Wanted,
+        facts::Content,
+        plain::Plain,
+        soft_reboot::{self, Answer, Asked},
+        stage::Way,
+        state::{On, Root},
+        system_facts::SystemFacts,
+    },
 };
 
 fn golden(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/stage").join(name)
 }
 
+/// The plain root that the kernel lists so.
+fn plain(mountinfo: &str, facts: &SystemFacts) -> Root {
+    let mounts = Mount::parse_all(mountinfo.as_bytes()).unwrap();
+    let (number, source) = (mounts[0].devno, mounts[0].source.to_str().unwrap());
+    let mut devices = facts.machine.devices.iter();
+    let device = devices
+        .find(|device| device.devno == number || Some(device.name.as_str()) == source.strip_prefix("/dev/"));
+    let on = match Plain::of(&mounts, device) {
+        Ok(plain) => On::Plain { plain },
+        Err(why) => On::Else { unreachable: why.to_string() },
+    };
+    Root { source: "/".to_owned(), on, system: None, version: None }
+}
+
 fn outcome(asked: &str, facts: &SystemFacts) -> String {
     let (mut way, mut wanted, mut source, mut root_hash) = (Way::Relay, Wanted::default(), "", None);
+    let mut seen = facts.clone();
     let mut words = asked.split_whitespace();
     while let Some(word) = words.next() {
         match word {
             "--direct" => way = Way::Direct,
             "--carry" => wanted.carry.extend(words.next().map(str::to_owned)),
             "--no-carry" => wanted.leave.extend(words.next().map(str::to_owned)),
+            // What ran before, by mountinfo, and what became of its partition since
+            "--ran" => {
+                let line: Vec<&str> = words.by_ref().take(10).collect();
+                seen.previous = Some(plain(&line.join(" "), facts));
+            }
+            "--now-uuid" => {
+                let (name, uuid) = (words.next().unwrap(), words.next().unwrap());
+                let mut devices = seen.machine.devices.iter_mut();
+                let device = devices.find(|device| device.name == name).unwrap();
+                let Content::Found(superblock) = &mut device.content else { panic!("{name} holds nothing") };
+                superblock.uuid = Some(uuid.to_owned());
+            }
+            "--now-gone" => {
+                let name = words.next().unwrap();
+                seen.machine.devices.retain(|device| device.name != name);
+            }
             "--roothash" => root_hash = words.next(),
             word => source = word,
         }
     }
     let asked = Asked::parse(source, root_hash, None).map(|asked| Asked { way, wanted, ..asked });
-    match asked.and_then(|asked| soft_reboot::decide(&asked, None, facts)) {
+    match asked.and_then(|asked| soft_reboot::decide(&asked, None, &seen)) {
         Ok(Answer::Known(planned)) => planned.to_string(),
         Ok(Answer::Read(reads)) => reads.iter().map(|read| format!("read {read}\n")).collect(),
         Err(error) => format!("refused: {error}\n"),

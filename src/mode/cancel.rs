@@ -58,8 +58,11 @@ pub fn run() -> Result<Option<Done>, Error> {
         let source = "what was staged by a run that left no state".to_owned();
         return Ok(staging::sweep()?.then_some(Done { source, holders: Vec::new() }));
     };
-    let opened = staged.begun.steps.iter().any(|step| matches!(step, Step::OpenVerity(_)));
-    let holders = if opened { holders::of_dm(&staged.root.name) } else { Vec::new() };
+    let opened = staged.begun.steps.iter().find_map(|step| match step {
+        Step::OpenVerity(open) => Some(&open.name),
+        _ => None,
+    });
+    let holders = opened.map(|name| holders::of_dm(name)).unwrap_or_default();
     Ok(Some(Done { source: staged.root.source, holders: holders.iter().map(ToString::to_string).collect() }))
 }
 

@@ -155,7 +155,12 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
         Step::ReuseVerity { name, .. } => Some((name.clone(), preflight::DmName::Same)),
         _ => None,
     });
+    let unverified = mounting.steps.iter().find_map(|step| match step {
+        Step::CheckPlain { plain } => Some(format!("{plain}, as it ran before")),
+        _ => None,
+    });
     let asked = preflight::Asked {
+        unverified,
         dm_name,
         wanted: if request.configured.verity_required {
             preflight::Wanted::Verity

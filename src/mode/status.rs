@@ -13,7 +13,8 @@ use crate::{
     },
 };
 
-/// Version of the JSON, docs/status.schema.json: raised whenever a field changes its meaning or goes away.
+/// Version of the JSON, docs/status.schema.json: raised whenever a field changes its meaning or goes away. As with the
+/// state, 2 lets a root be on something else than dm-verity, and 1 is written where none is.
 const VERSION: u32 = 1;
 
 /// It cannot be told.
@@ -46,7 +47,7 @@ pub struct Status {
     version: u32,
     /// Lives of userspace since the machine was started.
     generation: u64,
-    /// The root hash is the one that the kernel has under /.
+    /// What it is on is what the kernel has under /.
     current: Option<Root>,
     blessed: bool,
     staged: Option<Staged>,
@@ -100,19 +101,14 @@ impl Status {
 
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let root = |root: &Root| {
-            let system = root.system.as_deref().unwrap_or("?");
-            let version = root.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-            format!("{system}{version}, dm-verity {}, root hash {}", root.name, root.root_hash)
-        };
         match &self.current {
-            Some(current) => writeln!(f, "current:    {}", root(current))?,
-            None => writeln!(f, "current:    not on dm-verity")?,
+            Some(current) => writeln!(f, "current:    {current}")?,
+            None => writeln!(f, "current:    not known: its device cannot be read (only root may)")?,
         }
         writeln!(f, "            {}", if self.blessed { "blessed" } else { "on trial" })?;
         match &self.staged {
             Some(staged) if staged.complete => {
-                writeln!(f, "staged:     {} ({})", root(&staged.root), staged.root.source)?;
+                writeln!(f, "staged:     {} ({})", staged.root, staged.root.source)?;
                 for row in staged.mounts.iter().filter(|row| row.carried) {
                     writeln!(f, "            carries {row}")?;
                 }
@@ -125,7 +121,7 @@ impl std::fmt::Display for Status {
             None => writeln!(f, "staged:     nothing")?,
         }
         if let Some(previous) = &self.previous {
-            writeln!(f, "previous:   {}", root(previous))?;
+            writeln!(f, "previous:   {previous}")?;
         }
         writeln!(f, "generation: {}", self.generation)?;
         match &self.relay {

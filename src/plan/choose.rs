@@ -8,7 +8,7 @@ use super::{
     slot::{self, Running},
     source::{RootHashFrom, Source},
     stage::Root,
-    state::State,
+    state::{On, State},
     step::HashOrigin,
 };
 
@@ -41,6 +41,14 @@ pub enum Error {
     /// There is no root from before.
     #[error("source previous: no root ran before this one since the machine was started")]
     NoPrevious,
+    /// It is none that could be mounted again.
+    #[error(
+        "source previous: the root that ran before cannot be mounted again: {why}; name an image, or start it by a full reboot"
+    )]
+    PreviousUnreachable {
+        /// Why not.
+        why: String,
+    },
     /// Its device is gone.
     #[error(
         "source previous: dm-verity {name} with root hash {root_hash} is not open any more: name its partitions"
@@ -125,7 +133,8 @@ pub fn origin(from: &RootHashFrom) -> HashOrigin {
 
 fn other_slot(written: &Written, state: &State, facts: &Facts) -> Result<Chosen, Error> {
     let current = state.current.as_ref().ok_or(Error::NoSlots)?;
-    let open = facts.verity.iter().find(|open| open.name == current.name).ok_or(Error::NoSlots)?;
+    let name = &current.verity().ok_or(Error::NoSlots)?.name;
+    let open = facts.verity.iter().find(|open| open.name == *name).ok_or(Error::NoSlots)?;
     let (data, hash) = (open.table.data, open.table.hash);
     let running =
         Running { data, hash: (hash != data).then_some(hash), image: None, version: current.version.clone() };
@@ -160,8 +169,13 @@ fn device(source: &Source, facts: &Facts) -> Result<Option<Tag>, Error> {
     }
 }
 
+/// The only way to a root that is not verified: one that ran here before.
 fn previous(state: &State, facts: &Facts) -> Result<Root, Error> {
-    let previous = state.previous.as_ref().ok_or(Error::NoPrevious)?;
+    let previous = match &state.previous.as_ref().ok_or(Error::NoPrevious)?.on {
+        On::Verity(previous) => previous,
+        On::Plain { plain } => return Ok(Root::Plain(Box::new(plain.clone()))),
+        On::Else { unreachable } => return Err(Error::PreviousUnreachable { why: unreachable.clone() }),
+    };
     let same = |open: &&super::facts::OpenVerity| {
         !open.leaving && open.name == previous.name && open.table.root_hash.to_string() == previous.root_hash
     };
@@ -219,6 +233,36 @@ mod tests {
         ] {
             assert_eq!(chosen(source, root_hash), Err(message.to_owned()));
         }
+    }
+
+    /// Only `previous` leads to what is not verified, and only to what ran here.
+    #[test]
+    fn a_plain_root_from_before() {
+        let plain = serde_json::json!({
+            "device": {"name": "vda2", "devno": "254:2"}, "partition_uuid": "0000000b-02", "filesystem_uuid": null,
+            "fstype": "ext4", "read_only": false, "options": "",
+        });
+        let root = |on: serde_json::Value| -> State {
+            let mut root = serde_json::json!({"source": "x", "system": null, "version": null});
+            root.as_object_mut().unwrap().extend(on.as_object().unwrap().clone());
+            State { previous: Some(serde_json::from_value(root).unwrap()), ..State::default() }
+        };
+        let of = |source: &str, state: &State| {
+            let written = Written { source: source.parse().unwrap(), root_hash: None, hash_device: None };
+            choose(&written, state, &Facts::default()).map(|chosen| chosen.root).map_err(|e| e.to_string())
+        };
+        let ran = root(serde_json::json!({"plain": plain}));
+        assert!(matches!(of("previous", &ran), Ok(Root::Plain(plain)) if plain.device.name == "vda2"));
+        for source in ["/dev/vda2", "PARTUUID=0000000b-02"] {
+            assert!(
+                of(source, &ran).is_err_and(|why| why.contains("nothing is verified without a root hash"))
+            );
+        }
+        let overlay = root(serde_json::json!({"unreachable": "it is overlay"}));
+        assert_eq!(
+            of("previous", &overlay),
+            Err("source previous: the root that ran before cannot be mounted again: it is overlay; name an image, or start it by a full reboot".to_owned())
+        );
     }
 
     #[test]

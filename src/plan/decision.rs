@@ -100,6 +100,16 @@ pub enum Error {
         /// Who has it.
         device: String,
     },
+    /// A plain root from before that is not there as it was.
+    #[error(
+        "the root that ran before, {root}, cannot be mounted again: {why}; name an image, or start it by a full reboot"
+    )]
+    Gone {
+        /// The root.
+        root: String,
+        /// What changed.
+        why: String,
+    },
     /// A device without a file system.
     #[error("{role} {device} cannot be mounted: {why}")]
     NoFileSystem {

@@ -20,6 +20,7 @@ mod look;
 pub mod new_mounts;
 mod pair;
 mod partitioned;
+pub mod plain;
 mod policy;
 pub mod preflight;
 pub mod request;

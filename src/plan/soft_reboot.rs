@@ -13,7 +13,7 @@ use super::{
     facts::Facts,
     source::{self, Source},
     stage::{self, Intent, Way},
-    state::{Root, State},
+    state::{On, Root, State, Verity},
     step::{HashOrigin, Relay},
     system_facts::SystemFacts,
 };
@@ -69,6 +69,19 @@ pub enum Error {
         /// Where the root hash comes from.
         from: HashOrigin,
     },
+    /// What policy forbids, too.
+    #[error(
+        "{source_name}: {plain} is a plain file system, which nothing verifies, and nextroot.conf says [Policy] Verity=required: name an image and its root hash"
+    )]
+    NotVerified {
+        /// The source.
+        source_name: String,
+        /// The root.
+        plain: String,
+    },
+    /// A plan that leaves the root closed.
+    #[error("the plan opens no root: it is wrong, please report it")]
+    NotOpened,
     /// Mounts that cannot be carried.
     #[error(transparent)]
     Carry(#[from] carry::Error),
@@ -150,10 +163,8 @@ pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Res
         Decision::Wait(wants) => return Err(Error::Missing(boot::missing(&wants, facts))),
         Decision::Refuse(error) => return Err(error.into()),
     };
-    let root = root_of(asked, &intent.root, state, &mounting);
-    if asked.verity_required && root.root_hash_from.is_unprotected() {
-        return Err(Error::Unprotected { source_name: root.source, from: root.root_hash_from });
-    }
+    let root = root_of(asked, &intent.root, state, &mounting)?;
+    allow(asked, &root.on)?;
     Ok(Answer::Known(Opening { intent, mounting, root, skipped: chosen.skipped.clone() }))
 }
 
@@ -182,28 +193,40 @@ pub fn decide(
     Ok(Answer::Known(Planned { skipped: opening.skipped, stage: Plan { steps }, relay }))
 }
 
-fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Root {
-    let from = match root {
-        stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) => verity.root_hash_from,
-        stage::Root::Open(_) => {
-            state.previous.as_ref().map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from)
+/// What `[Policy] Verity=required` forbids; `--force` does not change it.
+fn allow(asked: &Asked, on: &On) -> Result<(), Error> {
+    let source_name = asked.source_name.clone();
+    match on {
+        _ if !asked.verity_required => Ok(()),
+        On::Verity(Verity { root_hash_from: from, .. }) if from.is_unprotected() => {
+            Err(Error::Unprotected { source_name, from: *from })
         }
-    };
-    let opened = plan.steps.iter().find_map(|step| match step {
-        Step::OpenVerity(open) => Some((open.name.clone(), &open.table)),
-        Step::ReuseVerity { name, table, .. } => Some((name.clone(), table)),
-        _ => None,
-    });
-    let (name, root_hash) =
-        opened.map(|(name, table)| (name, table.root_hash.to_string())).unwrap_or_default();
-    Root {
-        source: asked.source_name.clone(),
-        name,
-        root_hash,
-        root_hash_from: from,
-        system: None,
-        version: None,
+        On::Verity(_) => Ok(()),
+        On::Plain { plain } => Err(Error::NotVerified { source_name, plain: plain.to_string() }),
+        On::Else { unreachable } => Err(Error::NotVerified { source_name, plain: unreachable.clone() }),
     }
+}
+
+fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Result<Root, Error> {
+    let verity = |root_hash_from| {
+        let opened = plan.steps.iter().find_map(|step| match step {
+            Step::OpenVerity(open) => Some((&open.name, &open.table)),
+            Step::ReuseVerity { name, table, .. } => Some((name, table)),
+            _ => None,
+        });
+        let (name, table) = opened.ok_or(Error::NotOpened)?;
+        let root_hash = table.root_hash.to_string();
+        Ok::<_, Error>(On::Verity(Verity { name: name.clone(), root_hash, root_hash_from }))
+    };
+    let on = match root {
+        stage::Root::Closed(found) | stage::Root::InFiles(found, _) => verity(found.root_hash_from)?,
+        stage::Root::Open(_) => {
+            let previous = state.previous.as_ref().and_then(Root::verity);
+            verity(previous.map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from))?
+        }
+        stage::Root::Plain(plain) => On::Plain { plain: (**plain).clone() },
+    };
+    Ok(Root { source: asked.source_name.clone(), on, system: None, version: None })
 }
 
 impl fmt::Display for Planned {
@@ -213,5 +236,32 @@ impl fmt::Display for Planned {
         let Some(relay) = &self.relay else { return Ok(()) };
         write!(f, "at the soft reboot, between the two systems:\n{}", relay.forward)?;
         write!(f, "if that fails:\n{}", relay.back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_knows_no_plain_root() {
+        let plain = serde_json::json!({"plain": {
+            "device": {"name": "vda2", "devno": "254:2"}, "partition_uuid": "0b-02", "filesystem_uuid": null,
+            "fstype": "ext4", "read_only": false, "options": "",
+        }});
+        let verity = |from: &str| serde_json::json!({"name": "a", "root_hash": "ab", "root_hash_from": from});
+        for (on, refused) in [
+            (verity("arguments"), None),
+            (verity("partition-uuids"), Some("the root hash comes from the partitions' UUIDs")),
+            (plain, Some("/dev/vda2 ext4 is a plain file system, which nothing verifies")),
+        ] {
+            let on: On = serde_json::from_value(on).unwrap();
+            let asked = Asked::parse("previous", None, None).unwrap();
+            assert!(allow(&asked, &on).is_ok());
+            let error =
+                allow(&Asked { verity_required: true, ..asked }, &on).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), refused.is_some());
+            assert!(error.zip(refused).is_none_or(|(error, refused)| error.contains(refused)));
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     facts::{Facts, OpenVerity as OpenedVerity},
     intent::{FileSystem, From, Verity},
     look::Look,
+    plain::Plain,
     step::{FilePart, Relay, Volume},
 };
 
@@ -65,6 +66,8 @@ pub enum Root {
     InFiles(Box<Verity>, Vec<(Devno, FilePart)>),
     /// One that is open still, from when it was running.
     Open(OpenedVerity),
+    /// A plain file system that ran before: not verified.
+    Plain(Box<Plain>),
 }
 
 impl Intent {
@@ -94,6 +97,7 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
             parts.iter().map(attach).chain(steps).collect()
         }),
         Root::Open(open) => Ok(again(open, &at)),
+        Root::Plain(plain) => plain.mounting(&at, facts),
     };
     let mut steps = match opening {
         Ok(steps) => steps,

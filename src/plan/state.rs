@@ -1,9 +1,11 @@
 //! What is remembered between one command and the next, and from one system to the next: a value that
 //! lives as JSON in /run, which outlives every soft reboot.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, Step, carry::Row, step::HashOrigin};
+use super::{Plan, Step, carry::Row, plain::Plain, step::HashOrigin};
 
 /// Version of the layout: raised whenever a field changes its meaning or goes away. Fields that a version
 /// does not know are passed over, so an older program reads what a newer one wrote.
@@ -21,7 +23,7 @@ pub struct State {
     /// Steps of a look at a root that is still at work, or was killed.
     #[serde(default)]
     pub looking: Plan,
-    /// The root that is running, where one of our switches led to it.
+    /// The root that is running.
     pub current: Option<Root>,
     /// The root that ran before.
     pub previous: Option<Root>,
@@ -74,53 +76,123 @@ impl State {
             self.switched(staged.root);
             self.generation += 1;
         }
-        if let Some(running) = running
-            && !self.current.as_ref().is_some_and(|root| root.is(&running))
-        {
-            self.current = Some(running);
+        let Some(running) = running else { return };
+        match self.current.as_mut().filter(|root| root.is(&running)) {
+            // A plain one may have been mounted anew since, with write access.
+            Some(current) => current.on.mounted_as(running.on),
+            None => self.current = Some(running),
         }
     }
 }
 
-/// A root image, as it was asked for and found.
+/// A root, as it was asked for and found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     /// How it was named.
     pub source: String,
-    /// The dm name.
-    pub name: String,
-    /// Its root hash.
-    pub root_hash: String,
-    /// What the root hash proves.
-    pub root_hash_from: HashOrigin,
+    /// What it is on.
+    #[serde(flatten)]
+    pub on: On,
     /// What its os-release calls it.
     pub system: Option<String>,
     /// Its version by os-release: `IMAGE_VERSION=`.
     pub version: Option<String>,
 }
 
+/// What a root is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum On {
+    /// A dm-verity device.
+    Verity(Verity),
+    /// A block device as it is: it is not verified.
+    Plain {
+        /// Which, and how it was mounted.
+        plain: Plain,
+    },
+    /// What cannot be mounted a second time.
+    Else {
+        /// Why not.
+        unreachable: String,
+    },
+}
+
+/// A root's dm-verity device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verity {
+    /// The dm name.
+    pub name: String,
+    /// Its root hash.
+    pub root_hash: String,
+    /// What the root hash proves.
+    pub root_hash_from: HashOrigin,
+}
+
 impl State {
     fn switched(&mut self, to: Root) {
         let before = self.current.replace(to);
-        self.retired.extend(std::mem::replace(&mut self.previous, before));
+        let older = std::mem::replace(&mut self.previous, before);
+        // Of others nothing stays open.
+        self.retired.extend(older.filter(|root| root.verity().is_some()));
         self.blessed = false;
     }
 
-    /// Roots that are open for nobody's sake: neither running, nor staged, nor the one before.
+    /// Devices that are open for nobody's sake: of roots neither running, nor staged, nor the one before.
     #[must_use]
-    pub fn unused(&self) -> Vec<Root> {
+    pub fn unused(&self) -> Vec<Verity> {
         let staged = self.staged.as_ref().map(|staged| &staged.root);
         let used = [self.current.as_ref(), self.previous.as_ref(), staged];
-        let is_used = |root: &Root| used.iter().flatten().any(|other| other.name == root.name);
-        self.retired.iter().filter(|root| !is_used(root)).cloned().collect()
+        let used: Vec<&Verity> = used.into_iter().flatten().filter_map(Root::verity).collect();
+        let is_used = |root: &Verity| used.iter().any(|other| other.name == root.name);
+        self.retired.iter().filter_map(Root::verity).filter(|root| !is_used(root)).cloned().collect()
     }
 }
 
 impl Root {
-    /// Whether it is the same image in the same device.
+    /// Its dm-verity device, where it is on one.
+    #[must_use]
+    pub fn verity(&self) -> Option<&Verity> {
+        match &self.on {
+            On::Verity(verity) => Some(verity),
+            On::Plain { .. } | On::Else { .. } => None,
+        }
+    }
+
+    /// Whether it is the same image in the same device, or the same file system on it.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        self.name == other.name && self.root_hash == other.root_hash
+        match (&self.on, &other.on) {
+            (On::Verity(one), On::Verity(other)) => {
+                one.name == other.name && one.root_hash == other.root_hash
+            }
+            (On::Plain { plain: one }, On::Plain { plain: other }) => one.is(other),
+            (On::Else { unreachable: one }, On::Else { unreachable: other }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl On {
+    /// Takes in how the same plain root is mounted now.
+    fn mounted_as(&mut self, now: Self) {
+        if let (Self::Plain { plain }, Self::Plain { plain: now }) = (self, now) {
+            *plain = now;
+        }
+    }
+}
+
+impl fmt::Display for Root {
+    /// `Debian GNU/Linux 13 (trixie) 1.3, dm-verity root, root hash 81b2ec08...`, or what else it is on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.system.as_deref().unwrap_or("?"))?;
+        self.version.iter().try_for_each(|version| write!(f, " {version}"))?;
+        match &self.on {
+            On::Verity(Verity { name, root_hash, .. }) => {
+                write!(f, ", dm-verity {name}, root hash {root_hash}")
+            }
+            On::Plain { plain } => write!(f, ", {plain}, not verified"),
+            On::Else { unreachable } => write!(f, ", not verified, and no way back to it: {unreachable}"),
+        }
     }
 }
 
@@ -143,10 +215,9 @@ impl Staged {
     /// Whether the root's device was opened for it.
     #[must_use]
     pub fn has_opened(&self) -> bool {
-        self.begun
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::OpenVerity(open) if open.name == self.root.name))
+        let Some(verity) = self.root.verity() else { return false };
+        let opens = |step: &Step| matches!(step, Step::OpenVerity(open) if open.name == verity.name);
+        self.begun.steps.iter().any(opens)
     }
 }
 
@@ -166,14 +237,21 @@ mod tests {
     use super::*;
 
     fn root(name: &str) -> Root {
-        Root {
-            source: name.to_owned(),
+        let on = On::Verity(Verity {
             name: name.to_owned(),
             root_hash: name.to_owned(),
             root_hash_from: HashOrigin::Arguments,
-            system: None,
-            version: None,
-        }
+        });
+        Root { source: name.to_owned(), on, system: None, version: None }
+    }
+
+    fn plain(options: &str) -> Root {
+        let plain = serde_json::json!({
+            "device": {"name": "vda2", "devno": "254:2"}, "partition_uuid": "0b-02", "filesystem_uuid": null,
+            "fstype": "ext4", "read_only": false, "options": options,
+        });
+        let on = On::Plain { plain: serde_json::from_value(plain).unwrap() };
+        Root { on, ..root("PARTUUID=0b-02") }
     }
 
     fn staged(name: &str, direct: bool) -> Option<Staged> {
@@ -185,7 +263,7 @@ mod tests {
         Pass { switched, took_us: 1, error: None }
     }
 
-    fn names(roots: &[Root]) -> Vec<&str> {
+    fn names(roots: &[Verity]) -> Vec<&str> {
         roots.iter().map(|root| root.name.as_str()).collect()
     }
 
@@ -215,6 +293,56 @@ mod tests {
         let state = state.handed_over(pass(false));
         assert_eq!((state.current, state.staged, state.previous), (Some(root("a")), None, None));
         assert!(state.blessed);
+    }
+
+    /// Whoever began on a plain root had no way back to it.
+    #[test]
+    fn from_a_plain_root_and_back() {
+        let mut state = State::default();
+        state.settle(Some(plain("")), false);
+        for (to, previous) in [(root("a"), plain("")), (plain(""), root("a")), (root("b"), plain(""))] {
+            state.staged = staged("", false).map(|staged| Staged { root: to.clone(), ..staged });
+            state = state.handed_over(pass(true));
+            state.settle(Some(to.clone()), false);
+            assert_eq!((&state.current, &state.previous), (&Some(to), &Some(previous)));
+        }
+        assert_eq!(names(&state.unused()), ["a"], "a plain root has no device to close");
+        state.staged = staged("c", false);
+        let mut state = state.handed_over(pass(true)).handed_over(pass(false));
+        state.settle(None, false);
+        assert_eq!((state.current, state.previous), (Some(root("c")), Some(root("b"))));
+    }
+
+    #[test]
+    fn a_switch_to_a_plain_root_that_nobody_wrote_down() {
+        let to = plain("noatime");
+        for (running, switched) in [(plain(""), true), (root("a"), false)] {
+            let staged = staged("", true).map(|staged| Staged { root: to.clone(), ..staged });
+            let mut state = State { current: Some(root("a")), staged, ..State::default() };
+            state.settle(Some(running.clone()), false);
+            assert_eq!((state.generation == 2, state.staged.is_none()), (switched, switched));
+            assert_eq!(state.current, Some(running));
+        }
+    }
+
+    /// It was read-only still when it was seen first, and came back so.
+    #[test]
+    fn a_plain_root_that_was_mounted_anew() {
+        let mut state = State { previous: Some(root("a")), ..State::default() };
+        for options in ["noatime", "noatime,commit=5"] {
+            state.settle(Some(plain(options)), false);
+            assert_eq!((&state.current, &state.previous), (&Some(plain(options)), &Some(root("a"))));
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let other = On::Else { unreachable: "it is overlay".to_owned() };
+        for current in [None, Some(root("a")), Some(plain("")), Some(Root { on: other, ..root("overlay") })] {
+            let state = State { current, ..State::default() };
+            let text = serde_json::to_string(&state).unwrap();
+            assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        }
     }
 
     /// Cancelled after that, the running root's device would go with its last mount.

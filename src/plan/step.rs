@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::{Plan, plain::Plain};
 use crate::{
     format::{disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
     units::Bytes,
@@ -43,6 +43,12 @@ pub enum Step {
         name: String,
         /// Whether blocks that do not match were asked to be read all the same.
         corruption_ignored: bool,
+    },
+    /// Holds a block device to what it was when the plain root on it ran: its number and its UUIDs. Nothing is
+    /// verified by that.
+    CheckPlain {
+        /// The root.
+        plain: Box<Plain>,
     },
     /// Mounts a file system from a block device.
     Mount {
@@ -297,6 +303,7 @@ impl Step {
             Self::OpenVerity(open) => Undo::Close(open.name.clone()),
             Self::ReuseVerity { .. }
             | Self::CheckVerity { .. }
+            | Self::CheckPlain { .. }
             | Self::FindInit { .. }
             | Self::Isolate { .. }
             | Self::Follow { .. } => Undo::NotNeeded,
@@ -338,6 +345,9 @@ impl fmt::Display for Step {
             }
             Self::CheckVerity { name, corruption_ignored: true } => {
                 write!(f, "check dm-verity {name}: its first block; corruption is ignored, as asked")
+            }
+            Self::CheckPlain { plain } => {
+                write!(f, "check that {}; what it holds is not verified", plain.known_by())
             }
             Self::Mount { what, fstype, at, read_only, options } => {
                 write!(f, "mount {what} at {at} ")?;

@@ -15,6 +15,7 @@ use crate::{
     },
     plan::{
         Step,
+        plain::Plain,
         step::{Fstype, OpenVerity, Volume},
     },
     sys::{
@@ -31,6 +32,7 @@ use crate::{
 
 use crate::run::{
     boot::{api, modules::Loader, new_root},
+    probe,
     soft_reboot::{image, staging},
 };
 
@@ -68,6 +70,7 @@ impl<'a> Executor<'a> {
             }
             Step::OpenVerity(open) => self.open_verity(&self.attached(open)),
             Step::CheckVerity { name, corruption_ignored } => self.check_verity(name, *corruption_ignored),
+            Step::CheckPlain { plain } => check_plain(plain),
             Step::Mount { what, fstype, at, read_only, options } => {
                 self.mount(what, fstype.as_ref(), Path::new(at), *read_only, options)
             }
@@ -257,6 +260,14 @@ impl<'a> Executor<'a> {
         process::restore_sigpipe()?;
         Err(process::execute(Path::new(init), &self.arguments).into())
     }
+}
+
+/// What was decided by may have changed since: a partition that was written anew is another root.
+fn check_plain(plain: &Plain) -> Result<(), Error> {
+    let changed = |why: String| Error::Changed { device: plain.device.clone(), why };
+    let entry = sys::block::Entry { name: plain.device.name.clone() };
+    let seen = probe::look_at(&entry).ok_or_else(|| changed("it is gone".to_owned()))?;
+    plain.is_on(&seen).map_err(changed)
 }
 
 /// `/dev/mapper/NAME`, which udev would make: veritysetup and fstab know the device by it.

@@ -164,12 +164,7 @@ impl Prober {
     }
 
     fn note(&mut self, entry: &Entry) {
-        let Some(mut device) = describe(entry) else { return };
-        let disk = entry.disk().map(|name| Entry { name });
-        if let Some((partition, error)) = disk.and_then(|disk| self.tables.partition(&disk, entry)) {
-            device.partition = Some(partition);
-            device.table_error = error;
-        }
+        let Some(device) = describe_partition(entry, &mut self.tables) else { return };
         self.log.debug(|| format!("found {device}, {}", device.size));
         self.facts.devices.retain(|other| other.name != device.name);
         self.facts.devices.push(device);
@@ -205,6 +200,25 @@ fn modaliases() -> Vec<String> {
     found.sort();
     found.dedup();
     found
+}
+
+/// One block device, with what it holds; `None` where it has no medium or is going away.
+#[must_use]
+pub fn look_at(entry: &Entry) -> Option<BlockDevice> {
+    let mut device = describe_partition(entry, &mut Tables::default())?;
+    device.content = content(&device);
+    Some(device)
+}
+
+/// What sysfs says of a block device, and the table that it is a partition of.
+fn describe_partition(entry: &Entry, tables: &mut Tables) -> Option<BlockDevice> {
+    let mut device = describe(entry)?;
+    let disk = entry.disk().map(|name| Entry { name });
+    if let Some((partition, error)) = disk.and_then(|disk| tables.partition(&disk, entry)) {
+        device.partition = Some(partition);
+        device.table_error = error;
+    }
+    Some(device)
 }
 
 /// What sysfs says of a block device; `None` where it has no medium or is going away.

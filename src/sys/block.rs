@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileTypeExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -34,6 +37,21 @@ pub fn list() -> Result<Vec<Entry>, Error> {
 }
 
 impl Entry {
+    /// `readlink("/sys/dev/block/MAJOR:MINOR")`: the device of this number; `None` where there is none.
+    #[must_use]
+    pub fn of(devno: Devno) -> Option<Self> {
+        let link = fs::read_link(format!("/sys/dev/block/{devno}")).ok()?;
+        Some(Self { name: link.file_name()?.to_string_lossy().into_owned() })
+    }
+
+    /// `stat(node)`: the device that a node in /dev stands for; `None` where it stands for none.
+    #[must_use]
+    pub fn of_node(node: &Path) -> Option<Self> {
+        let metadata = fs::metadata(node).ok().filter(|metadata| metadata.file_type().is_block_device())?;
+        let number = metadata.rdev();
+        Self::of(Devno { major: libc::major(number), minor: libc::minor(number) })
+    }
+
     /// An attribute's text, trimmed; `None` where the device has no such attribute, or is gone.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {

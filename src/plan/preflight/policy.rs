@@ -20,6 +20,8 @@ pub struct Asked {
     pub wanted: Wanted,
     /// The root hash, where the source has one.
     pub root_hash: Option<RootHashUse>,
+    /// The plain root, where the source is one that ran before.
+    pub unverified: Option<String>,
     /// The dm name that the root is to get, where it gets one.
     pub dm_name: Option<(String, DmName)>,
 }
@@ -131,6 +133,11 @@ pub(super) fn root_hash(given: &Given<'_>) -> Finding {
         );
     }
     let verity = given.asked.wanted == Wanted::Verity;
+    if let Some(plain) = &given.asked.unverified {
+        let found = format!("none: {plain}, is not verified");
+        let advice = "nothing shows what was written to it since: go on to an image with a root hash";
+        return if verity { Finding::fail(found, advice) } else { Finding::warn(found, advice) };
+    }
     let Some(RootHashUse { hash, from }) = &given.asked.root_hash else {
         let found = "none: nothing is verified";
         return if verity { Finding::fail(found, name) } else { Finding::warn(found, name) };

@@ -4,42 +4,79 @@ use std::{fs, path::Path};
 
 use crate::{
     format::{
-        kernel::{cmdline::CommandLine, devno::Devno},
+        kernel::{cmdline::CommandLine, devno::Devno, mountinfo::Mount},
         system::{os_release::OsRelease, systemd_version::SystemdVersion},
         verity::table::VerityTable,
     },
     plan::{
-        state::{Root, State},
+        facts::Content,
+        plain::{self, Plain},
+        state::{On, Root, State, Verity},
         step::HashOrigin,
     },
     sys::{block::Entry, dm::Control, process},
 };
 
 use crate::run::{
-    execute, machine,
+    execute, machine, probe,
     soft_reboot::{
         staging,
         state::{self, Store},
     },
 };
 
-/// The verified root that is running: under /, or under /usr where only that is verified. `None` where
-/// neither is on dm-verity.
+/// The root that is running: the verified one under /, or under /usr where only that is verified; else the plain
+/// file system under /. `None` where that cannot be told, as without privilege.
 #[must_use]
 pub fn root() -> Option<Root> {
     let mounts = staging::mounts().ok()?;
-    let at = |place: &str| mounts.iter().rfind(|mount| mount.mount_point == Path::new(place));
-    let (name, table) = ["/", "/usr"].iter().find_map(|place| verity(at(place)?.devno))?;
+    let (source, on) = match verified(&mounts) {
+        Some((name, table)) => {
+            let root_hash = table.root_hash.to_string();
+            let root_hash_from = origin(&root_hash);
+            (format!("/dev/mapper/{name}"), On::Verity(Verity { name, root_hash, root_hash_from }))
+        }
+        None => plain(&mounts)?,
+    };
     let release = staging::os_release(Path::new("/")).ok();
     let release = release.and_then(|text| OsRelease::parse(text.as_bytes()).ok());
     Some(Root {
-        source: format!("/dev/mapper/{name}"),
-        name,
-        root_hash_from: origin(&table.root_hash.to_string()),
-        root_hash: table.root_hash.to_string(),
+        source,
+        on,
         system: release.as_ref().map(|release| release.name().to_owned()),
         version: release.and_then(|release| release.image_version),
     })
+}
+
+fn verified(mounts: &[Mount]) -> Option<(String, VerityTable)> {
+    let at = |place: &str| mounts.iter().rfind(|mount| mount.mount_point == Path::new(place));
+    ["/", "/usr"].iter().find_map(|place| verity(at(place)?.devno))
+}
+
+/// The root that is not verified: its source, and whether it can be mounted again.
+fn plain(mounts: &[Mount]) -> Option<(String, On)> {
+    let mount = plain::root_of(mounts)?;
+    // btrfs has a number of its own, and is told by what was mounted.
+    let node = Path::new(&mount.source);
+    let named = || if node.is_absolute() { Entry::of_node(node) } else { None };
+    let entry = Entry::of(mount.devno).or_else(named);
+    if entry.as_ref().is_some_and(is_verity) {
+        return None; // its table could not be asked for
+    }
+    let device = entry.and_then(|entry| probe::look_at(&entry));
+    if device.as_ref().is_some_and(|device| matches!(device.content, Content::Unreadable(_))) {
+        return None; // what it is known by cannot be read
+    }
+    Some(match Plain::of(mounts, device.as_ref()) {
+        Ok(plain) => (plain.name(), On::Plain { plain }),
+        Err(why) => (mount.source.display().to_string(), On::Else { unreachable: why.to_string() }),
+    })
+}
+
+/// Whether a device is one of dm-verity, by the UUID that everybody gives those (libcryptsetup, lib/libdevmapper.c).
+#[must_use]
+pub fn is_verity(device: &Entry) -> bool {
+    device.attribute("dm/uuid").is_some_and(|uuid| uuid.starts_with("CRYPT-VERITY-"))
 }
 
 /// What is remembered, with what is seen now taken in.

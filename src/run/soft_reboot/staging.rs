@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-use crate::run::{boot::new_root, failure::Error};
+use crate::run::{boot::new_root, failure::Error, soft_reboot::running};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
@@ -211,7 +211,9 @@ pub fn sweep() -> Result<bool, Error> {
     };
     unmount(next)?;
     let device = root.filter(is_alone).map(|devno| Entry { name: format!("dm-{}", devno.minor) });
-    let name = device.filter(|device| device.attribute("dev").and_then(|text| text.parse().ok()) == root);
+    let is_it = |device: &Entry| device.attribute("dev").and_then(|text| text.parse().ok()) == root;
+    // A plain root's dm device, as of LVM or LUKS, was never ours.
+    let name = device.filter(|device| is_it(device) && running::is_verity(device));
     match name.and_then(|device| device.attribute("dm/name")) {
         Some(name) => close(&name).map(|()| true),
         None => Ok(true),

@@ -1,0 +1,120 @@
+//! `previous` where a plain file system ran before: an ext4 in a file, as the root of a namespace of its own. Where this
+//! machine does not let us have one, there is nothing to see.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::process::Command;
+
+/// A root on a loop device, with this program as its init, that is the running and the previous one at once.
+const WORLD: &str = r#"
+set -e
+mount --make-rprivate /
+mount -t tmpfs x /mnt
+truncate -s 100M /mnt/image
+mkfs.ext4 -q /mnt/image
+mkdir /mnt/root
+mount -o loop,noatime,commit=17 /mnt/image /mnt/root
+cd /mnt/root
+mkdir -p dev proc sys run tmp var etc usr/bin usr/lib/systemd
+printf 'PRETTY_NAME="Plain"\nID=plain\n' >etc/os-release
+cp "$1" usr/bin/nextroot
+ln usr/bin/nextroot usr/lib/systemd/systemd
+mount -t proc x proc
+mount --bind /sys sys
+mount --rbind /dev dev
+mount -t tmpfs x run
+mkdir run/nextroot-state run/nextroot-conf
+"#;
+const TRY: &str = r#"
+set +e
+nextroot() { chroot . nextroot "$@" 2>&1; echo "exit $?"; }
+nextroot status
+known=$(chroot . nextroot status --json | tr -d '\n' | sed 's/.*"current": \({.*}\),  *"blessed".*/\1/')
+remember() {
+	echo '{"version": 1, "generation": 2, "staged": null, "current": null, "previous": '"$1"', "blessed": true,
+		"relay": null}' >run/nextroot-state/state.json
+}
+remember "$known"
+"#;
+
+fn seen(script: &str) -> Option<String> {
+    let run = |script: String| {
+        let arguments = ["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script, "sh"];
+        Command::new("unshare").args(arguments).arg(env!("CARGO_BIN_EXE_nextroot")).output()
+    };
+    if !run(WORLD.to_owned()).is_ok_and(|output| output.status.success()) {
+        return None;
+    }
+    let output = run([WORLD, TRY, script].concat()).unwrap();
+    Some(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+}
+
+fn has_in_order(text: &str, wanted: &[&str]) {
+    let mut rest = text;
+    for line in wanted {
+        let at = rest.find(line).unwrap_or_else(|| panic!("no \"{line}\" where it should be in:\n{text}"));
+        rest = &rest[at + line.len()..];
+    }
+}
+
+#[test]
+fn a_plain_root_is_staged_as_it_was_mounted() {
+    let script = r#"
+nextroot preflight previous | grep root-hash
+nextroot stage --force previous
+grep -c ' /mnt/root/run/nextroot/sysroot rw,noatime .* - ext4 .*commit=17' /proc/self/mountinfo
+nextroot status
+nextroot cancel
+nextroot gc
+echo "left: $(grep nextroot /proc/self/mountinfo)"
+"#;
+    let Some(text) = seen(script) else { return };
+    has_in_order(
+        &text,
+        &[
+            "current:    Plain, /dev/loop",
+            " ext4, not verified\n",
+            "warn  root-hash      none: /dev/loop",
+            " still has UUID=",
+            "staged previous: ",
+            "exit 0\n1\n",
+            "staged:     Plain, /dev/loop",
+            " ext4, not verified (previous)\n",
+            "previous:   Plain, /dev/loop",
+            "took back previous\nexit 0\nexit 0\nleft: \n",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_what_ran_is_refused() {
+    let script = r#"
+printf '[Policy]\nVerity=required\n' >run/nextroot-conf/nextroot.conf
+nextroot stage --force previous
+rm run/nextroot-conf/nextroot.conf
+remember "$(echo "$known" | sed 's/"filesystem_uuid": "[0-9a-f]*/"filesystem_uuid": "00000000/')"
+nextroot stage --force previous
+remember "$(echo "$known" | sed 's/"devno": "[^"]*"/"devno": "4000:1"/')"
+nextroot stage --force previous
+remember '{"source": "overlay", "unreachable": "it is overlay", "system": null, "version": null}'
+nextroot stage --force previous
+nextroot stage --force "$(findmnt -rno SOURCE /mnt/root)"
+echo "left: $(grep nextroot /proc/self/mountinfo)"
+"#;
+    let Some(text) = seen(script) else { return };
+    has_in_order(
+        &text,
+        &[
+            "is a plain file system, which nothing verifies, and nextroot.conf says [Policy] Verity=required",
+            "exit 1\n",
+            "cannot be mounted again: its UUID was 00000000-",
+            "exit 1\n",
+            "cannot be mounted again: there is no device loop",
+            "exit 1\n",
+            "cannot be mounted again: it is overlay; name an image",
+            "exit 1\n",
+            "nothing is verified without a root hash",
+            "exit 1\nleft: \n",
+        ],
+    );
+}
