@@ -381,8 +381,12 @@ fn stage_is_described() {
         skipped: passed.clone(),
         warnings: lines("root-hash: joined from partition UUIDs"),
     };
+    let of_plain =
+        |known| Done { staged: Staged { root: not_verified(plain(known)), ..staged(true) }, ..done(true) };
     for (outcome, expected) in [
         (Outcome::staged(&request, done(true)), "staged"),
+        (Outcome::staged(&request, of_plain(true)), "staged"),
+        (Outcome::staged(&request, of_plain(false)), "staged"),
         (Outcome::staged(&request, done(false)).warned(lines("nextroot.conf:1: passed over")), "staged"),
         (Outcome::nothing_newer(&request, &passed), "nothing-newer"),
     ] {
