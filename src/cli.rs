@@ -74,13 +74,20 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         Command::Cancel(Cancel {}) => match cancel::run()? {
-            Some(done) => {
+            cancel::Outcome::TookBack(done) => {
                 say(format_args!("took back {}", done.source));
                 for holder in done.holders {
                     say(format_args!("its device goes when {holder} ends"));
                 }
             }
-            None => say(format_args!("nothing was staged")),
+            cancel::Outcome::Nothing { foreign } => {
+                say(format_args!("nothing was staged"));
+                if let Some(mount) = foreign {
+                    say(format_args!(
+                        "{mount} is mounted at /run/nextroot, and nothing tells that nextroot did it: umount -R /run/nextroot takes it away"
+                    ));
+                }
+            }
         },
         Command::Hook(asked) => match asked.when.as_str() {
             "early" => hook::early()?,

@@ -82,6 +82,10 @@ fn what_is_not_ours_stays() {
     let before = "rm -r /run/nextroot-state; umount -R /run/nextroot; mount -t tmpfs theirs /run/nextroot";
     let Some(said) = cancelled(before) else { return };
     assert!(said.contains("still /run/nextroot") && said.starts_with("nothing was staged"), "{said}");
+    assert!(
+        said.contains("theirs is mounted at /run/nextroot, and nothing tells that nextroot did it"),
+        "{said}"
+    );
 }
 
 /// A service with PrivateTmp= staged what systemd did not see, and cancelled what it could not unmount.

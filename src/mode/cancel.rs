@@ -27,6 +27,18 @@ pub enum Error {
     Undo(#[from] execute::Error),
 }
 
+/// How it ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// What was staged was taken back.
+    TookBack(Done),
+    /// Nothing was staged, as far as that is known.
+    Nothing {
+        /// What is mounted where a staged root would be, and is not known as ours.
+        foreign: Option<String>,
+    },
+}
+
 /// What was taken back.
 #[derive(Clone, Debug)]
 pub struct Done {
@@ -36,8 +48,8 @@ pub struct Done {
     pub holders: Vec<String>,
 }
 
-/// Takes it back; `None` where nothing was staged.
-pub fn run() -> Result<Option<Done>, Error> {
+/// Takes it back.
+pub fn run() -> Result<Outcome, Error> {
     if !running::shares_mounts() {
         return Err(Error::OwnMounts);
     }
@@ -56,14 +68,19 @@ pub fn run() -> Result<Option<Done>, Error> {
     store.save(&state)?;
     let Some(staged) = staged else {
         let source = "what was staged by a run that left no state".to_owned();
-        return Ok(staging::sweep()?.then_some(Done { source, holders: Vec::new() }));
+        return Ok(match staging::sweep()? {
+            true => Outcome::TookBack(Done { source, holders: Vec::new() }),
+            // One of --direct whose state was lost cannot be told from a mount that somebody else made.
+            false => Outcome::Nothing { foreign: staging::at_next()? },
+        });
     };
     let opened = staged.begun.steps.iter().find_map(|step| match step {
         Step::OpenVerity(open) => Some(&open.name),
         _ => None,
     });
     let holders = opened.map(|name| holders::of_dm(name)).unwrap_or_default();
-    Ok(Some(Done { source: staged.root.source, holders: holders.iter().map(ToString::to_string).collect() }))
+    let holders = holders.iter().map(ToString::to_string).collect();
+    Ok(Outcome::TookBack(Done { source: staged.root.source, holders }))
 }
 
 /// Undoes steps, the last first. All are tried; the first failure is told.

@@ -157,8 +157,11 @@ impl<'a> Executor<'a> {
     fn check_verity(&self, name: &str, corruption_ignored: bool) -> Result<(), Error> {
         let follower = Follower::open()?;
         let control = Control::open()?;
-        let read =
-            self.open_volume(&Volume::Verity(name.to_owned())).and_then(|device| Ok(device.read(0, 4096)?));
+        // A device that was open before may have the block in memory, from when it was good.
+        let read = self.open_volume(&Volume::Verity(name.to_owned())).and_then(|device| {
+            device.forget();
+            Ok(device.read(0, 4096)?)
+        });
         let status = control.status(name)?;
         let why = match (read, VerityStatus::parse(&status.text)) {
             (Ok(_), Ok(VerityStatus::Verified)) => return Ok(()),

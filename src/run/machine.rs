@@ -1,6 +1,6 @@
 //! What the machine says of itself besides its devices, and the end of its run.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, path::Path, sync::mpsc, thread, time::Duration};
 
 use crate::{
     format::{disk::guid::Guid, kernel::mount_options::MountOptions},
@@ -116,8 +116,19 @@ pub fn pause(time: Duration) {
     let _ = uevent::wait(&[], Some(time));
 }
 
-/// Ends the machine's run; returns only where the kernel refuses.
+/// How long the end of the machine's run waits for what is to be written out.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends the machine's run; returns only where the kernel refuses. What is in memory is written out first, as far as the
+/// disks answer.
 pub fn end(action: EmergencyAction) -> sys::Error {
+    let (written, waiting) = mpsc::channel();
+    thread::spawn(move || {
+        reboot::sync();
+        // Nobody waits any more where it took too long.
+        let _ = written.send(());
+    });
+    let _ = waiting.recv_timeout(PATIENCE);
     reboot::now(match action {
         EmergencyAction::Reboot => Action::Reboot,
         EmergencyAction::Poweroff => Action::PowerOff,

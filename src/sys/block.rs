@@ -109,6 +109,13 @@ impl Device {
         Ok(Self { file, node: node.to_owned() })
     }
 
+    /// `posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)`: what is read next comes from the device, not from memory, as
+    /// far as nobody else is using it.
+    pub fn forget(&self) {
+        // SAFETY: the descriptor is open; the call drops clean pages of memory, which can be read again.
+        unsafe { libc::posix_fadvise(self.file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    }
+
     /// `pread(fd, ..., offset)`: up to `length` bytes; fewer only at the device's end.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
         pread(&self.file, &self.node, offset, length)

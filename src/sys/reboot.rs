@@ -15,11 +15,17 @@ pub enum Action {
     Halt,
 }
 
-/// `sync(); reboot(action)`: returns only where the kernel refuses.
+/// `sync()`: writes out what is in memory; returns when that is done, which a disk that does not answer can hold up for ever.
+///
+/// sync(2).
+pub fn sync() {
+    nix::unistd::sync();
+}
+
+/// `reboot(action)`: returns only where the kernel refuses. What is not written out is lost ([`sync`]).
 ///
 /// reboot(2). Errors: EPERM without CAP_SYS_BOOT.
 pub fn now(action: Action) -> Error {
-    nix::unistd::sync();
     let (mode, name) = match action {
         Action::Reboot => (RebootMode::RB_AUTOBOOT, "RB_AUTOBOOT"),
         Action::PowerOff => (RebootMode::RB_POWER_OFF, "RB_POWER_OFF"),

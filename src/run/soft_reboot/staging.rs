@@ -68,8 +68,15 @@ pub(in crate::run) fn carry(from: &Path, at: &Path) -> Result<(), Error> {
         };
         made.map_err(|source| Error::MountPoint { at: at.display().to_string(), source })?;
     }
-    mount::clone_mount(from)?.attach(at)?;
-    Ok(mount::propagate(at, Propagation::Private)?)
+    let copy = mount::clone_mount(from)?;
+    match copy.isolate() {
+        // A kernel before 5.12 takes it later, when what was mounted meanwhile may be in it.
+        Err(error) if error.source.kind() == ErrorKind::Unsupported => {
+            copy.attach(at)?;
+            Ok(mount::propagate(at, Propagation::Private)?)
+        }
+        isolated => Ok(isolated.and_then(|()| copy.attach(at))?),
+    }
 }
 
 /// Those of these units that are not in /run yet.
@@ -159,7 +166,13 @@ pub fn has_place(root: &Path, at: &str) -> bool {
 
 /// Whether something is mounted where systemd looks for the root of a soft reboot.
 pub fn waits() -> Result<bool, Error> {
-    Ok(mounts()?.iter().any(|mount| mount.mount_point == Path::new(NEXT)))
+    Ok(at_next()?.is_some())
+}
+
+/// What is mounted there, as the kernel names it.
+pub fn at_next() -> Result<Option<String>, Error> {
+    let found = mounts()?.into_iter().rfind(|mount| mount.mount_point == Path::new(NEXT));
+    Ok(found.map(|mount| mount.source.to_string_lossy().into_owned()))
 }
 
 /// Whether systemd would take what is there for a root: a mount with an os-release.
