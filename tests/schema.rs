@@ -15,7 +15,7 @@ use nextroot::{
         Plan, Step,
         carry::Row,
         preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
-        state::{On, Pass, Root, Staged, Verity},
+        state::{Failed, On, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
     },
 };
@@ -243,6 +243,7 @@ fn status(current: Option<Root>, staged: Option<Staged>, relay: Option<Pass>) ->
         "blessed": staged.is_none(),
         "staged": staged,
         "previous": current,
+        "failed": [Failed { root_hash: "0a0f".to_owned(), why: "execute the init".to_owned() }],
         "relay": relay,
     })
 }

@@ -74,7 +74,7 @@ const PLAIN: [&str; 4] = [
 /// What makes a mini guest of a root.
 const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd/system\n";
 
-const RECIPES: [Recipe; 19] = [
+const RECIPES: [Recipe; 20] = [
     Recipe {
         name: "verity",
         source: Source::Small,
@@ -138,6 +138,15 @@ const RECIPES: [Recipe; 19] = [
         source: Source::Small,
         prepare: Prepare::Noise,
         partitions: &["[Partition]\nType=linux-generic\nLabel=noise\nCopyBlocks=/mnt/noise.img\n"],
+        mini: false,
+    },
+    Recipe {
+        name: "files",
+        source: Source::Small,
+        prepare: Prepare::Nothing,
+        partitions: &[
+            "[Partition]\nType=linux-generic\nLabel=files\nFormat=ext4\nSizeMinBytes=900M\nSizeMaxBytes=900M\n",
+        ],
         mini: false,
     },
     Recipe {

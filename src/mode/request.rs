@@ -6,7 +6,7 @@ use crate::{
     plan::{
         boot,
         carry::{self, Row},
-        choose::{self, Chosen},
+        choose::{self, Chosen, Written},
         facts::{Content, Facts},
         soft_reboot::{self, Answer, Asked, Opening},
         source::Source,
@@ -87,11 +87,13 @@ impl Request {
 
     /// What is asked for, read.
     pub(super) fn asked(&self) -> Result<Asked, soft_reboot::Error> {
+        let asked = Asked::parse(&self.source, self.root_hash.as_deref(), self.hash_device.as_deref())?;
         Ok(Asked {
+            written: Written { failed_too: self.force, ..asked.written },
             way: self.way,
             wanted: self.wanted.clone(),
             verity_required: self.configured.verity_required,
-            ..Asked::parse(&self.source, self.root_hash.as_deref(), self.hash_device.as_deref())?
+            source_name: asked.source_name,
         })
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    plan::state::{Pass, Root, Staged, State},
+    plan::state::{Failed, Pass, Root, Staged, State},
     run::{
         execute,
         soft_reboot::{
@@ -52,6 +52,8 @@ pub struct Status {
     blessed: bool,
     staged: Option<Staged>,
     previous: Option<Root>,
+    /// Images that slot:other passes over.
+    failed: Vec<Failed>,
     relay: Option<Pass>,
 }
 
@@ -77,8 +79,8 @@ impl Status {
     }
 
     fn of(state: State) -> Self {
-        let State { generation, staged, current, previous, blessed, relay, version: _, .. } = state;
-        Self { version: VERSION, generation, current, blessed, staged, previous, relay }
+        let State { generation, staged, current, previous, failed, blessed, relay, version: _, .. } = state;
+        Self { version: VERSION, generation, current, blessed, staged, previous, failed, relay }
     }
 
     /// The answer to a question.
@@ -122,6 +124,9 @@ impl std::fmt::Display for Status {
         }
         if let Some(previous) = &self.previous {
             writeln!(f, "previous:   {previous}")?;
+        }
+        for Failed { root_hash, why } in &self.failed {
+            writeln!(f, "failed:     root hash {root_hash}: {why}")?;
         }
         writeln!(f, "generation: {}", self.generation)?;
         match &self.relay {

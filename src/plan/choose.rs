@@ -21,6 +21,8 @@ pub struct Written {
     pub root_hash: Option<RootHash>,
     /// The device with the hash tree; default: the partition that the root hash names.
     pub hash_device: Option<Source>,
+    /// `--force`: also an image that failed before.
+    pub failed_too: bool,
 }
 
 /// A source that cannot be meant.
@@ -138,7 +140,8 @@ fn other_slot(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
     let (data, hash) = (open.table.data, open.table.hash);
     let running =
         Running { data, hash: (hash != data).then_some(hash), image: None, version: current.version.clone() };
-    let choice = slot::other(facts, &running, &[], written.root_hash.as_ref())?;
+    let failed = if written.failed_too { &[][..] } else { &state.failed };
+    let choice = slot::other(facts, &running, failed, written.root_hash.as_ref())?;
     let line = |skipped: &slot::Skipped| format!("{} was passed over: {}", skipped.device, skipped.reason);
     let skipped: Vec<String> = choice.skipped.iter().map(line).collect();
     let Some(slot) = choice.slot else { return Err(Error::NothingNewer(skipped)) };
@@ -195,7 +198,8 @@ mod tests {
 
     fn chosen(source: &str, root_hash: Option<&str>) -> Result<Root, String> {
         let root_hash = root_hash.map(|text| text.parse().unwrap());
-        let written = Written { source: source.parse().unwrap(), root_hash, hash_device: None };
+        let written =
+            Written { source: source.parse().unwrap(), root_hash, hash_device: None, failed_too: false };
         choose(&written, &State::default(), &Facts::default())
             .map(|chosen| chosen.root)
             .map_err(|error| error.to_string())
@@ -248,7 +252,12 @@ mod tests {
             State { previous: Some(serde_json::from_value(root).unwrap()), ..State::default() }
         };
         let of = |source: &str, state: &State| {
-            let written = Written { source: source.parse().unwrap(), root_hash: None, hash_device: None };
+            let written = Written {
+                source: source.parse().unwrap(),
+                root_hash: None,
+                hash_device: None,
+                failed_too: false,
+            };
             choose(&written, state, &Facts::default()).map(|chosen| chosen.root).map_err(|e| e.to_string())
         };
         let ran = root(serde_json::json!({"plain": plain}));

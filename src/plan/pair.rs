@@ -77,8 +77,8 @@ pub enum Reason {
         /// The newest version.
         newest: String,
     },
-    /// It was tried, and failed.
-    Failed,
+    /// It was tried, and failed, with the reason.
+    Failed(String),
     /// No partition has its hash tree.
     NoHash,
     /// The partition with its hash tree, or with its signature, is no candidate.
@@ -203,7 +203,7 @@ impl fmt::Display for Reason {
             Self::HashRunning(hash) => write!(f, "its hash tree, {hash}, is the running root's"),
             Self::NotNewer { running } => write!(f, "not newer than {running}, which runs"),
             Self::Older { newest } => write!(f, "older than {newest}"),
-            Self::Failed => f.write_str("marked failed"),
+            Self::Failed(why) => write!(f, "marked failed: {why}; --force takes it all the same"),
             Self::NoHash => f.write_str("no partition has its hash tree"),
             Self::Other(which, why) => write!(f, "{which} belongs to it, and is {why}"),
             Self::OtherRootHash => f.write_str("its UUID is not the first half of the root hash"),

@@ -15,6 +15,7 @@ use super::{
     facts::{BlockDevice, Facts},
     pair::{Pair, ROOT, Row, pair, root_hash},
     source::RootHashFrom,
+    state::Failed,
     step::Device,
 };
 
@@ -29,15 +30,6 @@ pub struct Running {
     pub image: Option<String>,
     /// Its version (`IMAGE_VERSION=`); by default the one in the label.
     pub version: Option<String>,
-}
-
-/// A version that was tried, and failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// The image's name.
-    pub image: String,
-    /// The version.
-    pub version: String,
 }
 
 /// A root image in partitions.
@@ -240,13 +232,13 @@ impl Judge<'_> {
         if version::compare(image.version, &self.version) != Ordering::Greater {
             return Err(Reason::NotNewer { running: self.version.clone() });
         }
-        let same = |failed: &Failed| {
-            failed.image == image.name && version::compare(&failed.version, image.version).is_eq()
-        };
-        if self.failed.iter().any(same) {
-            return Err(Reason::Failed);
-        }
         let pair = pair(data, rows, ROOT, root_hash, false)?;
+        let known = root_hash.map(|hash| (hash, RootHashFrom::Given));
+        if let Some((root_hash, _)) = self::root_hash(pair.data, pair.hash, known)
+            && let Some(failed) = self.failed.iter().find(|failed| failed.root_hash == root_hash.to_string())
+        {
+            return Err(Reason::Failed(failed.why.clone()));
+        }
         match [pair.hash].iter().chain(&pair.rivals).find(|hash| self.running.hash == Some(hash.of.devno)) {
             Some(hash) => Err(Reason::HashRunning(hash.to_string())),
             None => Ok(pair),
@@ -407,8 +399,12 @@ mod tests {
         Running { data: devno(2), hash: Some(devno(3)), image: None, version: None }
     }
 
+    /// The UUID of a partition with data whose image failed.
+    const FAILED: &str = "00000042-0000-4000-8000-000000000000";
+
     fn choose(others: Vec<BlockDevice>) -> Result<Choice, Error> {
-        let failed = [Failed { image: "os".to_owned(), version: "1.66".to_owned() }];
+        let root_hash = format!("{FAILED}00000005-0000-4000-8000-000000000000").replace('-', "");
+        let failed = [Failed { root_hash, why: "its init could not be executed".to_owned() }];
         other(&facts(others), &running(), &failed, None)
     }
 
@@ -467,7 +463,11 @@ mod tests {
             ("older", vec![data("os_1.1"), hash("os_1.1_verity")], "not newer than 1.2, which runs"),
             ("equal", vec![data("os_1.2"), hash("os_1.2_verity")], "not newer than 1.2, which runs"),
             ("pre-release", vec![data("os_1.2~rc1"), hash("os_1.2~rc1")], "not newer than 1.2"),
-            ("failed", vec![data("os_1.66"), hash("os_1.66_verity")], "marked failed"),
+            (
+                "failed",
+                vec![with(data("os_1.66"), |p| p.uuid = Some(FAILED.to_owned())), hash("os_1.66_verity")],
+                "marked failed: its init could not be executed; --force takes it all the same",
+            ),
             ("another image", vec![data("so_1.3"), hash("so_1.3_verity")], "of the image so; os runs"),
             ("no version", vec![data("root-b"), hash("root-b")], "its label \"root-b\" is no NAME_VERSION"),
             ("no label", vec![with(data(""), |p| p.label = None)], "its label \"\" is no NAME_VERSION"),

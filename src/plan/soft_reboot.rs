@@ -134,7 +134,7 @@ impl Asked {
             return Err(Error::HashDevice(source));
         }
         let hash_device = hash_device.map(str::parse).transpose()?;
-        let written = Written { source, root_hash, hash_device };
+        let written = Written { source, root_hash, hash_device, failed_too: false };
         let (way, wanted) = (Way::default(), Wanted::default());
         Ok(Self { source_name, written, way, wanted, verity_required: false })
     }

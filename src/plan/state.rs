@@ -30,6 +30,9 @@ pub struct State {
     /// Roots that ran before that, and may be open still.
     #[serde(default)]
     pub retired: Vec<Root>,
+    /// Images that a switch did not lead into: `slot:other` passes them over.
+    #[serde(default)]
+    pub failed: Vec<Failed>,
     /// Whether the running root has been declared healthy since the switch to it.
     pub blessed: bool,
     /// How the last pass of the relay went.
@@ -46,6 +49,7 @@ impl Default for State {
             current: None,
             previous: None,
             retired: Vec::new(),
+            failed: Vec::new(),
             blessed: true,
             relay: None,
         }
@@ -59,8 +63,13 @@ impl State {
     pub fn handed_over(mut self, pass: Pass) -> Self {
         match self.staged.take() {
             Some(staged) if pass.switched => self.switched(staged.root),
-            Some(staged) if staged.has_opened() => self.retired.push(staged.root),
-            _ => {}
+            Some(staged) => {
+                self.mark_failed(&staged.root, pass.error.as_deref());
+                if staged.has_opened() {
+                    self.retired.push(staged.root);
+                }
+            }
+            None => {}
         }
         self.generation += 1;
         self.relay = Some(pass);
@@ -83,6 +92,16 @@ impl State {
             None => self.current = Some(running),
         }
     }
+}
+
+/// An image that was tried, and failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    /// Its root hash.
+    pub root_hash: String,
+    /// What went wrong.
+    pub why: String,
 }
 
 /// A root, as it was asked for and found.
@@ -129,7 +148,17 @@ pub struct Verity {
 }
 
 impl State {
+    fn mark_failed(&mut self, root: &Root, why: Option<&str>) {
+        let Some(root_hash) = root.verity().map(|verity| verity.root_hash.clone()) else { return };
+        self.failed.retain(|failed| failed.root_hash != root_hash);
+        let why = why.unwrap_or("for a reason that is not known").to_owned();
+        self.failed.push(Failed { root_hash, why });
+    }
+
     fn switched(&mut self, to: Root) {
+        if let Some(verity) = to.verity() {
+            self.failed.retain(|failed| failed.root_hash != verity.root_hash);
+        }
         let before = self.current.replace(to);
         let older = std::mem::replace(&mut self.previous, before);
         // Of others nothing stays open.
@@ -291,8 +320,15 @@ mod tests {
         state.settle(Some(root("a")), false);
         state.staged = staged("b", false);
         let state = state.handed_over(pass(false));
-        assert_eq!((state.current, state.staged, state.previous), (Some(root("a")), None, None));
+        assert_eq!((&state.current, &state.staged, &state.previous), (&Some(root("a")), &None, &None));
         assert!(state.blessed);
+        // It would be chosen again, and again.
+        let failed: Vec<&str> = state.failed.iter().map(|failed| failed.root_hash.as_str()).collect();
+        assert_eq!(failed, ["b"]);
+        let state = State { staged: staged("b", false), ..state }.handed_over(pass(false));
+        assert_eq!(state.failed.len(), 1);
+        let state = State { staged: staged("b", false), ..state }.handed_over(pass(true));
+        assert_eq!(state.failed, []);
     }
 
     /// Whoever began on a plain root had no way back to it.

@@ -9,7 +9,7 @@ use super::{
     facts::Facts,
     new_mounts::{DropIn, NewMounts, UnitFile},
     stage::VERITY_UNITS,
-    state::{Root, State},
+    state::{Failed, Root, State},
 };
 
 /// What is known of a running system.
@@ -35,6 +35,9 @@ pub struct SystemFacts {
     /// The root that ran before.
     #[serde(default)]
     pub previous: Option<Root>,
+    /// Images that failed.
+    #[serde(default)]
+    pub failed: Vec<Failed>,
     /// Units that do nothing and that an earlier stage left in /run.
     #[serde(default)]
     pub units: Vec<String>,
@@ -61,7 +64,8 @@ impl SystemFacts {
     /// The state, as far as a source is chosen by it.
     #[must_use]
     pub fn state(&self) -> State {
-        State { current: self.current.clone(), previous: self.previous.clone(), ..State::default() }
+        let (current, previous) = (self.current.clone(), self.previous.clone());
+        State { current, previous, failed: self.failed.clone(), ..State::default() }
     }
 
     /// What the new system is told of its mounts, as far as the running one stands for it.

@@ -76,6 +76,7 @@ fn collect(request: &Request, prober: &Prober) -> Result<SystemFacts, Error> {
         fstab: machine::read("/etc/fstab")?.unwrap_or_default().lines().map(str::to_owned).collect(),
         current: state.current,
         previous: state.previous,
+        failed: state.failed,
         units: units.map(|name| (*name).to_owned()).collect(),
         configured: request.configured.clone(),
     })
