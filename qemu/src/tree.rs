@@ -260,9 +260,10 @@ const MASKED: &[&str] = &[
     "systemd-update-done.service",
     "systemd-update-utmp.service",
 ];
-/// Its udev looks at block devices only, not at each of the machine's parts.
-const TRIGGER: &str =
-    "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=block\n";
+/// Its udev looks at block devices and the console only, not at each of the machine's parts.
+const TRIGGER: &str = "[Service]\nExecStart=\n\
+    ExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=block\n\
+    ExecStart=-udevadm trigger --type=devices --action=add --sysname-match=ttyS0\n";
 
 /// What image builders do to a system with a read-only root, and our witness.
 fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
