@@ -11,7 +11,7 @@ use nextroot::mode::{
     cancel, complain, gc, hook,
     plan::{self, Form},
     preflight, reboot,
-    request::{self, Request, Wanted, Way},
+    request::{self, Passed, Request, Wanted, Way},
     say, stage, status,
 };
 
@@ -73,22 +73,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 None => show(status)?,
             }
         }
-        Command::Cancel(Cancel {}) => match cancel::run()? {
-            cancel::Outcome::TookBack(done) => {
-                say(format_args!("took back {}", done.source));
-                for holder in done.holders {
-                    say(format_args!("its device goes when {holder} ends"));
-                }
-            }
-            cancel::Outcome::Nothing { foreign } => {
-                say(format_args!("nothing was staged"));
-                if let Some(mount) = foreign {
-                    say(format_args!(
-                        "{mount} is mounted at /run/nextroot, and nothing tells that nextroot did it: umount -R /run/nextroot takes it away"
-                    ));
-                }
-            }
-        },
+        Command::Cancel(Cancel {}) => took_back(cancel::run()?),
         Command::Hook(asked) => match asked.when.as_str() {
             "early" => hook::early()?,
             "late" => hook::late()?,
@@ -108,6 +93,25 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn took_back(outcome: cancel::Outcome) {
+    match outcome {
+        cancel::Outcome::TookBack(done) => {
+            say(format_args!("took back {}", done.source));
+            for holder in done.holders {
+                say(format_args!("its device goes when {holder} ends"));
+            }
+        }
+        cancel::Outcome::Nothing { foreign } => {
+            say(format_args!("nothing was staged"));
+            if let Some(mount) = foreign {
+                say(format_args!(
+                    "{mount} is mounted at /run/nextroot, and nothing tells that nextroot did it: umount -R /run/nextroot takes it away"
+                ));
+            }
+        }
+    }
 }
 
 /// Writes what was asked for: that it cannot be written is an error.
@@ -162,11 +166,14 @@ fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
             let text = format!("staged {source}: nextroot reboot, or systemctl soft-reboot, goes there");
             (stage::Outcome::staged(&request, done), text, ExitCode::SUCCESS)
         }
-        Err(error) => match error.nothing_newer() {
-            Some(skipped) => {
-                let outcome = stage::Outcome::nothing_newer(&request, skipped);
-                let code = ExitCode::from(request::NOTHING_NEWER);
-                (outcome, format!("nothing is staged: {error}"), code)
+        Err(error) => match error.passed() {
+            Some(passed) => {
+                let code = match passed {
+                    Passed::NothingNewer(_) => request::NOTHING_NEWER,
+                    Passed::OnlyFailed(_) => request::ONLY_FAILED,
+                };
+                let outcome = stage::Outcome::passed(&request, passed);
+                (outcome, format!("nothing is staged: {error}"), ExitCode::from(code))
             }
             None => return Err(error.into()),
         },
@@ -183,6 +190,10 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
         (false, false) => Form::Text,
     };
     let Some(source) = asked.source else {
+        let of_root = asked.roothash.is_some() || asked.hash_device.is_some() || asked.direct;
+        if of_root || !asked.carry.is_empty() || !asked.no_carry.is_empty() {
+            return Err("--roothash, --hash-device, --direct, --carry and --no-carry are for a soft reboot: name a SOURCE, or leave these out".into());
+        }
         return Ok(plan::boot::run(&plan::boot::Request {
             command_line: asked.cmdline,
             facts: asked.facts,

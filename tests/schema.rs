@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use nextroot::{
     mode::{
-        request::{Request, Way},
+        request::{Passed, Request, Way},
         stage::{Done, Outcome},
         status::Status,
     },
@@ -252,7 +252,8 @@ fn status(current: Option<Root>, staged: Option<Staged>, relay: Option<Pass>) ->
 fn status_is_described() {
     let mut checker = Checker::new("status");
     let pass = |error: Option<&str>| {
-        Some(Pass { switched: error.is_none(), took_us: 31_123, error: error.map(str::to_owned) })
+        let (switched, error) = (error.is_none(), error.map(str::to_owned));
+        Some(Pass { switched, took_us: 31_123, error, blames_image: !switched })
     };
     let origins = [
         HashOrigin::CommandLine,
@@ -389,7 +390,8 @@ fn stage_is_described() {
         (Outcome::staged(&request, of_plain(true)), "staged"),
         (Outcome::staged(&request, of_plain(false)), "staged"),
         (Outcome::staged(&request, done(false)).warned(lines("nextroot.conf:1: passed over")), "staged"),
-        (Outcome::nothing_newer(&request, &passed), "nothing-newer"),
+        (Outcome::passed(&request, Passed::NothingNewer(&passed)), "nothing-newer"),
+        (Outcome::passed(&request, Passed::OnlyFailed(&passed)), "only-failed"),
     ] {
         let value = serde_json::from_str(&outcome.json().unwrap()).unwrap();
         checker.hold(&value).unwrap();

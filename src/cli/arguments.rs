@@ -76,7 +76,7 @@ pub(super) struct Plan {
 
 /// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
 ///
-/// Exit code: 0 staged, 3 slot:other has nothing newer, 1 not staged.
+/// Exit code: 0 staged, 3 slot:other has nothing newer, 4 what is newer failed before, 1 not staged.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "stage")]
 pub(super) struct Stage {
@@ -101,7 +101,7 @@ pub(super) struct Stage {
     /// put it in the place of what is staged
     #[argh(switch)]
     pub(super) replace: bool,
-    /// stage it even where preflight says that it would not run here
+    /// stage it even where preflight says that it would not run here, and a slot that failed before
     #[argh(switch)]
     pub(super) force: bool,
     /// tell the outcome as JSON (docs/stage.schema.json); what is under way goes to standard error

@@ -114,6 +114,11 @@ fn prepare() -> Result<(), Error> {
         Ended::Exit(Some(0)) => Ok(()),
         // A soft reboot into this root stays what it is.
         Ended::Exit(Some(code)) if code == i32::from(request::NOTHING_NEWER) => Ok(()),
+        // So does one where the only newer image failed before: it would be tried again, and again.
+        Ended::Exit(Some(code)) if code == i32::from(request::ONLY_FAILED) => {
+            complain(format_args!("nextroot: warning: {source_name} failed before: this root starts again"));
+            Ok(())
+        }
         Ended::Exit(_) => Err(Error::NotStaged { source_name }),
         Ended::Killed => {
             cancel::run()?;

@@ -38,6 +38,9 @@ pub struct Examined {
 
 /// Opens and mounts a source aside, looks, and closes it again.
 pub fn run(request: &Request) -> Result<Examined, Error> {
+    if !running::shares_mounts() {
+        return Err(Error::OwnMounts);
+    }
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;

@@ -49,6 +49,8 @@ pub struct Request {
 
 /// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
 pub const NOTHING_NEWER: u8 = 3;
+/// Exit code where what is newer failed before.
+pub const ONLY_FAILED: u8 = 4;
 
 impl Request {
     /// With what nextroot.conf says where the arguments say nothing; and a line for each warning of it.
@@ -114,7 +116,7 @@ pub enum Error {
     },
     /// A service with mounts of its own.
     #[error(
-        "this runs in a mount namespace of its own, and systemd would see nothing of what is staged: run it without PrivateTmp=, ProtectSystem= and the like, or by nsenter --mount --target 1"
+        "this runs in a mount namespace of its own: what is seen here is not what the system has, and systemd would see nothing of what is staged: run it without PrivateTmp=, ProtectSystem= and the like, or by nsenter --mount --target 1"
     )]
     OwnMounts,
     /// Something that is not ours.
@@ -162,12 +164,26 @@ pub(super) struct Prepared {
     pub(super) facts: Facts,
 }
 
+/// Why `slot:other` found nothing to stage, with a line for each slot that was passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed<'a> {
+    /// Nothing is newer.
+    NothingNewer(&'a [String]),
+    /// What is newer failed before.
+    OnlyFailed(&'a [String]),
+}
+
 impl Error {
-    /// Where it only says that nothing newer is there: a line for each slot that was passed over.
+    /// Where it only says that all slots were passed over.
     #[must_use]
-    pub fn nothing_newer(&self) -> Option<&[String]> {
+    pub fn passed(&self) -> Option<Passed<'_>> {
         match self {
-            Self::Plan(soft_reboot::Error::Source(choose::Error::NothingNewer(skipped))) => Some(skipped),
+            Self::Plan(soft_reboot::Error::Source(choose::Error::NothingNewer(skipped))) => {
+                Some(Passed::NothingNewer(skipped))
+            }
+            Self::Plan(soft_reboot::Error::Source(choose::Error::OnlyFailed(skipped))) => {
+                Some(Passed::OnlyFailed(skipped))
+            }
             _ => None,
         }
     }

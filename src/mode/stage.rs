@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     preflight::{end_look, examine, lines, look_aside, refuse},
-    request::{Error, Prepared, Request, Way, prepare, rows},
+    request::{Error, Passed, Prepared, Request, Way, prepare, rows},
 };
 
 /// What became of it.
@@ -66,17 +66,21 @@ impl Outcome {
             skipped,
             warnings,
             steps: staged.begun.steps.iter().map(Step::to_string).collect(),
-            ..Self::nothing_newer(request, &[])
+            ..Self::passed(request, Passed::NothingNewer(&[]))
         }
     }
 
     /// Of a request for a slot that is newer, where each was passed over.
     #[must_use]
-    pub fn nothing_newer(request: &Request, skipped: &[String]) -> Self {
+    pub fn passed(request: &Request, passed: Passed<'_>) -> Self {
+        let (outcome, skipped) = match passed {
+            Passed::NothingNewer(skipped) => ("nothing-newer", skipped),
+            Passed::OnlyFailed(skipped) => ("only-failed", skipped),
+        };
         Self {
             version: STAGE_VERSION,
             source: request.source.clone(),
-            outcome: "nothing-newer",
+            outcome,
             root: None,
             direct: request.way == Way::Direct,
             mounts: Vec::new(),
@@ -192,10 +196,7 @@ impl Staging<'_> {
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
         let mut rows = rows(request, &facts, new)?;
         carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
-        let warnings = match request.force {
-            true => Vec::new(),
-            false => self.fit(request, &examine(request, &mounting, &rows, new))?,
-        };
+        let warnings = self.fit(request, &examine(request, &mounting, &rows, new))?;
         if let Some(staged) = &mut self.state.staged {
             staged.root.system = Some(release.name().to_owned());
             staged.root.version = release.image_version;
@@ -212,10 +213,14 @@ impl Staging<'_> {
         }
     }
 
-    /// Holds what preflight found against the root; a line for each warning.
+    /// Holds what preflight found against the root; a line for each warning. Forced, what would refuse it warns.
     fn fit(&mut self, request: &Request, report: &Report) -> Result<Vec<String>, Error> {
-        let warnings = lines(report, Verdict::Warn);
+        let mut warnings = if request.force { lines(report, Verdict::Fail) } else { Vec::new() };
+        warnings.extend(lines(report, Verdict::Warn));
         warnings.iter().for_each(|line| (self.tell)(&format!("warning: {line}")));
+        if request.force {
+            return Ok(warnings);
+        }
         refuse(request, report).map(|()| warnings)
     }
 

@@ -13,8 +13,7 @@ use crate::{
     },
 };
 
-/// Version of the JSON, docs/status.schema.json: raised whenever a field changes its meaning or goes away. As with the
-/// state, 2 lets a root be on something else than dm-verity, and 1 is written where none is.
+/// Version of the JSON, docs/status.schema.json: raised whenever a field changes its meaning or goes away.
 const VERSION: u32 = 1;
 
 /// It cannot be told.

@@ -15,7 +15,6 @@ use super::{
 
 /// What becomes of a mount, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Row {
     /// Where it is mounted.
     pub at: String,

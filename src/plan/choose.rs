@@ -34,6 +34,18 @@ pub enum Error {
         /// What was given.
         source_name: Source,
     },
+    /// A root that has another root hash than the one that was named.
+    #[error(
+        "source {source_name}: its root hash is {found}, and {wanted} was named: leave --roothash (RootHash=) out, or name the image that has it"
+    )]
+    OtherRootHash {
+        /// The source.
+        source_name: Source,
+        /// The root hash that was named.
+        wanted: String,
+        /// The one that the root has.
+        found: String,
+    },
     /// A hash device that is none.
     #[error("the hash device {0} is no device: write /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=")]
     HashDevice(Source),
@@ -62,11 +74,16 @@ pub enum Error {
         root_hash: String,
     },
     /// Other slots cannot be looked for.
-    #[error("source slot:other: the running root is not on dm-verity, so no slot is known to be the other")]
+    #[error(
+        "source slot:other: the running root is not known to be on dm-verity, so no slot is known to be the other"
+    )]
     NoSlots,
     /// Slots that cannot be told apart.
     #[error(transparent)]
     Slot(#[from] slot::Error),
+    /// What is newer failed before.
+    #[error("source slot:other: no slot is newer than the running root, but for one that failed{}", told(.0))]
+    OnlyFailed(Vec<String>),
     /// No slot is newer.
     #[error("source slot:other: no slot is newer than the running root{}", told(.0))]
     NothingNewer(Vec<String>),
@@ -94,9 +111,10 @@ impl From<Root> for Chosen {
 /// Chooses; files are looked into elsewhere, and are devices by then.
 pub fn choose(written: &Written, state: &State, facts: &Facts) -> Result<Chosen, Error> {
     let data = match &written.source {
-        Source::Previous => return previous(state, facts).map(Chosen::from),
+        Source::Previous => return previous(written, state, facts).map(Chosen::from),
         Source::OtherSlot => return other_slot(written, state, facts),
         Source::RootHash(root_hash) => {
+            agrees(written, Some(&root_hash.to_string()))?;
             let (data, _) = root_hash.partition_uuids();
             return closed(written, root_hash, Tag::PartUuid(data.to_string()), facts);
         }
@@ -105,6 +123,18 @@ pub fn choose(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
     match (&written.root_hash, data) {
         (Some(root_hash), Some(data)) => closed(written, root_hash, data, facts),
         _ => Err(Error::NoRootHash { source_name: written.source.clone() }),
+    }
+}
+
+/// Refuses a root whose root hash, where it has one, is not the one that was named beside the source.
+fn agrees(written: &Written, found: Option<&str>) -> Result<(), Error> {
+    match &written.root_hash {
+        Some(wanted) if found != Some(wanted.to_string().as_str()) => Err(Error::OtherRootHash {
+            source_name: written.source.clone(),
+            wanted: wanted.to_string(),
+            found: found.map_or_else(|| "none: nothing verifies it".to_owned(), str::to_owned),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -144,7 +174,11 @@ fn other_slot(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
     let choice = slot::other(facts, &running, failed, written.root_hash.as_ref())?;
     let line = |skipped: &slot::Skipped| format!("{} was passed over: {}", skipped.device, skipped.reason);
     let skipped: Vec<String> = choice.skipped.iter().map(line).collect();
-    let Some(slot) = choice.slot else { return Err(Error::NothingNewer(skipped)) };
+    let Some(slot) = choice.slot else {
+        let has_failed =
+            choice.skipped.iter().any(|skipped| matches!(skipped.reason, slot::Reason::Failed(_)));
+        return Err(if has_failed { Error::OnlyFailed(skipped) } else { Error::NothingNewer(skipped) });
+    };
     let (data, hash) = (Tag::Number(slot.data.devno), Tag::Number(slot.hash.devno));
     let verity = verity(&slot.root_hash, origin(&slot.root_hash_from), data, hash);
     Ok(Chosen { root: Root::Closed(Box::new(verity)), skipped })
@@ -173,8 +207,10 @@ fn device(source: &Source, facts: &Facts) -> Result<Option<Tag>, Error> {
 }
 
 /// The only way to a root that is not verified: one that ran here before.
-fn previous(state: &State, facts: &Facts) -> Result<Root, Error> {
-    let previous = match &state.previous.as_ref().ok_or(Error::NoPrevious)?.on {
+fn previous(written: &Written, state: &State, facts: &Facts) -> Result<Root, Error> {
+    let previous = state.previous.as_ref().ok_or(Error::NoPrevious)?;
+    agrees(written, previous.verity().map(|verity| verity.root_hash.as_str()))?;
+    let previous = match &previous.on {
         On::Verity(previous) => previous,
         On::Plain { plain } => return Ok(Root::Plain(Box::new(plain.clone()))),
         On::Else { unreachable } => return Err(Error::PreviousUnreachable { why: unreachable.clone() }),
@@ -230,9 +266,17 @@ mod tests {
             ("previous", None, "source previous: no root ran before this one since the machine was started"),
             ("/dev/mapper/x", Some(HASH), "there is no dm device x"),
             (
+                "roothash:00000000000000000000000000000000ffffffffffffffffffffffffffffffff",
+                Some(HASH),
+                "source roothash:00000000000000000000000000000000ffffffffffffffffffffffffffffffff: its root hash is \
+                 00000000000000000000000000000000ffffffffffffffffffffffffffffffff, and \
+                 4f68bce3e8cd4db196e7fbcaf984b70909040302010203040506070809101112 was named: leave --roothash (RootHash=) \
+                 out, or name the image that has it",
+            ),
+            (
                 "slot:other",
                 None,
-                "source slot:other: the running root is not on dm-verity, so no slot is known to be the other",
+                "source slot:other: the running root is not known to be on dm-verity, so no slot is known to be the other",
             ),
         ] {
             assert_eq!(chosen(source, root_hash), Err(message.to_owned()));

@@ -77,13 +77,13 @@ impl Plain {
             return Err(NotPlain::OwnUsr);
         }
         let options = options(mount);
+        if options.contains('\\') {
+            return Err(NotPlain::Escaped(options));
+        }
         let shown = Path::new(subvolume(&options).unwrap_or("/"));
         if mount.root != shown {
             let directory = mount.root.display().to_string();
             return Err(NotPlain::Directory { directory, device: device.name.clone() });
-        }
-        if options.contains('\\') {
-            return Err(NotPlain::Escaped(options));
         }
         let plain = Self {
             device: Device { name: device.name.clone(), devno: device.devno },
@@ -125,6 +125,9 @@ impl Plain {
         if device.devno != self.device.devno {
             return Err(format!("{} has the number {} now", device.name, device.devno));
         }
+        if self.names().next().is_none() {
+            return Err("neither a PARTUUID nor a UUID was written down for it".to_owned());
+        }
         let told = |uuid: Option<&str>| uuid.unwrap_or("unknown").to_owned();
         for (name, wanted, found) in [
             ("PARTUUID", &self.partition_uuid, partition_uuid(device)),
@@ -142,8 +145,33 @@ impl Plain {
     /// What mounts it again, as it was.
     pub(super) fn mounting(&self, at: &str, facts: &Facts) -> Result<Vec<Step>, Decision> {
         let gone = |why| Decision::Refuse(Error::Gone { root: self.to_string(), why });
-        let device = facts.devices.iter().find(|device| device.devno == self.device.devno);
-        let device = device.ok_or_else(|| gone(format!("there is no device {}", self.device)))?;
+        let found = self.find(facts).map_err(gone)?;
+        let here = Self { device: Device { name: found.name.clone(), devno: found.devno }, ..self.clone() };
+        here.mounting_here(at, found)
+    }
+
+    /// The device that it is on: the one of its number, or, where that was given anew since, the only one that holds it.
+    fn find<'a>(&self, facts: &'a Facts) -> Result<&'a BlockDevice, String> {
+        let here = |device: &BlockDevice| Self {
+            device: Device { name: device.name.clone(), devno: device.devno },
+            ..self.clone()
+        };
+        let same = facts.devices.iter().find(|device| device.devno == self.device.devno);
+        let holding = |device: &&BlockDevice| here(device).is_on(device).is_ok();
+        let others: Vec<&BlockDevice> = facts.devices.iter().filter(holding).collect();
+        match (same, others.as_slice()) {
+            (Some(device), _) if self.is_on(device).is_ok() || others.is_empty() => Ok(device),
+            (_, [one]) => Ok(one),
+            (_, []) => Err(format!("there is no device {}", self.device)),
+            (_, several) => {
+                let names: Vec<&str> = several.iter().map(|device| device.name.as_str()).collect();
+                Err(format!("{} has another number now, and may be any of {}", self.device, names.join(" ")))
+            }
+        }
+    }
+
+    fn mounting_here(&self, at: &str, device: &BlockDevice) -> Result<Vec<Step>, Decision> {
+        let gone = |why| Decision::Refuse(Error::Gone { root: self.to_string(), why });
         if device.content == Content::Unread && self.filesystem_uuid.is_some() {
             return Err(Decision::Read(vec![Read::Superblock(device.devno)]));
         }

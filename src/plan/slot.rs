@@ -143,33 +143,39 @@ pub fn other(
     if let Some(why) = rows.iter().find_map(|row| row.of.table_error.clone()) {
         return Err(Error::Table { disk: disk.clone(), why });
     }
-    let judge = Judge { running, own, image: image(running, own)?, version: version(running, own)?, failed };
+    let judge = Judge { running, own, image: image(running, own)?, version: version(running, own)? };
     let mut skipped = Vec::new();
-    let mut newest: Vec<Pair<'_, BlockDevice>> = Vec::new();
+    let mut candidates: Vec<Pair<'_, BlockDevice>> = Vec::new();
     for data in rows.iter().copied().filter(|row| row.purpose() == Some(ROOT.data)) {
         match judge.slot(data, &rows, root_hash) {
-            Ok(found) => match newest.first().map_or(Ordering::Greater, |best| compare(&found, best)) {
-                Ordering::Less => skipped.push(skip(data, older_than(newest.first()))),
-                Ordering::Equal => newest.push(found),
-                Ordering::Greater => {
-                    let beaten = newest.iter().map(|older| skip(older.data, older_than(Some(&found))));
-                    skipped.extend(beaten);
-                    newest = vec![found];
-                }
-            },
+            Ok(found) => candidates.push(found),
             Err(reason) => skipped.push(skip(data, reason)),
         }
     }
-    let slot = match newest.as_slice() {
-        [] => None,
-        [found] => Some(slot(found, root_hash, facts)?),
-        several => {
-            let version = several.first().and_then(|pair| pair.image).map(|image| image.to_string());
-            let rows: Vec<_> = several.iter().map(|pair| pair.data).collect();
-            return Err(twins(format!("slot with {}", version.unwrap_or_default()), &rows));
+    // The newest is the last; of two that are equal none is chosen, also where one of them failed.
+    candidates.sort_by(compare);
+    let mut chosen = None;
+    while let Some(newest) = candidates.pop() {
+        let mut same: Vec<&Pair<'_, BlockDevice>> =
+            candidates.iter().filter(|other| compare(other, &newest).is_eq()).collect();
+        if let Some(first) = same.first() {
+            let about = first.image.map(|image| image.to_string()).unwrap_or_default();
+            same.push(&newest);
+            let rows: Vec<_> = same.into_iter().map(|pair| pair.data).collect();
+            return Err(twins(format!("slot with {about}"), &rows));
         }
-    };
-    Ok(Choice { slot, skipped })
+        let found = slot(&newest, root_hash, facts)?;
+        match failed.iter().find(|failed| failed.root_hash == found.root_hash.to_string()) {
+            Some(failed) => skipped.push(skip(newest.data, Reason::Failed(failed.why.clone()))),
+            None => {
+                skipped.extend(candidates.iter().map(|older| skip(older.data, older_than(Some(&newest)))));
+                chosen = Some(found);
+                break;
+            }
+        }
+    }
+    skipped.sort_by_key(|skipped| rows.iter().position(|row| row.of.to_string() == skipped.device));
+    Ok(Choice { slot: chosen, skipped })
 }
 
 /// The partitions that a root hash names, on any disk.
@@ -210,7 +216,6 @@ struct Judge<'a> {
     own: Row<'a, BlockDevice>,
     image: String,
     version: String,
-    failed: &'a [Failed],
 }
 
 impl Judge<'_> {
@@ -233,12 +238,6 @@ impl Judge<'_> {
             return Err(Reason::NotNewer { running: self.version.clone() });
         }
         let pair = pair(data, rows, ROOT, root_hash, false)?;
-        let known = root_hash.map(|hash| (hash, RootHashFrom::Given));
-        if let Some((root_hash, _)) = self::root_hash(pair.data, pair.hash, known)
-            && let Some(failed) = self.failed.iter().find(|failed| failed.root_hash == root_hash.to_string())
-        {
-            return Err(Reason::Failed(failed.why.clone()));
-        }
         match [pair.hash].iter().chain(&pair.rivals).find(|hash| self.running.hash == Some(hash.of.devno)) {
             Some(hash) => Err(Reason::HashRunning(hash.to_string())),
             None => Ok(pair),

@@ -224,7 +224,14 @@ fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Res
             let previous = state.previous.as_ref().and_then(Root::verity);
             verity(previous.map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from))?
         }
-        stage::Root::Plain(plain) => On::Plain { plain: (**plain).clone() },
+        // Its device may have another number by now.
+        stage::Root::Plain(before) => {
+            let found = plan.steps.iter().find_map(|step| match step {
+                Step::CheckPlain { plain } => Some(plain),
+                _ => None,
+            });
+            On::Plain { plain: found.unwrap_or(before).as_ref().clone() }
+        }
     };
     Ok(Root { source: asked.source_name.clone(), on, system: None, version: None })
 }

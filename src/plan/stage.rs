@@ -103,7 +103,9 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
         Ok(steps) => steps,
         Err(decision) => return decision,
     };
-    let mount = steps.pop();
+    // What is checked last is mounted next.
+    let is_mounting = |step: &Step| matches!(step, Step::CheckPlain { .. } | Step::Mount { .. });
+    let mount = steps.split_off(steps.iter().position(is_mounting).unwrap_or(steps.len()));
     let next = || NEXT.to_owned();
     if intent.way == Way::Relay {
         let options = "mode=0755,nosuid,nodev,size=64M,nr_inodes=1k".to_owned();

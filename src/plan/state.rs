@@ -64,7 +64,9 @@ impl State {
         match self.staged.take() {
             Some(staged) if pass.switched => self.switched(staged.root),
             Some(staged) => {
-                self.mark_failed(&staged.root, pass.error.as_deref());
+                if pass.blames_image {
+                    self.mark_failed(&staged.root, pass.error.as_deref());
+                }
                 if staged.has_opened() {
                     self.retired.push(staged.root);
                 }
@@ -96,7 +98,6 @@ impl State {
 
 /// An image that was tried, and failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Failed {
     /// Its root hash.
     pub root_hash: String,
@@ -118,9 +119,9 @@ pub struct Root {
     pub version: Option<String>,
 }
 
-/// What a root is on.
+/// What a root is on; which it is shows by the fields that are there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "OnFields")]
 pub enum On {
     /// A dm-verity device.
     Verity(Verity),
@@ -134,6 +135,32 @@ pub enum On {
         /// Why not.
         unreachable: String,
     },
+}
+
+/// The fields of all of them.
+#[derive(Deserialize)]
+struct OnFields {
+    name: Option<String>,
+    root_hash: Option<String>,
+    root_hash_from: Option<HashOrigin>,
+    plain: Option<Plain>,
+    unreachable: Option<String>,
+}
+
+impl TryFrom<OnFields> for On {
+    type Error = &'static str;
+
+    fn try_from(fields: OnFields) -> Result<Self, Self::Error> {
+        let OnFields { name, root_hash, root_hash_from, plain, unreachable } = fields;
+        match (name, root_hash, root_hash_from, plain, unreachable) {
+            (Some(name), Some(root_hash), Some(root_hash_from), None, None) => {
+                Ok(Self::Verity(Verity { name, root_hash, root_hash_from }))
+            }
+            (None, None, None, Some(plain), None) => Ok(Self::Plain { plain }),
+            (None, None, None, None, Some(unreachable)) => Ok(Self::Else { unreachable }),
+            _ => Err("a root has name, root_hash and root_hash_from, or else plain, or else unreachable"),
+        }
+    }
 }
 
 /// A root's dm-verity device.
@@ -259,6 +286,9 @@ pub struct Pass {
     pub took_us: u64,
     /// What failed, where something did.
     pub error: Option<String>,
+    /// Whether that is the new root's fault.
+    #[serde(default)]
+    pub blames_image: bool,
 }
 
 #[cfg(test)]
@@ -289,7 +319,7 @@ mod tests {
     }
 
     fn pass(switched: bool) -> Pass {
-        Pass { switched, took_us: 1, error: None }
+        Pass { switched, took_us: 1, error: None, blames_image: !switched }
     }
 
     fn names(roots: &[Verity]) -> Vec<&str> {
@@ -329,6 +359,8 @@ mod tests {
         assert_eq!(state.failed.len(), 1);
         let state = State { staged: staged("b", false), ..state }.handed_over(pass(true));
         assert_eq!(state.failed, []);
+        let ours = Pass { blames_image: false, ..pass(false) };
+        assert_eq!(State { staged: staged("c", false), ..state }.handed_over(ours).failed, []);
     }
 
     /// Whoever began on a plain root had no way back to it.

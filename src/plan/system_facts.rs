@@ -29,7 +29,7 @@ pub struct SystemFacts {
     /// Drop-ins of these places, in the order in which systemd reads them.
     #[serde(default)]
     pub mount_drop_ins: Vec<DropIn>,
-    /// The root that is running, where it is on dm-verity.
+    /// The root that is running.
     #[serde(default)]
     pub current: Option<Root>,
     /// The root that ran before.

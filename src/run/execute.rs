@@ -198,6 +198,8 @@ impl<'a> Executor<'a> {
         }
         make_mount_point(at)?;
         let node = self.node(what)?;
+        // Held open, the node is of the device that is meant until that is mounted.
+        let _held = self.open_volume(what)?;
         let mut last = None;
         for fstype in types {
             let follower = Follower::open()?;

@@ -123,12 +123,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// disks answer.
 pub fn end(action: EmergencyAction) -> sys::Error {
     let (written, waiting) = mpsc::channel();
-    thread::spawn(move || {
+    let writing = thread::Builder::new().spawn(move || {
         reboot::sync();
         // Nobody waits any more where it took too long.
         let _ = written.send(());
     });
-    let _ = waiting.recv_timeout(PATIENCE);
+    if writing.is_ok() {
+        let _ = waiting.recv_timeout(PATIENCE);
+    }
     reboot::now(match action {
         EmergencyAction::Reboot => Action::Reboot,
         EmergencyAction::Poweroff => Action::PowerOff,

@@ -84,7 +84,7 @@ impl Detached {
             .map_err(|e| Error::at("move_mount to", at, e))
     }
 
-    /// `mount_setattr(fd, "", AT_EMPTY_PATH, {.propagation = MS_PRIVATE}, sizeof)`: what is mounted where it was copied
+    /// `mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, {.propagation = MS_PRIVATE}, sizeof)`: what is mounted where it was copied
     /// from, and the other way round, is not seen in it from before it is shown anywhere.
     ///
     /// mount_setattr(2), since Linux 5.12. Errors: ENOSYS before that.
@@ -98,7 +98,7 @@ impl Detached {
                 libc::SYS_mount_setattr,
                 self.0.as_raw_fd(),
                 c"".as_ptr(),
-                libc::AT_EMPTY_PATH,
+                libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
                 &raw const attributes,
                 size_of::<libc::mount_attr>(),
             )

@@ -78,16 +78,18 @@ pub fn unit_name(at: &str) -> String {
     if name.is_empty() { "-.mount".to_owned() } else { name + ".mount" }
 }
 
-/// The directories of a unit's drop-ins, what goes first first: its own, those of what its name begins with up to a
-/// dash, and that of all mount units (systemd.unit(5)).
+/// The directory of the drop-ins of all mount units (systemd.unit(5)).
+pub const DROP_INS_OF_ALL: &str = "mount.d";
+
+/// The directories of a unit's own drop-ins, what goes first first: its own, and those of what its name begins with up to
+/// a dash (systemd.unit(5)).
 #[must_use]
 pub fn drop_in_directories(name: &str) -> Vec<String> {
     let stem = name.strip_suffix(".mount").unwrap_or(name);
     let dashes = stem.rmatch_indices('-').filter_map(|(at, _)| stem.get(..=at));
     // A name that ends with a dash is its own beginning.
     let names = std::iter::once(stem).chain(dashes.filter(|beginning| *beginning != stem));
-    let own = names.map(|name| format!("{name}.mount.d"));
-    own.chain(["mount.d".to_owned()]).collect()
+    names.map(|name| format!("{name}.mount.d")).collect()
 }
 
 /// A value without specifiers: `%%` is a percent sign.
@@ -160,9 +162,9 @@ mod tests {
             assert_eq!(unit_name(at), name, "{at}");
         }
         for (name, expected) in [
-            ("var.mount", &["var.mount.d", "mount.d"][..]),
-            (r"a-b\x2dc-d.mount", &[r"a-b\x2dc-d.mount.d", r"a-b\x2dc-.mount.d", "a-.mount.d", "mount.d"]),
-            ("-.mount", &["-.mount.d", "mount.d"]),
+            ("var.mount", &["var.mount.d"][..]),
+            (r"a-b\x2dc-d.mount", &[r"a-b\x2dc-d.mount.d", r"a-b\x2dc-.mount.d", "a-.mount.d"]),
+            ("-.mount", &["-.mount.d"]),
         ] {
             assert_eq!(drop_in_directories(name), expected, "{name}");
         }

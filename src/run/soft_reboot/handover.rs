@@ -61,6 +61,8 @@ pub struct Handover<'a> {
     pivoted: Option<String>,
     /// Whether the old root's /run/systemd/volatile-root was put aside.
     put_aside: bool,
+    /// Whether a step failed for what the new root is.
+    blames_image: bool,
 }
 
 /// Whether this program was started as the relay.
@@ -75,7 +77,16 @@ impl<'a> Handover<'a> {
     pub fn new(log: &'a Log, arguments: Vec<String>) -> Self {
         let store = Store::default();
         let before = store.load();
-        Self { log, store, before, arguments, moved: Vec::new(), pivoted: None, put_aside: false }
+        Self {
+            log,
+            store,
+            before,
+            arguments,
+            moved: Vec::new(),
+            pivoted: None,
+            put_aside: false,
+            blames_image: false,
+        }
     }
 
     /// Into the new root, or else back to the old one. Returns only where neither can be had.
@@ -120,6 +131,7 @@ impl<'a> Handover<'a> {
                 other => return Error::Unknown(other.to_string()),
             };
             if let Err(source) = done {
+                self.blames_image |= failed.is_none() && is_of_image(step);
                 return Error::Step { step: step.to_string(), source };
             }
         }
@@ -153,7 +165,8 @@ impl<'a> Handover<'a> {
     /// Writes into the state how this went. Not fatal: the root itself is fine.
     fn remember(&self, took: Duration, failed: Option<String>) {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let pass = Pass { switched: failed.is_none(), took_us, error: failed };
+        let blames_image = failed.is_some() && self.blames_image;
+        let pass = Pass { switched: failed.is_none(), took_us, error: failed, blames_image };
         let told = match &self.before {
             Ok(before) => self.store.save(&before.clone().handed_over(pass)).map_err(|e| chain(&e)),
             Err(error) => Err(chain(error)),
@@ -200,6 +213,11 @@ impl<'a> Handover<'a> {
                 .warning(&format!("relay: {}, ignoring: the old system mounts it anew", error.in_one_line()));
         }
     }
+}
+
+/// Whether a step that fails says something of the new root: what is carried into it need not.
+fn is_of_image(step: &Step) -> bool {
+    !matches!(step, Step::Move { from, .. } if from.starts_with(stage::CARRY))
 }
 
 /// Whether a mount below /run has no place any more: a service that ended since it was staged took the

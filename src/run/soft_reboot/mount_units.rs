@@ -73,8 +73,13 @@ fn look_with_run(root: &Path, running: &Path, mounts: &[Mount]) -> Result<NewMou
 /// The drop-ins that count for a unit, in the order in which they are read.
 fn drop_ins(directories: &[Directory<'_>], name: &str) -> Result<Vec<Content>, Error> {
     let (mut listings, mut contents) = (Vec::new(), Vec::new());
-    for below in mount_unit::drop_in_directories(name) {
-        for Directory { path, root, .. } in directories.iter().filter(|all| all.names.contains(&below)) {
+    // Of each directory of units all that is for the name, and then of each what is for all mounts (systemd's
+    // src/shared/dropin.c, `unit_file_find_dropin_paths`).
+    let (own, all) = (mount_unit::drop_in_directories(name), vec![mount_unit::DROP_INS_OF_ALL.to_owned()]);
+    for (names_below, Directory { path, root, names: there, .. }) in
+        [&own, &all].into_iter().flat_map(|names| directories.iter().map(move |directory| (names, directory)))
+    {
+        for below in names_below.iter().filter(|below| there.contains(*below)) {
             let directory = format!("{path}/{below}");
             let mut entries = Vec::new();
             for name in names(root, &directory)? {
@@ -250,7 +255,7 @@ mod tests {
             (&[usr][..], &[][..], "a ro"),
             (&[usr, (own, x)], &[], "a x"),
             (&[usr, (of_srv, y)], &[], "a y"),
-            (&[usr, (of_srv, y), (own, x)], &[], "a x"),
+            (&[usr, (of_srv, y), (own, x)], &[], "a y"),
             (&[usr, (of_all, y), (own, x)], &[], "a y"),
             (&[usr, (own, x)], &[(of_run, y)], "a y"),
             (&[usr, (own, x), (masked, "-> /dev/null")], &[], "a ro"),

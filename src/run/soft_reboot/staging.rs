@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
@@ -143,10 +143,15 @@ pub fn os_release(root: &Path) -> Result<String, Error> {
     Err(Error::NoOsRelease { root: root.display().to_string() })
 }
 
-/// A file of a root that is not ours yet; `None` where there is no such file.
+/// A text of a root that is not ours yet; `None` where there is no such file. What is no UTF-8, as in a comment, does not
+/// make the rest of it unreadable.
 pub fn read_below(root: &Path, name: &str) -> Result<Option<String>, Error> {
+    let read = |mut file: fs::File| {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map(|_| String::from_utf8_lossy(&bytes).into_owned())
+    };
     match open_below(root, name) {
-        Ok(file) => io::read_to_string(file).map(Some).map_err(|source| {
+        Ok(file) => read(file).map(Some).map_err(|source| {
             Error::Call(sys::Error::new("read", root.join(name).display().to_string(), source))
         }),
         Err(error) if error.is_absent() => Ok(None),
