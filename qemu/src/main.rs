@@ -12,6 +12,7 @@ mod machine;
 mod parallel;
 mod payload;
 mod progress;
+mod recipe;
 mod rig;
 mod sandbox;
 mod scenario;

@@ -1,0 +1,137 @@
+//! What each image is made of: whose files, and the partitions that systemd-repart lays out.
+
+/// How an image is made.
+pub(crate) struct Recipe {
+    pub(crate) name: &'static str,
+    /// Whose files are in it.
+    pub(crate) source: Source,
+    /// Made before the disk is laid out.
+    pub(crate) prepare: Prepare,
+    /// Partitions: repart.d(5).
+    pub(crate) partitions: &'static [&'static str],
+    /// Whether its roots are mini guests: the system's own systemd, with a handful of units.
+    pub(crate) mini: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// A root with nothing but the witness.
+    Small,
+    /// A tree of packages.
+    System(&'static str),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Prepare {
+    Nothing,
+    /// `data.img`: erofs with its hash tree behind it.
+    Appended,
+    /// `data.img` and `hash.img`: erofs, and a hash tree without a superblock.
+    NoSuperblock,
+    /// `noise.img`: no file system.
+    Noise,
+}
+
+impl Recipe {
+    const fn small(name: &'static str, partitions: &'static [&'static str]) -> Self {
+        Self { name, source: Source::Small, prepare: Prepare::Nothing, partitions, mini: false }
+    }
+
+    const fn system(name: &'static str, tree: &'static str, partitions: &'static [&'static str]) -> Self {
+        Self { source: Source::System(tree), ..Self::small(name, partitions) }
+    }
+
+    const fn prepared(self, prepare: Prepare) -> Self {
+        Self { prepare, ..self }
+    }
+
+    const fn mini(self) -> Self {
+        Self { mini: true, ..self }
+    }
+}
+
+const ROOT_VERITY: [&str; 2] = [
+    "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=root-verity\nVerity=hash\nVerityMatchKey=root\nMinimize=best\n",
+];
+
+/// Two roots of one system, which differ by a directory, as systemd-sysupdate labels them, and a /var.
+const PAIR: [&str; 5] = [
+    "[Partition]\nType=root\nLabel=os_1\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=os_1_verity\nVerity=hash\nVerityMatchKey=a\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=os_2\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/second\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=b\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=os_2_verity\nVerity=hash\nVerityMatchKey=b\nMinimize=best\n",
+    "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
+];
+
+/// A plain root to begin on, the first root of a pair to go to, and a /var for both.
+const PLAIN: [&str; 4] = [
+    PAIR[0],
+    PAIR[1],
+    PAIR[4],
+    "[Partition]\nType=linux-generic\nLabel=plain\nFormat=ext4\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nSizeMinBytes=768M\nSizeMaxBytes=768M\n",
+];
+
+/// What makes a mini guest of a root.
+pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd/system\n";
+
+pub(crate) const RECIPES: &[Recipe] = &[
+    Recipe::small("verity", &ROOT_VERITY),
+    Recipe::small(
+        "appended",
+        &["[Partition]\nType=linux-generic\nLabel=appended\nCopyBlocks=/mnt/data.img\n"],
+    )
+    .prepared(Prepare::Appended),
+    Recipe::small(
+        "nosuperblock",
+        &[
+            "[Partition]\nType=linux-generic\nLabel=data\nCopyBlocks=/mnt/data.img\n",
+            "[Partition]\nType=linux-generic\nLabel=tree\nCopyBlocks=/mnt/hash.img\n",
+        ],
+    )
+    .prepared(Prepare::NoSuperblock),
+    Recipe::small(
+        "usr",
+        &[
+            "[Partition]\nType=usr\nLabel=usr\nFormat=erofs\nCopyFiles=/usr:/\nVerity=data\nVerityMatchKey=usr\nMinimize=best\n",
+            "[Partition]\nType=usr-verity\nLabel=usr-verity\nVerity=hash\nVerityMatchKey=usr\nMinimize=best\n",
+            "[Partition]\nType=root\nLabel=root\nFormat=ext4\nCopyFiles=/:/\nExcludeFilesTarget=/usr/\nMakeDirectories=/usr\nSizeMinBytes=64M\nSizeMaxBytes=64M\n",
+        ],
+    ),
+    Recipe::small(
+        "plain",
+        &[
+            "[Partition]\nType=linux-generic\nLabel=ext4\nFormat=ext4\nCopyFiles=/:/\nSizeMinBytes=64M\nSizeMaxBytes=64M\n",
+            "[Partition]\nType=linux-generic\nLabel=btrfs\nFormat=btrfs\nCopyFiles=/:/\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
+            "[Partition]\nType=linux-generic\nLabel=squashfs\nFormat=squashfs\nCopyFiles=/:/\nMinimize=best\n",
+            "[Partition]\nType=linux-generic\nLabel=erofs\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
+            "[Partition]\nType=linux-generic\nLabel=xfs\nFormat=xfs\nCopyFiles=/:/\nSizeMinBytes=320M\nSizeMaxBytes=320M\n",
+        ],
+    ),
+    Recipe::small(
+        "auto",
+        &[
+            "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
+            "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
+        ],
+    ),
+    Recipe::small("noise", &["[Partition]\nType=linux-generic\nLabel=noise\nCopyBlocks=/mnt/noise.img\n"])
+        .prepared(Prepare::Noise),
+    Recipe::small(
+        "files",
+        &[
+            "[Partition]\nType=linux-generic\nLabel=files\nFormat=ext4\nSizeMinBytes=900M\nSizeMaxBytes=900M\n",
+        ],
+    ),
+    Recipe::system("trixie", "trixie", &ROOT_VERITY),
+    Recipe::system("bookworm", "bookworm", &ROOT_VERITY),
+    Recipe::system("forky", "forky", &ROOT_VERITY),
+    Recipe::system("pair-trixie", "trixie", &PAIR),
+    Recipe::system("pair-forky", "forky", &PAIR),
+    Recipe::system("mini-trixie", "trixie", &PAIR).mini(),
+    Recipe::system("mini-bookworm", "bookworm", &PAIR).mini(),
+    Recipe::system("mini-forky", "forky", &PAIR).mini(),
+    Recipe::system("plain-trixie", "trixie", &PLAIN).mini(),
+    Recipe::system("plain-bookworm", "bookworm", &PLAIN).mini(),
+    Recipe::system("plain-forky", "forky", &PLAIN).mini(),
+];
