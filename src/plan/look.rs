@@ -12,11 +12,12 @@ use crate::format::{
 use super::{
     Step,
     decision::{Error, Read, Want},
+    device::Device,
     discover::{Discovery, discover},
     facts::{BlockDevice, Content, Facts, Partition},
     find::{Found, find, is_partitioned},
     intent::{FileSystem, From, Tag, Verity},
-    step::{Device, Fstype, OpenVerity, Volume},
+    step::{Fstype, OpenVerity, Volume},
 };
 
 /// A file system whose devices are all known.

@@ -10,6 +10,7 @@ pub mod boot;
 pub mod carry;
 pub mod choose;
 mod decision;
+pub mod device;
 mod discover;
 pub mod facts;
 mod find;
@@ -86,7 +87,8 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::{
-        step::{Device, HashOrigin, OpenVerity},
+        device::Device,
+        step::{HashOrigin, OpenVerity},
         *,
     };
     use crate::format::kernel::devno::Devno;

@@ -9,10 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::format::{disk::superblock::Superblock, kernel::mountinfo::Mount};
 
 use super::{
-    Step,
-    decision::{Decision, Error, Read},
+    device::Device,
     facts::{BlockDevice, Content, Facts},
-    step::{Device, Fstype, Volume},
 };
 
 /// A plain root, and how it was mounted.
@@ -142,16 +140,8 @@ impl Plain {
         Ok(())
     }
 
-    /// What mounts it again, as it was.
-    pub(super) fn mounting(&self, at: &str, facts: &Facts) -> Result<Vec<Step>, Decision> {
-        let gone = |why| Decision::Refuse(Error::Gone { root: self.to_string(), why });
-        let found = self.find(facts).map_err(gone)?;
-        let here = Self { device: Device { name: found.name.clone(), devno: found.devno }, ..self.clone() };
-        here.mounting_here(at, found)
-    }
-
     /// The device that it is on: the one of its number, or, where that was given anew since, the only one that holds it.
-    fn find<'a>(&self, facts: &'a Facts) -> Result<&'a BlockDevice, String> {
+    pub(super) fn find<'a>(&self, facts: &'a Facts) -> Result<&'a BlockDevice, String> {
         let here = |device: &BlockDevice| Self {
             device: Device { name: device.name.clone(), devno: device.devno },
             ..self.clone()
@@ -168,25 +158,6 @@ impl Plain {
                 Err(format!("{} has another number now, and may be any of {}", self.device, names.join(" ")))
             }
         }
-    }
-
-    fn mounting_here(&self, at: &str, device: &BlockDevice) -> Result<Vec<Step>, Decision> {
-        let gone = |why| Decision::Refuse(Error::Gone { root: self.to_string(), why });
-        if device.content == Content::Unread && self.filesystem_uuid.is_some() {
-            return Err(Decision::Read(vec![Read::Superblock(device.devno)]));
-        }
-        self.is_on(device).map_err(gone)?;
-        let fstype = self.fstype.parse().map_or_else(|_| Fstype::Named(self.fstype.clone()), Fstype::Known);
-        Ok(vec![
-            Step::CheckPlain { plain: Box::new(self.clone()) },
-            Step::Mount {
-                what: Volume::Device(self.device.clone()),
-                fstype: Some(fstype),
-                at: at.to_owned(),
-                read_only: self.read_only,
-                options: self.options.clone(),
-            },
-        ])
     }
 
     /// By what it is known again: `vda2 (254:2) still has PARTUUID=... and UUID=...`.

@@ -12,11 +12,11 @@ use crate::format::{
 
 pub use super::pair::Reason;
 use super::{
+    device::Device,
     facts::{BlockDevice, Facts},
     pair::{Pair, ROOT, Row, pair, root_hash},
     source::RootHashFrom,
     state::Failed,
-    step::Device,
 };
 
 /// The root that runs.

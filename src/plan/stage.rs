@@ -6,12 +6,13 @@ use crate::format::{kernel::devno::Devno, verity::table::VerityTable};
 use super::{
     Plan, Step,
     carry::Row,
-    decision::{Decision, Error},
-    facts::{Facts, OpenVerity as OpenedVerity},
+    decision::{Decision, Error, Read},
+    device::Device,
+    facts::{Content, Facts, OpenVerity as OpenedVerity},
     intent::{FileSystem, From, Verity},
     look::Look,
     plain::Plain,
-    step::{FilePart, Relay, Volume},
+    step::{FilePart, Fstype, Relay, Volume},
 };
 
 /// Where systemd looks for the root of a soft reboot (systemd-soft-reboot.service(8)).
@@ -97,7 +98,7 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
             parts.iter().map(attach).chain(steps).collect()
         }),
         Root::Open(open) => Ok(again(open, &at)),
-        Root::Plain(plain) => plain.mounting(&at, facts),
+        Root::Plain(plain) => plainly(plain, &at, facts),
     };
     let mut steps = match opening {
         Ok(steps) => steps,
@@ -119,6 +120,30 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
     }
     steps.push(Step::FindInit { root: at, candidates: vec![INIT.to_owned()] });
     Decision::Go(Plan { steps })
+}
+
+/// Mounts a plain root as it was, if it is still there.
+fn plainly(before: &Plain, at: &str, facts: &Facts) -> Result<Vec<Step>, Decision> {
+    let gone = |why| Decision::Refuse(Error::Gone { root: before.to_string(), why });
+    let found = before.find(facts).map_err(gone)?;
+    if found.content == Content::Unread && before.filesystem_uuid.is_some() {
+        return Err(Decision::Read(vec![Read::Superblock(found.devno)]));
+    }
+    let device = Device { name: found.name.clone(), devno: found.devno };
+    let plain = Plain { device: device.clone(), ..before.clone() };
+    plain.is_on(found).map_err(gone)?;
+    let fstype = plain.fstype.parse().map_or_else(|_| Fstype::Named(plain.fstype.clone()), Fstype::Known);
+    let (read_only, options) = (plain.read_only, plain.options.clone());
+    Ok(vec![
+        Step::CheckPlain { plain: Box::new(plain) },
+        Step::Mount {
+            what: Volume::Device(device),
+            fstype: Some(fstype),
+            at: at.to_owned(),
+            read_only,
+            options,
+        },
+    ])
 }
 
 /// Opens and mounts a root, or goes on with the device where the same is open already.

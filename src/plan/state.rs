@@ -432,7 +432,7 @@ mod tests {
     fn a_root_that_was_not_reached_is_closed() {
         let table = format!("1 254:1 254:2 4096 4096 2048 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
         let devno = crate::format::kernel::devno::Devno { major: 254, minor: 1 };
-        let device = crate::plan::step::Device { name: "vda1".to_owned(), devno };
+        let device = crate::plan::device::Device { name: "vda1".to_owned(), devno };
         let open = Step::OpenVerity(crate::plan::step::OpenVerity {
             name: "b".to_owned(),
             uuid: String::new(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, plain::Plain};
+use super::{Plan, device::Device, plain::Plain};
 use crate::{
     format::{disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
     units::Bytes,
@@ -232,15 +232,6 @@ pub enum HashOrigin {
     Unknown,
 }
 
-/// A block device that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Device {
-    /// The kernel's name, `vda2`.
-    pub name: String,
-    /// Its number, by which it is opened.
-    pub devno: Devno,
-}
-
 /// What a file system is mounted from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -416,12 +407,6 @@ impl fmt::Display for HashOrigin {
 impl fmt::Display for FilePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} from {}", self.size, self.path, self.offset)
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.devno)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    plan::step::{Device, Volume},
+    plan::{device::Device, step::Volume},
     sys::{self, dm, mount::CreateError},
 };
 

@@ -59,6 +59,12 @@ impl Entry {
         Some(text.trim().to_owned())
     }
 
+    /// Whether it is one of dm-verity, by the UUID that everybody gives those (libcryptsetup, lib/libdevmapper.c).
+    #[must_use]
+    pub fn is_verity(&self) -> bool {
+        self.attribute("dm/uuid").is_some_and(|uuid| uuid.starts_with("CRYPT-VERITY-"))
+    }
+
     /// For a partition, the name of its disk.
     #[must_use]
     pub fn disk(&self) -> Option<String> {

@@ -60,7 +60,7 @@ fn plain(mounts: &[Mount]) -> Option<(String, On)> {
     let node = Path::new(&mount.source);
     let named = || if node.is_absolute() { Entry::of_node(node) } else { None };
     let entry = Entry::of(mount.devno).or_else(named);
-    if entry.as_ref().is_some_and(is_verity) {
+    if entry.as_ref().is_some_and(Entry::is_verity) {
         return None; // its table could not be asked for
     }
     let device = entry.and_then(|entry| probe::look_at(&entry));
@@ -71,12 +71,6 @@ fn plain(mounts: &[Mount]) -> Option<(String, On)> {
         Ok(plain) => (plain.name(), On::Plain { plain }),
         Err(why) => (mount.source.display().to_string(), On::Else { unreachable: why.to_string() }),
     })
-}
-
-/// Whether a device is one of dm-verity, by the UUID that everybody gives those (libcryptsetup, lib/libdevmapper.c).
-#[must_use]
-pub fn is_verity(device: &Entry) -> bool {
-    device.attribute("dm/uuid").is_some_and(|uuid| uuid.starts_with("CRYPT-VERITY-"))
 }
 
 /// What is remembered, with what is seen now taken in.

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-use crate::run::{boot::new_root, failure::Error, soft_reboot::running};
+use crate::run::{boot::new_root, failure::Error};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
@@ -231,7 +231,7 @@ pub fn sweep() -> Result<bool, Error> {
     let device = root.filter(is_alone).map(|devno| Entry { name: format!("dm-{}", devno.minor) });
     let is_it = |device: &Entry| device.attribute("dev").and_then(|text| text.parse().ok()) == root;
     // A plain root's dm device, as of LVM or LUKS, was never ours.
-    let name = device.filter(|device| is_it(device) && running::is_verity(device));
+    let name = device.filter(|device| is_it(device) && device.is_verity());
     match name.and_then(|device| device.attribute("dm/name")) {
         Some(name) => close(&name).map(|()| true),
         None => Ok(true),

@@ -1,0 +1,22 @@
+//! A block device, as decisions and steps name it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::kernel::devno::Devno;
+
+/// A block device that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The kernel's name, `vda2`.
+    pub name: String,
+    /// Its number, by which it is opened.
+    pub devno: Devno,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.devno)
+    }
+}
