@@ -62,28 +62,25 @@ fn sources(directory: &Path, all: &mut Vec<PathBuf>) {
 
 /// The last cell of each row of the table that has one: what holds the assumption.
 fn holders(table: &str) -> Vec<&str> {
-    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| assumption"));
+    let rows = table.lines().filter(|line| {
+        line.starts_with("| ") && !line.starts_with("| assumption") && !line.starts_with("| promise")
+    });
     rows.map(|row| row.trim_end_matches(" |").rsplit(" | ").next().unwrap()).collect()
 }
 
-#[test]
-fn what_is_named_is_there() {
-    let table = text("docs/systemd-interface.md");
+/// Holds a table to the sources: files, tests and scenarios that it names are there. How many scenarios it names.
+fn named(document: &str, code: &str, scenarios: &str) -> usize {
+    let table = text(document);
     let named: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
     for file in named.iter().filter(|name| name.ends_with(".rs")) {
         let there = home().join(file).is_file() || home().join("src").join(file).is_file();
-        assert!(there, "no file {file}");
+        assert!(there, "{document}: no file {file}");
     }
-    let mut files = Vec::new();
-    sources(&home().join("src"), &mut files);
-    sources(&home().join("tests"), &mut files);
-    let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
-    let scenarios = text("qemu/scenarios/soft.toml");
     let mut seen = 0;
     for holder in holders(&table) {
         let is_test = |name: &&str| !name.contains(['.', '[', '@']);
         for test in holder.split('`').skip(1).step_by(2).filter(is_test) {
-            assert!(code.contains(&format!("fn {test}()")), "no test {test}");
+            assert!(code.contains(&format!("fn {test}()")), "{document}: no test {test}");
         }
         // What is in brackets is a version of systemd.
         let plain: String =
@@ -91,9 +88,40 @@ fn what_is_named_is_there() {
         let outside = plain.split('`').step_by(2);
         let words = outside.flat_map(|part| part.split(|c: char| !c.is_ascii_digit()));
         for number in words.filter(|word| word.len() == 2) {
-            assert!(scenarios.contains(&format!("name = \"{number}-")), "no scenario {number}");
+            assert!(scenarios.contains(&format!("name = \"{number}-")), "{document}: no scenario {number}");
             seen += 1;
         }
     }
-    assert!(seen > 30, "only {seen} scenarios are named");
+    seen
+}
+
+#[test]
+fn what_is_named_is_there() {
+    let mut files = Vec::new();
+    for directory in ["src", "tests", "mkinitrd/tests"] {
+        sources(&home().join(directory), &mut files);
+    }
+    let code: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let scenarios: String = fs::read_dir(home().join("qemu/scenarios"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    for (document, least) in [("docs/systemd-interface.md", 30), ("docs/threat-model.md", 12)] {
+        let seen = named(document, &code, &scenarios);
+        assert!(seen > least, "{document}: only {seen} scenarios are named");
+    }
+}
+
+/// A promise without a test is none.
+#[test]
+fn every_promise_is_held() {
+    let model = text("docs/threat-model.md");
+    let promises = model.split("## What is promised\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = promises.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 15);
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, _, held] = cells.as_slice() else { panic!("{row}") };
+        assert!(held.contains('`') || held.contains(|c: char| c.is_ascii_digit()), "{row}");
+    }
 }

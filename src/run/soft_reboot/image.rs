@@ -318,8 +318,14 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let image = OpenImage::open(&path, LastLink::Refuse).unwrap();
         let hash = image_file::decide(&image.found, None).unwrap().root.hash;
+        let part = image.file_part(&hash).unwrap();
+        fs::write(directory.path().join("other"), ddi(512)).unwrap();
         let is_root = fs::File::options().write(true).open("/dev/loop-control").is_ok();
-        let Ok(attached) = image.file_part(&hash).and_then(|part| attach(&part)) else {
+        let attached = attach(&part);
+        // Another file under the name of the one that was looked at
+        fs::rename(directory.path().join("other"), &path).unwrap();
+        assert!(matches!(attach(&part), Err(Error::Swapped(_))));
+        let Ok(attached) = attached else {
             assert!(!is_root, "loop devices can be had, but not this one");
             return;
         };
