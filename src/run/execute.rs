@@ -284,8 +284,12 @@ fn link_mapper(name: &str, minor: u32) -> Result<(), Error> {
             if fs::read_link(&path).is_ok_and(|link| link == Path::new(&target)) {
                 return Ok(());
             }
-            fs::remove_file(&path)?;
-            symlink(&target, &path)
+            // Whoever takes it away, or makes it, meanwhile: what counts is where it leads in the end.
+            let _ = fs::remove_file(&path);
+            symlink(&target, &path).or_else(|error| match fs::read_link(&path) {
+                Ok(link) if link == Path::new(&target) => Ok(()),
+                _ => Err(error),
+            })
         }
         made => made,
     };

@@ -260,7 +260,15 @@ pub fn close(name: &str) -> Result<(), Error> {
     // udev removes its own link; ours goes with the device.
     let link = Path::new("/dev/mapper").join(name);
     let dangles = fs::read_link(&link).is_ok() && fs::metadata(&link).is_err();
-    if dangles { fs::remove_file(&link).map_err(|e| write_error(&link, e)) } else { Ok(()) }
+    if dangles { remove_link(&link).map_err(|e| write_error(&link, e)) } else { Ok(()) }
+}
+
+/// Removes a link, or lets udev be faster.
+fn remove_link(link: &Path) -> io::Result<()> {
+    match fs::remove_file(link) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Every mount at this place, and below it: nothing of ours may stay under what is mounted over it.
@@ -305,6 +313,17 @@ fn remove_units(names: &[String]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// udev took the link away between a look at it and its removal, and cancel failed.
+    #[test]
+    fn udev_may_be_faster() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        symlink("nowhere", &link).unwrap();
+        remove_link(&link).unwrap();
+        remove_link(&link).unwrap();
+        assert!(remove_link(directory.path()).is_err());
+    }
 
     /// A stage that failed for want of device-mapper could never be cancelled.
     #[test]
