@@ -102,18 +102,29 @@ fn in_run(unit: &Unit) -> bool {
     unit.transient || (file.starts_with("/run/") && !file.starts_with("/run/systemd/generator"))
 }
 
+/// The first systemd that does not forget a unit that has stored descriptors (systemd#41435).
+const REMEMBERS: u32 = 261;
+
 pub(super) fn descriptors(given: &Given<'_>) -> Finding {
     let stopped = fate::stopped(&given.system.units);
-    let lost = given.system.units.iter().filter(|unit| {
-        unit.descriptors > 0
-            && stopped.contains_key(unit.id.as_str())
-            && unit.preserve.as_deref() != Some("yes")
-    });
-    let findings = lost.map(|unit| {
-        Finding::warn(
+    let forgets = given.system.systemd.as_ref().is_some_and(|systemd| systemd.number < REMEMBERS);
+    let stays =
+        |name: &String| unit(given, name).is_some_and(Unit::is_up) && !stopped.contains_key(name.as_str());
+    let storing = given
+        .system
+        .units
+        .iter()
+        .filter(|unit| unit.descriptors > 0 && stopped.contains_key(unit.id.as_str()));
+    let findings = storing.filter_map(|unit| match unit.preserve.as_deref() {
+        Some("yes") if forgets && !unit.named_by.iter().any(stays) => Some(Finding::warn(
+            format!("{} may lose {} stored descriptors: nothing that stays up names it", unit.id, unit.descriptors),
+            "systemd before 261 forgets a stopped unit that nothing names, with its descriptors: start a target with DefaultDependencies=no, IgnoreOnIsolate=yes and Wants= of it",
+        )),
+        Some("yes") => None,
+        _ => Some(Finding::warn(
             format!("{} loses {} stored descriptors", unit.id, unit.descriptors),
             "set FileDescriptorStorePreserve=yes where the service wants them back (systemd.service(5))",
-        )
+        )),
     });
     Finding::worst_of(findings.collect(), "none is lost")
 }

@@ -42,6 +42,8 @@ pub struct Unit {
     pub control_group: Option<String>,
     /// Units that cannot be started without it being stopped, and the other way round.
     pub conflicts: BTreeSet<String>,
+    /// Units that want, require, uphold or trigger it: while one of them is there, systemd does not forget it.
+    pub named_by: BTreeSet<String>,
     /// Units that it is started after.
     pub after: BTreeSet<String>,
     /// Units whose stop stops it: what it requires, is bound to, or is part of.
@@ -49,7 +51,7 @@ pub struct Unit {
 }
 
 /// What is asked of systemd for each unit.
-pub const PROPERTIES: [&str; 24] = [
+pub const PROPERTIES: [&str; 29] = [
     "Id",
     "ActiveState",
     "SubState",
@@ -74,6 +76,11 @@ pub const PROPERTIES: [&str; 24] = [
     "BindsTo",
     "PartOf",
     "StopPropagatedFrom",
+    "WantedBy",
+    "RequiredBy",
+    "BoundBy",
+    "UpheldBy",
+    "TriggeredBy",
 ];
 
 impl Unit {
@@ -102,6 +109,7 @@ impl Unit {
             defer_trigger: text("DeferTrigger"),
             control_group: text("ControlGroup"),
             conflicts: names(&["Conflicts", "ConflictedBy"]),
+            named_by: names(&["WantedBy", "RequiredBy", "BoundBy", "UpheldBy", "TriggeredBy"]),
             after: names(&["After"]),
             stopped_with: names(&["Requires", "Requisite", "BindsTo", "PartOf", "StopPropagatedFrom"]),
         })
@@ -154,12 +162,13 @@ mod tests {
     fn by_properties() {
         let text = "Id=a@b.service\nActiveState=active\nSubState=running\nTransient=no\nSurviveFinalKillSignal=yes\n\
             RootDirectory=/\nNFileDescriptorStore=3\nFileDescriptorStorePreserve=yes\nConflicts=reboot.target\n\
-            ConflictedBy=x.target\nRequires=system.slice\nPartOf=y.target\nControlGroup=/system.slice/a\n";
+            ConflictedBy=x.target\nWantedBy=z.target\nTriggeredBy=a.socket\nRequires=system.slice\nPartOf=y.target\nControlGroup=/system.slice/a\n";
         let all = UnitProperties::parse_all(text).unwrap();
         let unit = Unit::of(&all[0]).unwrap();
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         assert_eq!(unit.conflicts, set(&["reboot.target", "x.target"]));
         assert_eq!(unit.stopped_with, set(&["system.slice", "y.target"]));
+        assert_eq!(unit.named_by, set(&["z.target", "a.socket"]));
         assert_eq!((unit.survives_final_kill, unit.root.as_deref(), unit.descriptors), (Some(true), None, 3));
         assert_eq!(unit.file_names(), ["a@b.service", "a@.service"]);
         assert!(unit.runs());
