@@ -37,6 +37,7 @@ install: ## binary, units, configuration, man pages, completions: DESTDIR= PREFI
 		$(UNITS)/systemd-soft-reboot.service.d/10-nextroot.conf
 	install -D -m 0644 dist/nextroot.conf $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot.conf
 	install -D -m 0644 dist/man/nextroot.8 $(SHARE)/man/man8/nextroot.8
+	install -D -m 0644 dist/man/nextroot-verity.8 $(SHARE)/man/man8/nextroot-verity.8
 	install -D -m 0644 dist/man/nextroot.conf.5 $(SHARE)/man/man5/nextroot.conf.5
 	install -D -m 0644 dist/completions/nextroot.bash $(SHARE)/bash-completion/completions/nextroot
 	install -D -m 0644 dist/completions/_nextroot $(SHARE)/zsh/site-functions/_nextroot

@@ -16,12 +16,17 @@ use nextroot::mode::{
 };
 
 mod arguments;
+mod verity;
+mod words;
 
 use arguments::{Arguments, Cancel, Command, Gc, Plan, Stage};
 
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
-    let arguments: Arguments = argh::from_env();
+    let arguments: Arguments = match words::read(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     if arguments.version {
         say(format_args!("nextroot {}", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
@@ -80,6 +85,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             other => return Err(format!("hook {other}: write early or late").into()),
         },
         Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),
+        Command::Verity(asked) => return verity::run(asked),
         Command::Reboot(asked) => {
             let request = match asked.source {
                 Some(source) => {
@@ -142,6 +148,8 @@ fn way(direct: bool) -> Way {
 fn needs_root(command: &Command) -> bool {
     match command {
         Command::Plan(asked) => asked.source.is_some() && asked.facts.is_none(),
+        // Who may read and write the files may do it.
+        Command::Verity(_) => false,
         _ => true,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What is installed: the mode, and the path below DESTDIR with PREFIX=/usr.
-const INSTALLED: [(u32, &str); 12] = [
+const INSTALLED: [(u32, &str); 13] = [
     (0o755, "usr/bin/nextroot"),
     (0o644, "usr/lib/nextroot/nextroot.conf"),
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service"),
@@ -21,6 +21,7 @@ const INSTALLED: [(u32, &str); 12] = [
     (0o644, "usr/share/bash-completion/completions/nextroot"),
     (0o644, "usr/share/fish/vendor_completions.d/nextroot.fish"),
     (0o644, "usr/share/man/man5/nextroot.conf.5"),
+    (0o644, "usr/share/man/man8/nextroot-verity.8"),
     (0o644, "usr/share/man/man8/nextroot.8"),
     (0o644, "usr/share/zsh/site-functions/_nextroot"),
 ];

@@ -10,7 +10,7 @@ use std::{
 
 use nextroot::format::config::host_config::{HostConfig, KEYS};
 
-const PAGES: [&str; 2] = ["man/nextroot.8", "man/nextroot.conf.5"];
+const PAGES: [&str; 3] = ["man/nextroot.8", "man/nextroot-verity.8", "man/nextroot.conf.5"];
 const COMPLETIONS: [&str; 3] =
     ["completions/nextroot.bash", "completions/_nextroot", "completions/nextroot.fish"];
 /// Commands that units call: in the man page, not among the completions.
@@ -90,6 +90,24 @@ fn every_command_and_option_is_described() {
                 INTERNAL.contains(&command.as_str()) || text.contains(command.as_str()),
                 "{file}: {command}"
             );
+        }
+    }
+}
+
+#[test]
+fn every_command_of_verity_is_described() {
+    let page = dist("man/nextroot-verity.8");
+    let completions = COMPLETIONS.map(dist);
+    let commands = listed(&["verity"], "Commands:");
+    assert!(commands.contains(&"format".to_owned()), "{commands:?}");
+    for command in &commands {
+        assert!(page.contains(&format!(".It Cm {command}\n")), "nextroot-verity.8 lacks {command}");
+        for option in listed(&["verity", command], "Options:").iter().filter(|option| *option != "--help") {
+            let name = option.trim_start_matches("--");
+            assert!(page.contains(&format!(".It Fl -{name}")), "nextroot-verity.8 lacks {command} {option}");
+            for (file, text) in COMPLETIONS.iter().zip(&completions) {
+                assert!(text.contains(name) && text.contains(command.as_str()), "{file}: {command} {option}");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ _nextroot() {
 		esac
 	done
 	case $before in
-	--facts | --config | --carry | --no-carry | --hash-device)
+	--facts | --config | --carry | --no-carry | --hash-device | --root-hash-file)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
@@ -20,17 +20,36 @@ _nextroot() {
 		mapfile -t COMPREPLY < <(compgen -W "staged trial blessed idle" -- "$word")
 		return
 		;;
-	--cmdline | --roothash) return ;;
+	--hash)
+		mapfile -t COMPREPLY < <(compgen -W "sha256 sha224 sha384 sha512" -- "$word")
+		return
+		;;
+	--cmdline | --roothash | --salt | --uuid) return ;;
 	esac
+	local tree="--hash --format --data-block-size --hash-block-size --data-blocks --hash-offset --salt"
 	local options= sources= how="--roothash --hash-device --direct --carry --no-carry"
 	case $command in
-	'') options="plan preflight stage status cancel reboot gc --help --version" ;;
+	'') options="plan preflight stage status cancel reboot gc verity --help --version" ;;
 	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;
 	preflight) options="$how --json --help" sources=yes ;;
 	stage) options="$how --replace --force --json --help" sources=yes ;;
 	status) options="--json --is --help" ;;
 	cancel | gc) options="--help" ;;
 	reboot) options="--roothash --help" sources=yes ;;
+	verity)
+		case ${COMP_WORDS[i + 1]} in
+		format) options="$tree --uuid --no-superblock --root-hash-file --help" ;;
+		verify) options="$tree --no-superblock --root-hash-file --help" ;;
+		dump) options="--hash-offset --help" ;;
+		esac
+		if ((COMP_CWORD == i + 1)); then
+			options="format verify dump --help"
+		elif [[ $word != -* ]]; then
+			compopt -o filenames
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+			return
+		fi
+		;;
 	esac
 	if [[ $sources && $word != -* ]]; then
 		compopt -o filenames

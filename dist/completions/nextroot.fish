@@ -1,6 +1,7 @@
 # fish completion for nextroot(8)
 
-set -l commands plan preflight stage status cancel reboot gc
+set -l commands plan preflight stage status cancel reboot gc verity
+set -l trees format verify dump
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c nextroot -n $none -f
@@ -11,6 +12,7 @@ complete -c nextroot -n $none -a status -d 'Current, staged and previous root'
 complete -c nextroot -n $none -a cancel -d 'Undo stage'
 complete -c nextroot -n $none -a reboot -d 'Soft reboot into the staged root, or stage first'
 complete -c nextroot -n $none -a gc -d 'Close the devices of earlier roots'
+complete -c nextroot -n $none -a verity -d 'Make, check and show hash trees'
 complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
@@ -30,3 +32,17 @@ complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l no
 complete -c nextroot -n '__fish_seen_subcommand_from stage' -l replace -d 'Replace what is staged'
 complete -c nextroot -n '__fish_seen_subcommand_from stage' -l force -d 'Although a check failed, or a switch to it'
 complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged trial blessed idle' -d 'Answer by the exit code'
+
+set -l verity '__fish_seen_subcommand_from verity'
+complete -c nextroot -n "$verity; and not __fish_seen_subcommand_from $trees" -f -a "$trees"
+complete -c nextroot -n "$verity; and __fish_seen_subcommand_from $trees" -l hash-offset -x -d 'Bytes before the superblock'
+set -l tree "$verity; and __fish_seen_subcommand_from format verify"
+complete -c nextroot -n $tree -l hash -x -a 'sha256 sha224 sha384 sha512' -d 'Hash'
+complete -c nextroot -n $tree -l format -x -a '0 1' -d 'Format of the tree'
+complete -c nextroot -n $tree -l data-block-size -x -d 'Bytes hashed at once'
+complete -c nextroot -n $tree -l hash-block-size -x -d 'Bytes of a block of digests'
+complete -c nextroot -n $tree -l data-blocks -x -d 'How many data blocks'
+complete -c nextroot -n $tree -l salt -x -d 'Salt, in hexadecimal'
+complete -c nextroot -n $tree -l no-superblock -d 'There is no superblock'
+complete -c nextroot -n $tree -l root-hash-file -r -d 'File with the root hash'
+complete -c nextroot -n "$verity; and __fish_seen_subcommand_from format" -l uuid -x -d 'UUID of the tree'

@@ -3,6 +3,8 @@
 use argh::FromArgs;
 use nextroot::mode::status;
 
+use super::verity::Verity;
+
 /// Find, verify, mount and switch into the next root file system.
 ///
 /// As PID 1 of an initramfs (mkinitrd builds one) nextroot boots; started by a person it has these commands.
@@ -31,6 +33,7 @@ pub(super) enum Command {
     Reboot(Reboot),
     Gc(Gc),
     Hook(Hook),
+    Verity(Verity),
 }
 
 /// Print what would be done, step by step; nothing is touched. With SOURCE: by stage, and at the soft reboot. Without: by the init role, for a kernel command line.

@@ -26,6 +26,8 @@ pub mod request;
 pub mod stage;
 #[cfg(feature = "cli")]
 pub mod status;
+#[cfg(feature = "cli")]
+pub mod verity;
 
 /// Writes a line for whoever typed the command. Nobody may be listening any more, and what is under way goes on:
 /// println! would panic in the middle of it.

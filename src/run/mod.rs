@@ -11,3 +11,5 @@ pub mod probe;
 pub mod soft_reboot;
 mod table;
 mod tree;
+#[cfg(feature = "cli")]
+pub mod verity;

@@ -27,6 +27,14 @@ impl Guid {
         Self(bytes)
     }
 
+    /// A random UUID, version 4, from bytes that are random (RFC 9562, section 5.4).
+    #[must_use]
+    pub const fn random(mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
     /// The GUID stored as `disk` in a GPT.
     #[must_use]
     pub const fn from_disk(disk: [u8; 16]) -> Self {

@@ -1,11 +1,13 @@
 //! dm-verity: the superblock that veritysetup writes, the options that systemd takes, the table line that
 //! the kernel reads, and how the first two and a root hash make the third.
 
+pub mod digest;
 pub mod options;
 pub mod root_hash;
 pub mod setup;
 pub mod superblock;
 pub mod table;
+pub mod tree;
 
 /// Bytes of a digest, by the kernel's name of the algorithm; `None` for one that is not known here.
 #[must_use]

@@ -1,0 +1,243 @@
+//! A hash tree from data, or data against a hash tree: level by level, a hash block at a time, on all processors. What
+//! is in memory at once is one hash block and a piece of what it covers for each of them, whatever the image's size.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    format::verity::{
+        digest::BlockDigest,
+        tree::{Level, Tree},
+    },
+    units::BlockSize,
+};
+
+/// Bytes that a thread reads at once.
+const PIECE: usize = 1 << 20;
+
+/// Data, its hash tree, and how they belong together.
+#[derive(Debug)]
+pub(super) struct Levels<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) digest: &'a BlockDigest,
+    pub(super) data: &'a File,
+    pub(super) data_blocks: u64,
+    pub(super) data_block: BlockSize,
+    pub(super) hash: &'a File,
+    pub(super) hash_block: BlockSize,
+    /// Where the tree begins, in hash blocks from the start of its device.
+    pub(super) start: u64,
+}
+
+/// What is wrong with a tree, or with getting at it.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Reading or writing, so many bytes from the start of its file.
+    Io { what: &'static str, of: Of, at: u64, source: io::Error },
+    /// A block does not match its digest: which, counted from 0.
+    Block { of: Of, number: u64 },
+    /// A hash block has other than zeros where no digest is.
+    Spare { number: u64 },
+}
+
+/// What a block is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Data,
+    /// Hash blocks from the tree's start.
+    Tree,
+}
+
+/// What is to be done with the digests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Write,
+    Compare,
+}
+
+/// Blocks that digests are made of.
+#[derive(Clone, Copy)]
+struct Below<'a> {
+    file: &'a File,
+    of: Of,
+    size: usize,
+    /// The first, counted in blocks of this size from its file's start.
+    start: u64,
+    blocks: u64,
+}
+
+impl Levels<'_> {
+    /// Writes the tree; the root's digest.
+    pub(super) fn build(&self) -> Result<Vec<u8>, Failure> {
+        for number in 0..self.tree.levels.len() {
+            self.level(number, Purpose::Write)?;
+        }
+        self.root()
+    }
+
+    /// Holds the data against the tree, the upper levels first: what is told is the highest block that is wrong.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        (0..self.tree.levels.len()).rev().try_for_each(|number| self.level(number, Purpose::Compare))
+    }
+
+    /// The digest of the topmost block.
+    pub(super) fn root(&self) -> Result<Vec<u8>, Failure> {
+        let top = self.below(self.tree.levels.len());
+        let mut block = vec![0; top.size];
+        top.read(0, &mut block)?;
+        let mut digest = vec![0; self.tree.digest];
+        self.digest.write(&block, &mut digest);
+        Ok(digest)
+    }
+
+    /// What the level of this number has the digests of.
+    fn below(&self, number: usize) -> Below<'_> {
+        match number.checked_sub(1).and_then(|below| self.tree.levels.get(below)) {
+            Some(level) => Below {
+                file: self.hash,
+                of: Of::Tree,
+                size: self.hash_block.get() as usize,
+                start: self.start + level.start,
+                blocks: level.blocks,
+            },
+            None => Below {
+                file: self.data,
+                of: Of::Data,
+                size: self.data_block.get() as usize,
+                start: 0,
+                blocks: self.data_blocks,
+            },
+        }
+    }
+
+    fn level(&self, number: usize, purpose: Purpose) -> Result<(), Failure> {
+        let Some(level) = self.tree.levels.get(number).copied() else { return Ok(()) };
+        let below = self.below(number);
+        let zeros = vec![0; below.size];
+        let mut of_zeros = vec![0; self.tree.digest];
+        self.digest.write(&zeros, &mut of_zeros);
+        let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        let failures: Mutex<Vec<(u64, Failure)>> = Mutex::new(Vec::new());
+        let work = || {
+            let mut unit = Unit {
+                levels: self,
+                level,
+                below,
+                purpose,
+                zeros: &zeros,
+                of_zeros: &of_zeros,
+                piece: vec![0; PIECE.max(below.size) / below.size * below.size],
+                block: vec![0; self.hash_block.get() as usize],
+                found: vec![0; self.hash_block.get() as usize],
+            };
+            while !stop.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= level.blocks {
+                    return;
+                }
+                if let Err(failure) = unit.work(number) {
+                    stop.store(true, Ordering::Relaxed);
+                    failures.lock().unwrap_or_else(PoisonError::into_inner).push((number, failure));
+                    return;
+                }
+            }
+        };
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(usize::try_from(level.blocks).unwrap_or(usize::MAX));
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                // One that cannot be had is not missed: this thread does all that is left.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        // Hash blocks are taken in order, so the lowest that failed is the first that is wrong.
+        let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match failures.into_iter().min_by_key(|(number, _)| *number) {
+            Some((_, failure)) => Err(failure),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a thread works with.
+struct Unit<'a> {
+    levels: &'a Levels<'a>,
+    level: Level,
+    below: Below<'a>,
+    purpose: Purpose,
+    zeros: &'a [u8],
+    of_zeros: &'a [u8],
+    piece: Vec<u8>,
+    block: Vec<u8>,
+    found: Vec<u8>,
+}
+
+impl Unit<'_> {
+    /// One hash block of the level.
+    fn work(&mut self, number: u64) -> Result<(), Failure> {
+        let Tree { digest, slot, per_block, .. } = *self.levels.tree;
+        let first = number * per_block;
+        let count = per_block.min(self.below.blocks.saturating_sub(first));
+        self.block.fill(0);
+        let mut slots = self.block.chunks_mut(slot);
+        let mut done = 0;
+        while done < count {
+            let at_once = (self.piece.len() / self.below.size) as u64;
+            let length = usize::try_from(at_once.min(count - done)).unwrap_or(1) * self.below.size;
+            let piece = self.piece.get_mut(..length).unwrap_or_default();
+            self.below.read(first + done, piece)?;
+            for (block, to) in piece.chunks_exact(self.below.size).zip(&mut slots) {
+                let to = to.get_mut(..digest).unwrap_or_default();
+                if block == self.zeros {
+                    to.copy_from_slice(self.of_zeros);
+                } else {
+                    self.levels.digest.write(block, to);
+                }
+                done += 1;
+            }
+        }
+        let place = self.level.start + number;
+        let at = (self.levels.start + place) * u64::from(self.levels.hash_block.get());
+        let failed = |what| move |source| Failure::Io { what, of: Of::Tree, at, source };
+        if self.purpose == Purpose::Write {
+            return self.levels.hash.write_all_at(&self.block, at).map_err(failed("write"));
+        }
+        self.levels.hash.read_exact_at(&mut self.found, at).map_err(failed("read"))?;
+        if self.found == self.block {
+            return Ok(());
+        }
+        let pairs = self
+            .found
+            .chunks(slot)
+            .zip(self.block.chunks(slot))
+            .take(usize::try_from(count).unwrap_or(usize::MAX));
+        let wrong =
+            pairs.zip(first..).find(|((found, wanted), _)| found.get(..digest) != wanted.get(..digest));
+        Err(match (wrong, self.below.of) {
+            (Some((_, number)), Of::Data) => Failure::Block { of: Of::Data, number },
+            (Some((_, number)), Of::Tree) => {
+                Failure::Block { of: Of::Tree, number: self.below.start - self.levels.start + number }
+            }
+            (None, _) => Failure::Spare { number: place },
+        })
+    }
+}
+
+impl Below<'_> {
+    /// Reads blocks from the one of this number on.
+    fn read(&self, number: u64, to: &mut [u8]) -> Result<(), Failure> {
+        let at = (self.start + number) * self.size as u64;
+        let failed = |source| Failure::Io { what: "read", of: self.of, at, source };
+        self.file.read_exact_at(to, at).map_err(failed)
+    }
+}

@@ -1,0 +1,4 @@
+//! What replaces veritysetup(8) for images: hash trees are made and checked, without the kernel's help.
+
+pub mod image;
+mod levels;

@@ -1,0 +1,305 @@
+//! `nextroot verity` against what veritysetup 2.7.5 made of the same data: root hashes, and the SHA-256 of whole hash
+//! devices. Where veritysetup is installed, each accepts what the other made.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use sha2::{Digest, Sha256};
+
+const UUID: &str = "--uuid=6f2d5a60-6b7a-4a1f-9f6f-0d6e1c5d2b11";
+
+/// Options, the root hash, the length of the hash device, and its SHA-256.
+const MATRIX: [(&str, &str, u64, &str); 14] = [
+    (
+        "--salt=-",
+        "de428ecc3875847dfe96e47bc01f4621c9aa16816ad11872f2222e240570f623",
+        20480,
+        "d0a3827e805b0a432f0e439cc0bd592171955a38c74de95bb20dae0134124522",
+    ),
+    (
+        "--salt=00112233",
+        "57bab0f56c45cd6569d26c062091392d2c7bf5de6f4f897c8cc5e8a55bc647e8",
+        20480,
+        "f436a7f8314eaff4d94b94132ef2e01c423998a37c5719a9877e1fb09f564113",
+    ),
+    (
+        "--salt=00112233 --format=0",
+        "e3263adc1b2f712f35de9fc6db0357c294b38054b4def690d4761f091ca472ea",
+        20480,
+        "925356c3d1be8fedd688f3208e7a664a379fc399c0c08f9fb2483ca0e9b85bb5",
+    ),
+    (
+        "--salt=ab --hash=sha512",
+        "91fc1d262bfce716c1835dd78096e0edc2e35c4cefbb5fc5cce1dcde54fda354f83a9e47ca782df7898cebe7eb63c7e602477cbf170ec16b8978018d4133318b",
+        28672,
+        "032da4041baeee8d8b8a26ff5660cd67b20c5937165c08bbb60b872a50fa3235",
+    ),
+    (
+        "--salt=ab --hash=sha384",
+        "44ffc65bfb80bb6c8ea384e26f85da1c09575ec6dfc57e85850fcc8147b1e5cffa3925424171a264b90603b74f7d7dd4",
+        28672,
+        "9edc8388fc2a5ca7632698df6e43dce523ac7f6b93ac825d73efb67b8d193e99",
+    ),
+    (
+        "--salt=ab --hash=sha224",
+        "6f62f1b12d17f47869b7a65c50daf93b5ed462cbb970d8153f31f5bd",
+        20480,
+        "fe4001684c719cb36bce56e99dedb4dc90f6274574aa54277f38a40563f796fa",
+    ),
+    (
+        "--salt=0102 --data-block-size=1024 --hash-block-size=1024",
+        "08f5f0f1cb2a4edb21c1c6b1e0ab58de08e25ff50007829000631b0efe329267",
+        43008,
+        "b2fc101789ef11bc98d92e74fc92b41204e93a2df0a1c20a3310bfc4fb191cc1",
+    ),
+    (
+        "--salt=0102 --data-block-size=512 --hash-block-size=4096",
+        "7dc2af5014129c3dd348d1f1ac57aaa66333dcd018fe0751e7e770d7e21a26ae",
+        86016,
+        "29686d8596fb6971833fb8e0ede228f79bf15cfa5490171c1f2c126bc7255d6d",
+    ),
+    (
+        "--salt=0102 --data-block-size=4096 --hash-block-size=512",
+        "74c700172513339fc24194a02499a982e94d92cb412550ab576946cc2a05385f",
+        11776,
+        "6f9ad17ed5c2860f3f12cceb00dc887e51fd04412e085cf40b136ab08e5effa1",
+    ),
+    (
+        "--salt=0102 --no-superblock",
+        "ef98f3ddd94bc7f03c5b6d9efdd35769e0d5867f48c2d9eebbc69bf5a8cab49f",
+        16384,
+        "fbac0cac23523fd89476b3c876e4fca8b21cbbbb71834be1113bb8937eb84333",
+    ),
+    (
+        "--salt=0102 --data-blocks=1",
+        "c26dc06beaa5159d45ba0dcbd70284c50dc6e907efb3979c097594d2cbeb5065",
+        4096,
+        "92bc62dd30fd0b026b1df042229be43f3c4abdeaf997229801c96937f90f5436",
+    ),
+    (
+        "--salt=0102 --data-blocks=129",
+        "2b8b220d8e459e25f6af58e6fd92b9f3e3e2dc63a575d8618a977849fe5458c6",
+        16384,
+        "1533b981243de90b97ccfc65a0d6d8e9896714c7075524dfd20df19689e8fd90",
+    ),
+    (
+        "--salt=0102 --format=0 --hash=sha384 --hash-block-size=512 --data-block-size=512",
+        "9d654fa6ca074f71c460fc8762f42e106423972bb22cfde51ceee93543c3b9edd48d1836bf169687a2d9a6bf4afd12c5",
+        176640,
+        "ad850dd36ac90ba531889610963cbf6a047fb98dfdceb5bdad1cf6496c9021b6",
+    ),
+    (
+        "--salt=0102 --hash-offset=1024",
+        "ef98f3ddd94bc7f03c5b6d9efdd35769e0d5867f48c2d9eebbc69bf5a8cab49f",
+        20480,
+        "8bbd874b59b1e006a65e1cd375e66f01136686c99df6cbab1a054a6f857d477d",
+    ),
+];
+
+/// 300 blocks that look random, four of them zeros (a linear congruential generator).
+fn data() -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    let mut bytes: Vec<u8> = (0..300 * 4096).map(|_| next()).collect();
+    bytes[5 * 4096..9 * 4096].fill(0);
+    bytes
+}
+
+struct Images(tempfile::TempDir);
+
+impl Images {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("data"), data()).unwrap();
+        Self(directory)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn run_as(&self, program: &[&str], command: &str, files: &[&str], more: &str) -> Output {
+        let files = files.iter().map(|name| self.path(name));
+        let (program, first) = program.split_first().unwrap();
+        let mut run = Command::new(program);
+        run.args(first).arg(command).args(files).args(more.split_whitespace());
+        run.output().unwrap()
+    }
+
+    fn run(&self, command: &str, files: &[&str], more: &str) -> Output {
+        self.run_as(&[env!("CARGO_BIN_EXE_nextroot"), "verity"], command, files, more)
+    }
+
+    fn damage(&self, name: &str, at: usize) {
+        let mut bytes = fs::read(self.path(name)).unwrap();
+        bytes[at] ^= 1;
+        fs::write(self.path(name), bytes).unwrap();
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What verify needs of format's options.
+fn for_verify(options: &str) -> String {
+    let kept = options.split_whitespace().filter(|word| {
+        options.contains("--no-superblock")
+            || word.starts_with("--hash-offset")
+            || word.starts_with("--no-superblock")
+    });
+    kept.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_same_bytes_as_veritysetup() {
+    let images = Images::new();
+    for (options, root_hash, length, sha256) in MATRIX {
+        let _ = fs::remove_file(images.path("hash"));
+        let output = images.run("format", &["data", "hash"], &format!("{options} {UUID}"));
+        assert!(out(&output).contains(&format!("Root hash:      \t{root_hash}\n")), "{options}: {output:?}");
+        let hash = fs::read(images.path("hash")).unwrap();
+        assert_eq!(hash.len() as u64, length, "{options}");
+        let found: String = Sha256::digest(&hash).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, sha256, "{options}");
+        let more = format!("{root_hash} {}", for_verify(options));
+        let output = images.run("verify", &["data", "hash"], &more);
+        assert!(output.status.success(), "{options}: {}", err(&output));
+    }
+}
+
+/// Where veritysetup is installed.
+#[test]
+fn each_accepts_what_the_other_made() {
+    if Command::new("veritysetup").arg("--version").output().is_err() {
+        return;
+    }
+    let images = Images::new();
+    for (options, ..) in MATRIX {
+        for (one, other) in [(true, false), (false, true)] {
+            let run = |ours: bool, command: &str, more: &str| match ours {
+                true => images.run(command, &["data", "hash"], more),
+                false => images.run_as(&["veritysetup"], command, &["data", "hash"], more),
+            };
+            let _ = fs::remove_file(images.path("hash"));
+            let made = run(one, "format", &format!("{options} {UUID}"));
+            let text = out(&made);
+            let root_hash = text.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap().trim();
+            let more = format!("{root_hash} {}", for_verify(options));
+            let checked = run(other, "verify", &more);
+            assert!(checked.status.success(), "{options}, made by us: {one}: {}", err(&checked));
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let images = Images::new();
+    let (options, root_hash, ..) = MATRIX[1];
+    let make = || {
+        fs::write(images.path("data"), data()).unwrap();
+        let _ = fs::remove_file(images.path("hash"));
+        assert!(images.run("format", &["data", "hash"], &format!("{options} {UUID}")).status.success());
+    };
+    let other = root_hash.replace('5', "6");
+    // The tree: superblock, the root's block, then three with the digests of the data.
+    for (file, at, given, expected) in [
+        ("data", 500_000, root_hash, "data block 122 of DATA does not match its digest: at byte 499712"),
+        ("data", 0, root_hash, "data block 0 of DATA does not match its digest: at byte 0"),
+        ("data", 299 * 4096, root_hash, "data block 299 of DATA does not match its digest: at byte 1224704"),
+        ("hash", 4096, root_hash, "the root hash of HASH is "),
+        (
+            "hash",
+            2 * 4096 + 32 * 5,
+            root_hash,
+            "hash block 2 of HASH does not match its digest: at byte 8192",
+        ),
+        ("data", 0, other.as_str(), "it is another image's, or its hash tree is damaged"),
+    ] {
+        make();
+        images.damage(file, at);
+        let output = images.run("verify", &["data", "hash"], given);
+        let said = err(&output).replace(&images.path("data"), "DATA").replace(&images.path("hash"), "HASH");
+        assert_eq!(output.status.code(), Some(2), "{expected}: {said}");
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    // The spare part of the last block of digests is covered by its own digest only where somebody made it so.
+    make();
+    images.damage("hash", 100);
+    let output = images.run("verify", &["data", "hash"], root_hash);
+    assert!(output.status.success(), "what stands behind the superblock's fields: {}", err(&output));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_and_nothing_is_lost() {
+    let images = Images::new();
+    let before = fs::read(images.path("data")).unwrap();
+    fs::write(images.path("empty"), "").unwrap();
+    for (command, files, more, expected) in [
+        ("format", &["data", "data"][..], "", "the data reaches to byte 1228800"),
+        ("format", &["data", "hash"], "--hash=sha1", "sha1 cannot be computed here"),
+        ("format", &["data", "hash"], "--hash=md4", "the length of a digest of md4 is not known"),
+        ("format", &["data", "hash"], "--data-block-size=1000", "1000 is not a block size"),
+        ("format", &["data", "hash"], "--data-blocks=301", "and 1.2 MiB of data are asked for"),
+        ("format", &["data", "hash"], "--format=2", "--format=2: write 1"),
+        ("format", &["data", "hash"], "--salt=0", "--salt=0: write hexadecimal digits"),
+        ("format", &["data", "hash"], "--uuid=x", "is not a UUID"),
+        ("format", &["data", "hash"], "--hash-offset=100", "multiple of 512 bytes"),
+        ("format", &["data", "hash"], "--hash-offset=512 --no-superblock", "multiple of 4096 bytes"),
+        ("format", &["empty", "hash"], "", "no data blocks"),
+        ("format", &["missing", "hash"], "", "No such file"),
+        ("verify", &["data", "data"], "ab", "hexadecimal digits"),
+        ("verify", &["data", "data"], &"ab".repeat(32), "there is no verity superblock"),
+        ("verify", &["data", "empty"], &"ab".repeat(32), "there is no verity superblock"),
+        ("verify", &["data", "data"], "", "write the root hash, or --root-hash-file"),
+        ("verify", &["data", "data"], &format!("{} --no-superblock", "ab".repeat(32)), "--salt"),
+        ("dump", &["data"], "", "is it the hash device, and --hash-offset right?"),
+    ] {
+        let output = images.run(command, files, more);
+        assert_eq!(output.status.code(), Some(1), "{command} {more}: {}", err(&output));
+        assert!(err(&output).contains(expected), "{command} {more}: {}", err(&output));
+    }
+    assert!(fs::read(images.path("data")).unwrap() == before);
+    assert_eq!(fs::metadata(images.path("hash")).map_or(0, |metadata| metadata.len()), 0);
+}
+
+#[test]
+fn behind_the_data_and_in_a_file_of_its_own() {
+    let images = Images::new();
+    let more = format!("--salt=0102 {UUID} --hash-offset=1228800 --data-blocks=300 --root-hash-file");
+    let more = format!("{more} {}", images.path("roothash"));
+    let output = images.run("format", &["data", "data"], &more);
+    assert!(output.status.success(), "{}", err(&output));
+    assert!(!out(&output).contains("Hash device size"), "{}", out(&output));
+    let found: String = Sha256::digest(fs::read(images.path("data")).unwrap())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(found, "b5908c982d0e51b77391783e9c96115d7c0863821531f37f0a1a1d6388ca18e1");
+    let root_hash = fs::read_to_string(images.path("roothash")).unwrap();
+    assert_eq!(root_hash, "ef98f3ddd94bc7f03c5b6d9efdd35769e0d5867f48c2d9eebbc69bf5a8cab49f");
+    assert!(!Path::new(&images.path("roothash.new")).exists());
+    let more = format!("--hash-offset=1228800 --root-hash-file {}", images.path("roothash"));
+    let output = images.run("verify", &["data", "data"], &more);
+    assert!(output.status.success(), "{}", err(&output));
+    let output = images.run("dump", &["data"], "--hash-offset=1228800");
+    let expected = format!(
+        "VERITY header information for {}\nUUID:            \t6f2d5a60-6b7a-4a1f-9f6f-0d6e1c5d2b11\n\
+         Hash type:       \t1\nData blocks:     \t300\nData block size: \t4096\nHash blocks:     \t4\n\
+         Hash block size: \t4096\nHash algorithm:  \tsha256\nSalt:            \t0102\n",
+        images.path("data")
+    );
+    assert_eq!(out(&output), expected);
+}
