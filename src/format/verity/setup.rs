@@ -6,6 +6,7 @@ use super::{
     options::{Corruption, VerityOptions},
     superblock::{self, VeritySuperblock},
     table::VerityTable,
+    tree,
 };
 use crate::{
     format::{disk::guid::Guid, kernel::devno::Devno, verity::root_hash::RootHash},
@@ -206,18 +207,11 @@ fn fits(table: &VerityTable, data: Part, hash: Part, hash_offset: Bytes) -> Resu
     Ok(())
 }
 
-/// Hash blocks of all levels: each block of a level holds as many digests, rounded down to a power of two,
-/// as fit (drivers/md/dm-verity-target.c, `hash_per_block_bits`). One data block needs none: its digest is
-/// the root hash.
+/// Hash blocks of all levels; more than any device has where a hash block holds no two digests.
 fn tree_blocks(table: &VerityTable, digest: usize) -> u64 {
-    let fit = u64::from(table.hash_block_size.get()) / (digest.max(1) as u64);
-    let per_block = if fit < 2 { return u64::MAX } else { 1 << fit.ilog2() };
-    let (mut level, mut all) = (table.data_blocks, 0_u64);
-    while level > 1 {
-        level = level.div_ceil(per_block);
-        all = all.saturating_add(level);
-    }
-    all
+    tree::digests_per_block(table.hash_block_size, digest).map_or(u64::MAX, |per_block| {
+        tree::level_sizes(table.data_blocks, per_block).into_iter().fold(0, u64::saturating_add)
+    })
 }
 
 #[cfg(test)]

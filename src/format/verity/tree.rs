@@ -28,6 +28,24 @@ pub struct Level {
     pub blocks: u64,
 }
 
+/// How many digests of so many bytes a hash block holds: as many as fit, rounded down to a power of two; `None` if that
+/// is not two at least.
+pub(super) fn digests_per_block(block: BlockSize, digest: usize) -> Option<u64> {
+    let fit = u64::from(block.get()) / (digest.max(1) as u64);
+    (fit >= 2).then(|| 1 << fit.ilog2())
+}
+
+/// Hash blocks of each level over so many data blocks, the lowest first. A hash block holds two digests at least.
+pub(super) fn level_sizes(data_blocks: u64, per_block: u64) -> Vec<u64> {
+    let mut sizes = Vec::new();
+    let mut below = data_blocks;
+    while below > 1 {
+        below = below.div_ceil(per_block);
+        sizes.push(below);
+    }
+    sizes
+}
+
 /// Parameters of which no tree can be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -60,25 +78,18 @@ impl Tree {
         let VeritySuperblock { algorithm, hash_block_size, data_blocks, format, .. } = superblock;
         let digest = digest_size(algorithm).ok_or_else(|| Error::Algorithm(algorithm.clone()))?;
         let block = hash_block_size.get();
-        let fit = u64::from(block) / digest as u64;
-        if fit < 2 {
+        let Some(per_block) = digests_per_block(*hash_block_size, digest) else {
             return Err(Error::Block { block, algorithm: algorithm.clone(), digest });
-        }
+        };
         if *data_blocks == 0 {
             return Err(Error::Empty);
         }
-        let per_block = 1 << fit.ilog2();
         let large = || Error::Large(*data_blocks);
         let slot = match format {
             0 => digest,
             _ => usize::try_from(u64::from(block) / per_block).map_err(|_| large())?,
         };
-        let mut sizes = Vec::new();
-        let mut below = *data_blocks;
-        while below > 1 {
-            below = below.div_ceil(per_block);
-            sizes.push(below);
-        }
+        let sizes = level_sizes(*data_blocks, per_block);
         let mut start = 0_u64;
         let mut levels = Vec::with_capacity(sizes.len());
         for blocks in sizes.into_iter().rev() {
