@@ -11,11 +11,11 @@ use crate::{
             superblock::LONGEST_SALT,
         },
     },
-    run::verity::image::{self, Parameters},
+    run::verity::{failure, image, parameters::Parameters},
     units::{BlockSize, Bytes, NotABlockSize},
 };
 
-pub use crate::run::verity::image::Header;
+pub use crate::run::verity::header::Header;
 
 /// Options as they are written; what is not written is veritysetup's default, or what the superblock says.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,7 @@ pub enum Error {
     NoRootHash,
     /// Files and devices.
     #[error(transparent)]
-    Image(#[from] image::Error),
+    Image(#[from] failure::Error),
 }
 
 impl Error {
