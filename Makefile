@@ -14,7 +14,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build install demo test test-full check vm audit
+.PHONY: help deps build install demo test test-full check matrix vm bench-verity audit
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -54,10 +54,19 @@ check: ## format, lints, unit and integration tests: no virtual machine
 vm: build ## run scenarios: make vm SCENARIO="01 12"
 	@$(RIG) run $(SCENARIO)
 
-test: deps check build ## everything
+matrix: build ## hash trees against the newest veritysetup, from a Debian tree of its own
+	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" $(CARGO) test --locked -p nextroot --test verity
+
+bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
+	$(CARGO) build --release --locked -p nextroot-bench
+	@mkdir -p target/bench
+	@$(BUILT)/nextroot-bench verity --nextroot $(DIST)/nextroot --veritysetup "$$($(RIG) tool forky veritysetup)" \
+		--work target/bench/work -o target/bench/verity.json
+
+test: deps check build matrix ## everything
 	@$(RIG) run --json target/rig/results.json
 
-test-full: deps check build ## everything on every systemd: hours
+test-full: deps check build matrix ## everything on every systemd: hours
 	@$(RIG) run --full --json target/rig/results-full.json
 
 audit: ## licences, bans, sources and advisories of all dependencies (needs cargo-deny)

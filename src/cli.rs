@@ -16,6 +16,7 @@ use nextroot::mode::{
 };
 
 mod arguments;
+mod bar;
 mod verity;
 mod words;
 

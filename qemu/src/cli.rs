@@ -14,6 +14,7 @@ use crate::{
     progress::Progress,
     rig::Rig,
     scenario::{self, Scenario},
+    tree,
     trial::{self, Verdict},
 };
 
@@ -35,6 +36,7 @@ enum Command {
     Shell(Shell),
     Images(Images),
     Demo(Demo),
+    Tool(Tool),
 }
 
 /// Run scenarios: those named, or all but the long matrix.
@@ -84,6 +86,18 @@ struct Images {
     names: Vec<String>,
 }
 
+/// Print the command line that starts a program of a tree from outside of it.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "tool")]
+struct Tool {
+    /// a tree: tools, trixie, forky, bookworm
+    #[argh(positional)]
+    tree: String,
+    /// a program in its /usr/bin or /usr/sbin
+    #[argh(positional)]
+    program: String,
+}
+
 /// Show a boot from a verified root, and the refusal of a damaged one.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "demo")]
@@ -119,6 +133,10 @@ pub(crate) fn run() -> Outcome<ExitCode> {
                 let image = image::get(name, &dist, &progress)?;
                 progress.line(&format!("{name}\t{}", image.disk().display()));
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Tool(tool) => {
+            println!("{}", tree::get(&tool.tree, &progress)?.command(&tool.program)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(Demo {}) => demo::run(&Rig::new(dist?)?, &progress),

@@ -156,6 +156,18 @@ impl Tree {
         let entry = fs::read_dir(&directory)?.next().ok_or("the tree has no kernel")??;
         Ok(entry.file_name().to_string_lossy().into_owned())
     }
+
+    /// What starts a program of the tree where it lies: its own loader, with its own libraries.
+    pub(crate) fn command(&self, program: &str) -> Outcome<String> {
+        let tree = fs::canonicalize(&self.0)?;
+        let places = ["usr/bin", "usr/sbin"].map(|place| tree.join(place).join(program));
+        let found = places.iter().find(|place| place.is_file());
+        let found = found.ok_or_else(|| format!("{} has no {program}", tree.display()))?;
+        let (loader, libraries) =
+            (tree.join("lib64/ld-linux-x86-64.so.2"), tree.join("usr/lib/x86_64-linux-gnu"));
+        let (loader, libraries) = (loader.display(), libraries.display());
+        Ok(format!("{loader} --library-path {libraries}:{libraries}/systemd {}", found.display()))
+    }
 }
 
 fn make(recipe: &Recipe, path: &Path, progress: &Progress) -> Outcome<()> {

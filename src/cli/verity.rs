@@ -8,7 +8,7 @@ use nextroot::mode::{
     verity::{self, Written},
 };
 
-use super::show;
+use super::{bar::Bar, show};
 
 /// Make, check and show the dm-verity hash trees of images, with the options and the format of veritysetup(8).
 #[derive(FromArgs)]
@@ -144,7 +144,10 @@ pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
                 no_superblock: asked.no_superblock,
             };
             let file = asked.root_hash_file.as_deref();
-            show(verity::format(&asked.data, &asked.hash_device, file, &written)?)?;
+            let bar = Bar::new("hashed");
+            let header = verity::format(&asked.data, &asked.hash_device, file, &written, &bar.watch());
+            drop(bar);
+            show(header?)?;
         }
         Command::Verify(asked) => {
             let written = Written {
@@ -159,7 +162,11 @@ pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
                 no_superblock: asked.no_superblock,
             };
             let (root_hash, file) = (asked.root_hash.as_deref(), asked.root_hash_file.as_deref());
-            match verity::verify(&asked.data, &asked.hash_device, root_hash, file, &written) {
+            let bar = Bar::new("verified");
+            let verified =
+                verity::verify(&asked.data, &asked.hash_device, root_hash, file, &written, &bar.watch());
+            drop(bar);
+            match verified {
                 Err(error) if error.is_mismatch() => {
                     complain(format_args!("nextroot: {error}"));
                     return Ok(ExitCode::from(2));

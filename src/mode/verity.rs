@@ -12,10 +12,13 @@ use crate::{
         },
     },
     run::verity::{failure, image, parameters::Parameters},
-    units::{BlockSize, Bytes, NotABlockSize},
+    units::{BlockSize, NotABlockSize},
 };
 
-pub use crate::run::verity::header::Header;
+pub use crate::{
+    run::verity::{header::Header, progress::Watch},
+    units::Bytes,
+};
 
 /// Options as they are written; what is not written is veritysetup's default, or what the superblock says.
 #[derive(Clone, Debug, Default)]
@@ -114,8 +117,9 @@ pub fn format(
     hash: &Path,
     root_hash_file: Option<&Path>,
     written: &Written,
+    watch: Watch<'_>,
 ) -> Result<Header, Error> {
-    let header = image::format(data, hash, &written.parameters()?)?;
+    let header = image::format(data, hash, &written.parameters()?, watch)?;
     if let (Some(file), Some(root_hash)) = (root_hash_file, &header.root_hash) {
         image::save(root_hash, file)?;
     }
@@ -129,13 +133,14 @@ pub fn verify(
     root_hash: Option<&str>,
     root_hash_file: Option<&Path>,
     written: &Written,
+    watch: Watch<'_>,
 ) -> Result<(), Error> {
     let root_hash: RootHash = match (root_hash, root_hash_file) {
         (Some(root_hash), None) => root_hash.parse()?,
         (None, Some(file)) => image::load(file)?.parse()?,
         _ => return Err(Error::NoRootHash),
     };
-    Ok(image::verify(data, hash, &root_hash, &written.parameters()?)?)
+    Ok(image::verify(data, hash, &root_hash, &written.parameters()?, watch)?)
 }
 
 /// What a superblock says.

@@ -94,6 +94,20 @@ impl AsFd for RegularFile {
     }
 }
 
+/// `lseek(fd, at, SEEK_DATA)`: where data begins at or after a place; `None` where only a hole follows. Where a file system
+/// knows no holes, and on a device, that is the place itself.
+///
+/// lseek(2). ENXIO, the answer past the last data, is no error here.
+pub fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    let place = i64::try_from(at).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+    match nix::unistd::lseek(file, place, nix::unistd::Whence::SeekData) {
+        Ok(data) => Ok(u64::try_from(data).ok()),
+        Err(nix::errno::Errno::ENXIO) => Ok(None),
+        Err(nix::errno::Errno::EINVAL) => Ok(Some(at)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// `readdir`: the names in a directory, sorted; those that are not UTF-8 are left out.
 pub fn names(directory: &Path) -> Result<Vec<String>, Error> {
     let failed = |e| Error::at("read", directory, e);

@@ -18,6 +18,7 @@ pub mod mount;
 pub mod process;
 pub mod reboot;
 pub mod root;
+pub mod sha256_lanes;
 pub mod uevent;
 
 /// A kernel call that failed.

@@ -9,7 +9,6 @@ use std::{
 
 use crate::{
     format::verity::{
-        digest::BlockDigest,
         hex,
         root_hash::RootHash,
         superblock::{self, VeritySuperblock},
@@ -19,20 +18,22 @@ use crate::{
 };
 
 use super::{
+    digests::Digests,
     failure::{Error, told},
     header::Header,
     levels::Levels,
     opened::Opened,
     parameters::Parameters,
+    progress::{Progress, Watch},
 };
 
 /// Makes the hash tree of `data` in `hash`, which is made if it is missing. The superblock comes last: what was
 /// interrupted is none.
-pub fn format(data: &Path, hash: &Path, parameters: &Parameters) -> Result<Header, Error> {
+pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_>) -> Result<Header, Error> {
     let data = Opened::new(data, OpenOptions::new().read(true))?;
     let superblock = parameters.superblock(data.size)?;
     let tree = Tree::of(&superblock)?;
-    let digest = BlockDigest::new(&superblock.algorithm, &superblock.salt, superblock.format)?;
+    let digest = Digests::new(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
     let end = tree.end(start, superblock.hash_block_size);
     let end = Bytes(end.ok_or(tree::Error::Large(superblock.data_blocks))?);
@@ -53,7 +54,7 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters) -> Result<Heade
         let none = [0; superblock::SIZE];
         hash.file.write_all_at(&none, parameters.hash_offset.0).map_err(hash.failed("write"))?;
     }
-    let levels = levels(&superblock, &tree, &digest, &data.file, &hash.file, start);
+    let levels = levels(&superblock, &tree, &digest, &data.file, &hash.file, start, watch);
     let root = levels.build().map_err(|failure| told(failure, &data, &hash, &superblock, start))?;
     hash.file.sync_data().map_err(hash.failed("write out"))?;
     if !parameters.no_superblock {
@@ -65,7 +66,13 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters) -> Result<Heade
 }
 
 /// Holds data and hash tree against a root hash, every block of both.
-pub fn verify(data: &Path, hash: &Path, root_hash: &RootHash, parameters: &Parameters) -> Result<(), Error> {
+pub fn verify(
+    data: &Path,
+    hash: &Path,
+    root_hash: &RootHash,
+    parameters: &Parameters,
+    watch: Watch<'_>,
+) -> Result<(), Error> {
     let data = Opened::new(data, OpenOptions::new().read(true))?;
     let hash = Opened::new(hash, OpenOptions::new().read(true))?;
     let superblock = match parameters.no_superblock {
@@ -74,10 +81,10 @@ pub fn verify(data: &Path, hash: &Path, root_hash: &RootHash, parameters: &Param
         false => read(&hash, parameters)?,
     };
     let tree = Tree::of(&superblock)?;
-    let digest = BlockDigest::new(&superblock.algorithm, &superblock.salt, superblock.format)?;
+    let digest = Digests::new(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
     fits(&data, &superblock)?;
-    let levels = levels(&superblock, &tree, &digest, &data.file, &hash.file, start);
+    let levels = levels(&superblock, &tree, &digest, &data.file, &hash.file, start, watch);
     let told = |failure| told(failure, &data, &hash, &superblock, start);
     let root = levels.root().map_err(told)?;
     if root != root_hash.bytes() {
@@ -139,11 +146,15 @@ fn fits(data: &Opened, superblock: &VeritySuperblock) -> Result<Bytes, Error> {
 fn levels<'a>(
     superblock: &VeritySuperblock,
     tree: &'a Tree,
-    digest: &'a BlockDigest,
+    digest: &'a Digests,
     data: &'a File,
     hash: &'a File,
     start: u64,
+    watch: Watch<'a>,
 ) -> Levels<'a> {
+    let of_tree = superblock.hash_block_size.times(tree.blocks()).map_or(0, |bytes| bytes.0);
+    let of_data = superblock.data_block_size.times(superblock.data_blocks).map_or(0, |bytes| bytes.0);
+    let of_all = Bytes(of_data.saturating_add(of_tree));
     Levels {
         tree,
         digest,
@@ -153,5 +164,6 @@ fn levels<'a>(
         hash,
         hash_block: superblock.hash_block_size,
         start,
+        progress: Progress::new(of_all, watch),
     }
 }

@@ -13,21 +13,21 @@ use std::{
 };
 
 use crate::{
-    format::verity::{
-        digest::BlockDigest,
-        tree::{Level, Tree},
-    },
+    format::verity::tree::{Level, Tree},
+    sys::file::next_data,
     units::BlockSize,
 };
 
+use super::{digests::Digests, progress::Progress};
+
 /// Bytes that a thread reads at once.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 18;
 
 /// Data, its hash tree, and how they belong together.
 #[derive(Debug)]
 pub(super) struct Levels<'a> {
     pub(super) tree: &'a Tree,
-    pub(super) digest: &'a BlockDigest,
+    pub(super) digest: &'a Digests,
     pub(super) data: &'a File,
     pub(super) data_blocks: u64,
     pub(super) data_block: BlockSize,
@@ -35,6 +35,8 @@ pub(super) struct Levels<'a> {
     pub(super) hash_block: BlockSize,
     /// Where the tree begins, in hash blocks from the start of its device.
     pub(super) start: u64,
+    /// Told of every block that digests were made of.
+    pub(super) progress: Progress<'a>,
 }
 
 /// What is wrong with a tree, or with getting at it.
@@ -94,7 +96,7 @@ impl Levels<'_> {
         let mut block = vec![0; top.size];
         top.read(0, &mut block)?;
         let mut digest = vec![0; self.tree.digest];
-        self.digest.write(&block, &mut digest);
+        self.digest.write_one(&block, &mut digest);
         Ok(digest)
     }
 
@@ -123,7 +125,7 @@ impl Levels<'_> {
         let below = self.below(number);
         let zeros = vec![0; below.size];
         let mut of_zeros = vec![0; self.tree.digest];
-        self.digest.write(&zeros, &mut of_zeros);
+        self.digest.write_one(&zeros, &mut of_zeros);
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let failures: Mutex<Vec<(u64, Failure)>> = Mutex::new(Vec::new());
         let work = || {
@@ -189,23 +191,29 @@ impl Unit<'_> {
         let first = number * per_block;
         let count = per_block.min(self.below.blocks.saturating_sub(first));
         self.block.fill(0);
-        let mut slots = self.block.chunks_mut(slot);
+        let mut slots = self.block.chunks_mut(slot).map(|slot| slot.get_mut(..digest).unwrap_or_default());
         let mut done = 0;
+        if self.below.is_hole(first, count)? {
+            let taken = usize::try_from(count).unwrap_or(usize::MAX);
+            slots.by_ref().take(taken).for_each(|to| to.copy_from_slice(self.of_zeros));
+            done = count;
+        }
         while done < count {
             let at_once = (self.piece.len() / self.below.size) as u64;
             let length = usize::try_from(at_once.min(count - done)).unwrap_or(1) * self.below.size;
             let piece = self.piece.get_mut(..length).unwrap_or_default();
             self.below.read(first + done, piece)?;
-            for (block, to) in piece.chunks_exact(self.below.size).zip(&mut slots) {
-                let to = to.get_mut(..digest).unwrap_or_default();
+            let pairs = piece.chunks_exact(self.below.size).zip(&mut slots);
+            self.levels.digest.write(pairs.filter_map(|(block, to)| {
+                done += 1;
                 if block == self.zeros {
                     to.copy_from_slice(self.of_zeros);
-                } else {
-                    self.levels.digest.write(block, to);
+                    return None;
                 }
-                done += 1;
-            }
+                Some((block, to))
+            }));
         }
+        self.levels.progress.add(count * self.below.size as u64);
         let place = self.level.start + number;
         let at = (self.levels.start + place) * u64::from(self.levels.hash_block.get());
         let failed = |what| move |source| Failure::Io { what, of: Of::Tree, at, source };
@@ -234,6 +242,15 @@ impl Unit<'_> {
 }
 
 impl Below<'_> {
+    /// Whether so many blocks from the one of this number on were never written: zeros that need no reading.
+    fn is_hole(&self, number: u64, count: u64) -> Result<bool, Failure> {
+        let at = (self.start + number) * self.size as u64;
+        match next_data(self.file, at) {
+            Ok(data) => Ok(data.is_none_or(|data| data >= at + count * self.size as u64)),
+            Err(source) => Err(Failure::Io { what: "look for data in", of: self.of, at, source }),
+        }
+    }
+
     /// Reads blocks from the one of this number on.
     fn read(&self, number: u64, to: &mut [u8]) -> Result<(), Failure> {
         let at = (self.start + number) * self.size as u64;

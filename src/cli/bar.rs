@@ -1,0 +1,44 @@
+//! A progress bar on standard error, where that is a terminal and the work takes more than a moment.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nextroot::mode::verity::Bytes;
+
+/// What is quicker shows no bar.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// A bar; it goes when this does.
+pub(super) struct Bar {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Bar {
+    /// With a word for what is done.
+    pub(super) fn new(what: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Self { bar, begun: Instant::now() }
+    }
+
+    /// What is to be told how far it is.
+    pub(super) fn watch(&self) -> impl Fn(Bytes, Bytes) + Sync {
+        |done, of| {
+            if self.begun.elapsed() > MOMENT {
+                self.bar.set_length(of.0);
+                self.bar.set_position(done.0);
+            }
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

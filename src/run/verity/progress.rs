@@ -1,0 +1,36 @@
+//! How far a command is.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::units::Bytes;
+
+/// Is told how many bytes are done, of how many; from several threads, often.
+pub type Watch<'a> = &'a (dyn Fn(Bytes, Bytes) + Sync);
+
+/// Counts what is done, and tells.
+pub(super) struct Progress<'a> {
+    done: AtomicU64,
+    of: Bytes,
+    watch: Watch<'a>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(of: Bytes, watch: Watch<'a>) -> Self {
+        Self { done: AtomicU64::new(0), of, watch }
+    }
+
+    /// So many bytes more are done.
+    pub(super) fn add(&self, bytes: u64) {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        (self.watch)(Bytes(done), self.of);
+    }
+}
+
+impl fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("done", &self.done).field("of", &self.of).finish_non_exhaustive()
+    }
+}
