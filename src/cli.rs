@@ -37,14 +37,19 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     };
     done(command).unwrap_or_else(|error| {
-        complain(format_args!("nextroot: {error}"));
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            complain(format_args!("  because: {error}"));
-            cause = error.source();
-        }
+        fail(&*error);
         ExitCode::FAILURE
     })
+}
+
+/// An error, with what led to it.
+fn fail(error: &dyn Error) {
+    complain(format_args!("nextroot: {error}"));
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        complain(format_args!("  because: {error}"));
+        cause = error.source();
+    }
 }
 
 fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
@@ -149,8 +154,7 @@ fn way(direct: bool) -> Way {
 fn needs_root(command: &Command) -> bool {
     match command {
         Command::Plan(asked) => asked.source.is_some() && asked.facts.is_none(),
-        // Who may read and write the files may do it.
-        Command::Verity(_) => false,
+        Command::Verity(asked) => asked.needs_root(),
         _ => true,
     }
 }

@@ -40,10 +40,16 @@ _nextroot() {
 		case ${COMP_WORDS[i + 1]} in
 		format) options="$tree --uuid --no-superblock --root-hash-file --help" ;;
 		verify) options="$tree --no-superblock --root-hash-file --help" ;;
+		open)
+			options="$tree --no-superblock --root-hash-file --ignore-corruption --restart-on-corruption --panic-on-corruption"
+			options+=" --error-as-corruption --ignore-zero-blocks --check-at-most-once --use-tasklets --help"
+			;;
+		close) options="--deferred --cancel-deferred --help" ;;
+		status) options="--help" ;;
 		dump) options="--hash-offset --help" ;;
 		esac
 		if ((COMP_CWORD == i + 1)); then
-			options="format verify dump --help"
+			options="format verify dump open close status --help"
 		elif [[ $word != -* ]]; then
 			compopt -o filenames
 			mapfile -t COMPREPLY < <(compgen -f -- "$word")

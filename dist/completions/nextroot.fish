@@ -1,7 +1,7 @@
 # fish completion for nextroot(8)
 
 set -l commands plan preflight stage status cancel reboot gc verity
-set -l trees format verify dump
+set -l trees format verify dump open close status
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c nextroot -n $none -f
@@ -12,7 +12,7 @@ complete -c nextroot -n $none -a status -d 'Current, staged and previous root'
 complete -c nextroot -n $none -a cancel -d 'Undo stage'
 complete -c nextroot -n $none -a reboot -d 'Soft reboot into the staged root, or stage first'
 complete -c nextroot -n $none -a gc -d 'Close the devices of earlier roots'
-complete -c nextroot -n $none -a verity -d 'Make, check and show hash trees'
+complete -c nextroot -n $none -a verity -d 'Hash trees, and devices over them'
 complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
@@ -35,8 +35,8 @@ complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged
 
 set -l verity '__fish_seen_subcommand_from verity'
 complete -c nextroot -n "$verity; and not __fish_seen_subcommand_from $trees" -f -a "$trees"
-complete -c nextroot -n "$verity; and __fish_seen_subcommand_from $trees" -l hash-offset -x -d 'Bytes before the superblock'
-set -l tree "$verity; and __fish_seen_subcommand_from format verify"
+complete -c nextroot -n "$verity; and __fish_seen_subcommand_from format verify dump open" -l hash-offset -x -d 'Bytes before the superblock'
+set -l tree "$verity; and __fish_seen_subcommand_from format verify open"
 complete -c nextroot -n $tree -l hash -x -a 'sha256 sha224 sha384 sha512' -d 'Hash'
 complete -c nextroot -n $tree -l format -x -a '0 1' -d 'Format of the tree'
 complete -c nextroot -n $tree -l data-block-size -x -d 'Bytes hashed at once'
@@ -46,3 +46,14 @@ complete -c nextroot -n $tree -l salt -x -d 'Salt, in hexadecimal'
 complete -c nextroot -n $tree -l no-superblock -d 'There is no superblock'
 complete -c nextroot -n $tree -l root-hash-file -r -d 'File with the root hash'
 complete -c nextroot -n "$verity; and __fish_seen_subcommand_from format" -l uuid -x -d 'UUID of the tree'
+set -l open "$verity; and __fish_seen_subcommand_from open"
+complete -c nextroot -n $open -l ignore-corruption -d 'Log blocks that do not match, and let them be read'
+complete -c nextroot -n $open -l restart-on-corruption -d 'Restart when a block does not match'
+complete -c nextroot -n $open -l panic-on-corruption -d 'Panic when a block does not match'
+complete -c nextroot -n $open -l error-as-corruption -d 'The same when a block cannot be read'
+complete -c nextroot -n $open -l ignore-zero-blocks -d 'Do not read blocks of zeros'
+complete -c nextroot -n $open -l check-at-most-once -d 'Check a block only the first time'
+complete -c nextroot -n $open -l use-tasklets -d 'Check in tasklets'
+set -l close "$verity; and __fish_seen_subcommand_from close"
+complete -c nextroot -n $close -l deferred -d 'Close it when nobody uses it'
+complete -c nextroot -n $close -l cancel-deferred -d 'Take --deferred back'

@@ -3,12 +3,9 @@
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use argh::FromArgs;
-use nextroot::mode::{
-    complain,
-    verity::{self, Written},
-};
+use nextroot::mode::verity::{self, Activation, Closing, Written};
 
-use super::{bar::Bar, show};
+use super::{bar::Bar, fail, show};
 
 /// Make, check and show the dm-verity hash trees of images, with the options and the format of veritysetup(8).
 #[derive(FromArgs)]
@@ -24,6 +21,9 @@ enum Command {
     Format(Format),
     Verify(Verify),
     Dump(Dump),
+    Open(Open),
+    Close(Close),
+    Status(Status),
 }
 
 /// Make a hash tree, and print its parameters and root hash.
@@ -114,6 +114,102 @@ struct Verify {
     salt: Option<String>,
 }
 
+/// Open a dm-verity device over data and hash tree, as /dev/mapper/NAME, and check its first block.
+///
+/// Exit code: 0 opened, 2 it does not hold or is not permitted, 4 no such device, 5 there is one, or busy, 1 else.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "open")]
+struct Open {
+    /// file or device with the data; a file gets a loop device
+    #[argh(positional)]
+    data: PathBuf,
+    /// name of the device
+    #[argh(positional)]
+    name: String,
+    /// file or device with the hash tree
+    #[argh(positional)]
+    hash_device: PathBuf,
+    /// root hash, in hexadecimal
+    #[argh(positional)]
+    root_hash: Option<String>,
+    /// read the root hash from this file
+    #[argh(option)]
+    root_hash_file: Option<PathBuf>,
+    /// bytes before the superblock on the hash device; default: 0
+    #[argh(option)]
+    hash_offset: Option<u64>,
+    /// there is no superblock: the options below say what it would
+    #[argh(switch)]
+    no_superblock: bool,
+    /// as for format
+    #[argh(option)]
+    hash: Option<String>,
+    /// as for format
+    #[argh(option)]
+    format: Option<u32>,
+    /// as for format
+    #[argh(option)]
+    data_block_size: Option<u32>,
+    /// as for format
+    #[argh(option)]
+    hash_block_size: Option<u32>,
+    /// as for format
+    #[argh(option)]
+    data_blocks: Option<u64>,
+    /// as for format
+    #[argh(option)]
+    salt: Option<String>,
+    /// log blocks that do not match, and let them be read
+    #[argh(switch)]
+    ignore_corruption: bool,
+    /// restart the machine when a block does not match
+    #[argh(switch)]
+    restart_on_corruption: bool,
+    /// panic when a block does not match
+    #[argh(switch)]
+    panic_on_corruption: bool,
+    /// do the same when a block cannot be read (Linux 6.12)
+    #[argh(switch)]
+    error_as_corruption: bool,
+    /// read blocks as zeros that have the digest of zeros, without looking at the data
+    #[argh(switch)]
+    ignore_zero_blocks: bool,
+    /// check a block only the first time that it is read
+    #[argh(switch)]
+    check_at_most_once: bool,
+    /// check in the kernel's tasklets, for less delay (Linux 6.0)
+    #[argh(switch)]
+    use_tasklets: bool,
+}
+
+/// Close a dm-verity device.
+///
+/// Exit code: 0 closed, or will be, 4 no such device, 5 it is in use, 1 else.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "close")]
+struct Close {
+    /// name of the device
+    #[argh(positional)]
+    name: String,
+    /// close it when nobody has it open any more
+    #[argh(switch)]
+    deferred: bool,
+    /// take --deferred back
+    #[argh(switch)]
+    cancel_deferred: bool,
+}
+
+/// Print what is known of a dm-verity device that is open.
+///
+/// Exit code: 0 printed, 4 no such device, 1 else.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "status")]
+struct Status {
+    /// name of the device
+    #[argh(positional)]
+    name: String,
+}
+
 /// Print what the superblock of a hash tree says.
 ///
 /// Exit code: 0 printed, 1 there is none.
@@ -128,9 +224,27 @@ struct Dump {
     hash_offset: Option<u64>,
 }
 
+impl Verity {
+    /// Files may be read and written by whoever may do that; device-mapper is root's.
+    pub(super) fn needs_root(&self) -> bool {
+        matches!(self.command, Command::Open(_) | Command::Close(_) | Command::Status(_))
+    }
+}
+
 /// Does what is asked for.
 pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
-    match asked.command {
+    match done(asked.command) {
+        Err(error) => {
+            fail(&*error);
+            let code = error.downcast_ref().map_or(1, verity::Error::exit_code);
+            Ok(ExitCode::from(code))
+        }
+        done => done,
+    }
+}
+
+fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    match command {
         Command::Format(asked) => {
             let written = Written {
                 algorithm: asked.hash,
@@ -166,15 +280,54 @@ pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
             let verified =
                 verity::verify(&asked.data, &asked.hash_device, root_hash, file, &written, &bar.watch());
             drop(bar);
-            match verified {
-                Err(error) if error.is_mismatch() => {
-                    complain(format_args!("nextroot: {error}"));
-                    return Ok(ExitCode::from(2));
-                }
-                verified => verified?,
+            verified?;
+        }
+        Command::Open(asked) => open(asked)?,
+        Command::Close(asked) => {
+            let closing = match (asked.deferred, asked.cancel_deferred) {
+                (false, false) => Closing::Now,
+                (true, false) => Closing::Deferred,
+                (false, true) => Closing::CancelDeferred,
+                (true, true) => return Err("--deferred and --cancel-deferred exclude each other".into()),
+            };
+            if verity::close(&asked.name, closing)? && closing == Closing::Deferred {
+                show(format_args!(
+                    "Device {} is still active and scheduled for deferred removal.\n",
+                    asked.name
+                ))?;
             }
+        }
+        Command::Status(asked) => {
+            let status = verity::status(&asked.name)?;
+            show(&status)?;
+            return Ok(ExitCode::from(if status.active.is_some() { 0 } else { 4 }));
         }
         Command::Dump(asked) => show(verity::dump(&asked.hash_device, asked.hash_offset)?)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn open(asked: Open) -> Result<(), verity::Error> {
+    let written = Written {
+        algorithm: asked.hash,
+        format: asked.format,
+        data_block_size: asked.data_block_size,
+        hash_block_size: asked.hash_block_size,
+        data_blocks: asked.data_blocks,
+        hash_offset: asked.hash_offset,
+        salt: asked.salt,
+        uuid: None,
+        no_superblock: asked.no_superblock,
+    };
+    let activation = Activation {
+        ignore_corruption: asked.ignore_corruption,
+        restart_on_corruption: asked.restart_on_corruption,
+        panic_on_corruption: asked.panic_on_corruption,
+        error_as_corruption: asked.error_as_corruption,
+        ignore_zero_blocks: asked.ignore_zero_blocks,
+        check_at_most_once: asked.check_at_most_once,
+        use_tasklets: asked.use_tasklets,
+    };
+    let (root_hash, file) = (asked.root_hash.as_deref(), asked.root_hash_file.as_deref());
+    verity::open(&asked.data, &asked.name, &asked.hash_device, root_hash, file, &written, activation)
 }

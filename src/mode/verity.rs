@@ -1,22 +1,28 @@
 //! `nextroot verity`: hash trees of images, as veritysetup(8) makes, checks and shows them.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use crate::{
     format::{
         disk::guid::NotAGuid,
         verity::{
             from_hex,
+            options::{Corruption, VerityOptions},
             root_hash::{NotARootHash, RootHash},
             superblock::LONGEST_SALT,
         },
     },
-    run::verity::{failure, image, parameters::Parameters},
+    run::verity::{
+        device::{self, Wanted},
+        failure, image,
+        parameters::Parameters,
+        status,
+    },
     units::{BlockSize, NotABlockSize},
 };
 
 pub use crate::{
-    run::verity::{header::Header, progress::Watch},
+    run::verity::{device::Closing, header::Header, progress::Watch, status::Status},
     units::Bytes,
 };
 
@@ -70,20 +76,115 @@ pub enum Error {
     /// Neither or both.
     #[error("write the root hash, or --root-hash-file, and not both")]
     NoRootHash,
+    /// Corruption has one answer.
+    #[error("{0}")]
+    Corruption(&'static str),
     /// Files and devices.
     #[error(transparent)]
     Image(#[from] failure::Error),
+    /// A device by name.
+    #[error(transparent)]
+    Device(#[from] device::Error),
 }
 
 impl Error {
     /// Whether everything could be read, and does not hold.
     #[must_use]
     pub fn is_mismatch(&self) -> bool {
-        matches!(self, Self::Image(error) if error.is_mismatch())
+        match self {
+            Self::Image(error) => error.is_mismatch(),
+            Self::Device(error) => error.is_mismatch(),
+            _ => false,
+        }
+    }
+
+    /// The exit code that veritysetup(8) has for it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let mut cause: Option<&dyn std::error::Error> = Some(self);
+        while let Some(error) = cause {
+            if let Some(code) = error.downcast_ref::<io::Error>().and_then(code_of) {
+                return code;
+            }
+            cause = error.source();
+        }
+        if self.is_mismatch() { 2 } else { 1 }
+    }
+}
+
+/// veritysetup(8), "RETURN CODES": 2 no permission, 3 out of memory, 4 wrong device, 5 it exists or is busy.
+fn code_of(error: &io::Error) -> Option<u8> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Some(2),
+        io::ErrorKind::OutOfMemory => Some(3),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy => Some(5),
+        // ENODEV, ENXIO and ENOTBLK.
+        _ => matches!(error.raw_os_error(), Some(19 | 6 | 15)).then_some(4),
+    }
+}
+
+/// What `open` is told of the kernel's part.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Activation {
+    /// `--ignore-corruption`
+    pub ignore_corruption: bool,
+    /// `--restart-on-corruption`
+    pub restart_on_corruption: bool,
+    /// `--panic-on-corruption`
+    pub panic_on_corruption: bool,
+    /// `--error-as-corruption`
+    pub error_as_corruption: bool,
+    /// `--ignore-zero-blocks`
+    pub ignore_zero_blocks: bool,
+    /// `--check-at-most-once`
+    pub check_at_most_once: bool,
+    /// `--use-tasklets`
+    pub use_tasklets: bool,
+}
+
+impl Activation {
+    fn corruption(self) -> Result<Corruption, Error> {
+        let Self { ignore_corruption, restart_on_corruption, panic_on_corruption, .. } = self;
+        let corruption = match (ignore_corruption, restart_on_corruption, panic_on_corruption) {
+            (false, false, false) => Corruption::Fail,
+            (true, false, false) => Corruption::Ignore,
+            (false, true, false) => Corruption::Restart,
+            (false, false, true) => Corruption::Panic,
+            _ => {
+                return Err(Error::Corruption(
+                    "--ignore-corruption, --restart-on-corruption and --panic-on-corruption exclude each other",
+                ));
+            }
+        };
+        if self.error_as_corruption && !(restart_on_corruption || panic_on_corruption) {
+            return Err(Error::Corruption(
+                "--error-as-corruption needs --restart-on-corruption or --panic-on-corruption",
+            ));
+        }
+        Ok(corruption)
     }
 }
 
 impl Written {
+    /// As veritytab(5) would say it; what is not written is what the superblock says.
+    fn options(&self, activation: Activation) -> Result<VerityOptions, Error> {
+        let parameters = self.parameters()?;
+        Ok(VerityOptions {
+            no_superblock: self.no_superblock,
+            format: self.format,
+            data_block_size: self.data_block_size.map(|_| parameters.data_block_size),
+            hash_block_size: self.hash_block_size.map(|_| parameters.hash_block_size),
+            data_blocks: self.data_blocks,
+            hash_offset: parameters.hash_offset,
+            salt: parameters.salt,
+            uuid: parameters.uuid,
+            algorithm: self.algorithm.clone(),
+            corruption: activation.corruption()?,
+            ignore_zero_blocks: activation.ignore_zero_blocks,
+            check_at_most_once: activation.check_at_most_once,
+        })
+    }
+
     fn parameters(&self) -> Result<Parameters, Error> {
         let default = Parameters::default();
         let block = |option, bytes: Option<u32>, default| match bytes {
@@ -135,12 +236,42 @@ pub fn verify(
     written: &Written,
     watch: Watch<'_>,
 ) -> Result<(), Error> {
-    let root_hash: RootHash = match (root_hash, root_hash_file) {
-        (Some(root_hash), None) => root_hash.parse()?,
-        (None, Some(file)) => image::load(file)?.parse()?,
-        _ => return Err(Error::NoRootHash),
-    };
+    let root_hash = given(root_hash, root_hash_file)?;
     Ok(image::verify(data, hash, &root_hash, &written.parameters()?, watch)?)
+}
+
+fn given(root_hash: Option<&str>, file: Option<&Path>) -> Result<RootHash, Error> {
+    match (root_hash, file) {
+        (Some(root_hash), None) => Ok(root_hash.parse()?),
+        (None, Some(file)) => Ok(image::load(file)?.parse()?),
+        _ => Err(Error::NoRootHash),
+    }
+}
+
+/// Opens a dm-verity device of this name.
+pub fn open(
+    data: &Path,
+    name: &str,
+    hash: &Path,
+    root_hash: Option<&str>,
+    root_hash_file: Option<&Path>,
+    written: &Written,
+    activation: Activation,
+) -> Result<(), Error> {
+    let root_hash = &given(root_hash, root_hash_file)?;
+    let options = written.options(activation)?;
+    let Activation { error_as_corruption, use_tasklets, .. } = activation;
+    Ok(device::open(&Wanted { name, data, hash, root_hash, options, error_as_corruption, use_tasklets })?)
+}
+
+/// Closes one; whether it is still there.
+pub fn close(name: &str, closing: Closing) -> Result<bool, Error> {
+    Ok(device::close(name, closing)?)
+}
+
+/// Looks at one.
+pub fn status(name: &str) -> Result<Status, Error> {
+    Ok(status::status(name)?)
 }
 
 /// What a superblock says.

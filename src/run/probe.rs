@@ -177,7 +177,7 @@ fn open_verity() -> Vec<OpenVerity> {
     let devices = control.list().unwrap_or_default();
     let verity = |(name, devno): (String, Devno)| {
         let target = control.table(&name).ok().filter(|target| target.kind == "verity")?;
-        let leaving = control.is_leaving(&name).ok()?;
+        let leaving = control.info(&name).ok()?.leaving;
         Some(OpenVerity { table: target.text.parse().ok()?, name, devno, leaving })
     };
     devices.into_iter().filter_map(verity).collect()

@@ -33,6 +33,17 @@ pub struct Target {
     pub text: String,
 }
 
+/// What the kernel tells of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// How often it is open.
+    pub open_count: i32,
+    /// Whether it cannot be written to.
+    pub read_only: bool,
+    /// Whether it goes when nobody has it open any more.
+    pub leaving: bool,
+}
+
 /// The call that makes a device.
 pub const CREATE: &str = "DM_DEV_CREATE";
 const PATH: &str = "/dev/mapper/control";
@@ -83,11 +94,26 @@ impl Control {
         self.target(name, DmFlags::DM_STATUS_TABLE)
     }
 
-    /// `ioctl(DM_DEV_STATUS)`: whether the device goes when nobody has it open any more.
-    pub fn is_leaving(&self, name: &str) -> Result<bool, Error> {
+    /// `ioctl(DM_DEV_STATUS)`: what is told of a device.
+    pub fn info(&self, name: &str) -> Result<Info, Error> {
         let failed = |e: &_| Error::new("DM_DEV_STATUS", name, plain(e));
         let info = DmName::new(name).and_then(|name| self.dm.device_info(&DevId::Name(name)));
-        info.map(|info| info.flags().contains(DmFlags::DM_DEFERRED_REMOVE)).map_err(|e| failed(&e))
+        let info = info.map_err(|e| failed(&e))?;
+        Ok(Info {
+            open_count: info.open_count(),
+            read_only: info.flags().contains(DmFlags::DM_READONLY),
+            leaving: info.flags().contains(DmFlags::DM_DEFERRED_REMOVE),
+        })
+    }
+
+    /// `ioctl(DM_TARGET_MSG, "@cancel_deferred_remove")`: it stays, also when nobody has it open any more.
+    ///
+    /// EINVAL: nothing was deferred.
+    pub fn cancel_deferred_remove(&self, name: &str) -> Result<(), Error> {
+        let failed = |e: &_| Error::new("DM_TARGET_MSG @cancel_deferred_remove", name, plain(e));
+        let sent = DmName::new(name)
+            .and_then(|name| self.dm.target_msg(&DevId::Name(name), None, "@cancel_deferred_remove"));
+        sent.map(drop).map_err(|e| failed(&e))
     }
 
     /// `ioctl(DM_LIST_DEVICES)`: names and numbers of all devices.

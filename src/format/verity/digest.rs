@@ -1,6 +1,7 @@
 //! Digests of blocks as dm-verity makes them: with the salt before the block, or behind it in format 0
 //! (Documentation/admin-guide/device-mapper/verity.rst).
 
+use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 /// What makes the digest of a block; it may be used by several threads.
@@ -8,7 +9,7 @@ pub struct BlockDigest(Box<dyn Salted>);
 
 /// A hash that we cannot compute.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} cannot be computed here: sha224, sha256, sha384 and sha512 can; the kernel may know more")]
+#[error("{0} cannot be computed here: sha1, sha224, sha256, sha384 and sha512 can; the kernel may know more")]
 pub struct Unknown(pub String);
 
 trait Salted: Send + Sync {
@@ -39,6 +40,7 @@ impl BlockDigest {
     /// For the kernel's name of an algorithm.
     pub fn new(algorithm: &str, salt: &[u8], format: u32) -> Result<Self, Unknown> {
         Ok(Self(match algorithm {
+            "sha1" => Begun::<Sha1>::new(salt, format),
             "sha224" => Begun::<Sha224>::new(salt, format),
             "sha256" => Begun::<Sha256>::new(salt, format),
             "sha384" => Begun::<Sha384>::new(salt, format),
@@ -76,10 +78,12 @@ mod tests {
         for (salt, format, block) in [("", 1, "abc"), ("ab", 1, "c"), ("bc", 0, "a"), ("", 0, "abc")] {
             assert_eq!(digest("sha256", salt.as_bytes(), format, block.as_bytes()), abc);
         }
-        for (algorithm, start) in [("sha224", "23097d22"), ("sha384", "cb00753f"), ("sha512", "ddaf35a1")] {
+        for (algorithm, start) in
+            [("sha1", "a9993e36"), ("sha224", "23097d22"), ("sha384", "cb00753f"), ("sha512", "ddaf35a1")]
+        {
             assert!(digest(algorithm, b"", 1, b"abc").starts_with(start), "{algorithm}");
         }
-        let error = BlockDigest::new("sha1", b"", 1).unwrap_err().to_string();
-        assert!(error.starts_with("sha1 cannot be computed here"), "{error}");
+        let error = BlockDigest::new("md5", b"", 1).unwrap_err().to_string();
+        assert!(error.starts_with("md5 cannot be computed here"), "{error}");
     }
 }

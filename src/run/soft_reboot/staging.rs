@@ -257,7 +257,11 @@ pub fn close(name: &str) -> Result<(), Error> {
         Err(error) if error.is_absent() => {}
         Err(error) => return Err(error.into()),
     }
-    // udev removes its own link; ours goes with the device.
+    unlink(name)
+}
+
+/// Removes the link of a device that is gone: udev removes its own, ours goes with the device.
+pub fn unlink(name: &str) -> Result<(), Error> {
     let link = Path::new("/dev/mapper").join(name);
     let dangles = fs::read_link(&link).is_ok() && fs::metadata(&link).is_err();
     if dangles { remove_link(&link).map_err(|e| write_error(&link, e)) } else { Ok(()) }

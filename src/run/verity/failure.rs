@@ -64,6 +64,9 @@ pub enum Error {
     /// A hash.
     #[error(transparent)]
     Digest(#[from] Unknown),
+    /// A hash that proves nothing any more.
+    #[error("{0} is broken: whoever makes an image can make two with one root hash; take sha256")]
+    Broken(String),
     /// A digest that is no root hash.
     #[error("the root's digest")]
     RootHash(#[from] NotARootHash),

@@ -32,6 +32,9 @@ use super::{
 pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_>) -> Result<Header, Error> {
     let data = Opened::new(data, OpenOptions::new().read(true))?;
     let superblock = parameters.superblock(data.size)?;
+    if superblock.algorithm == "sha1" {
+        return Err(Error::Broken(superblock.algorithm));
+    }
     let tree = Tree::of(&superblock)?;
     let digest = Digests::new(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
@@ -78,7 +81,7 @@ pub fn verify(
     let superblock = match parameters.no_superblock {
         true if parameters.salt.is_none() => return Err(Error::Needed("--salt (--salt=- for none)")),
         true => parameters.superblock(data.size)?,
-        false => read(&hash, parameters)?,
+        false => read(&hash, parameters.hash_offset)?,
     };
     let tree = Tree::of(&superblock)?;
     let digest = Digests::new(&superblock)?;
@@ -97,7 +100,7 @@ pub fn verify(
 /// What the superblock of a hash tree says.
 pub fn dump(hash: &Path, parameters: &Parameters) -> Result<Header, Error> {
     let hash = Opened::new(hash, OpenOptions::new().read(true))?;
-    let superblock = read(&hash, parameters)?;
+    let superblock = read(&hash, parameters.hash_offset)?;
     let tree = Tree::of(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
     Ok(Header::of(hash.path, superblock, &tree, parameters, start))
@@ -118,8 +121,9 @@ pub fn load(path: &Path) -> Result<String, Error> {
     Ok(text.trim().to_owned())
 }
 
-fn read(hash: &Opened, parameters: &Parameters) -> Result<VeritySuperblock, Error> {
-    let offset = parameters.hash_offset.0;
+/// The superblock at this place.
+pub(super) fn read(hash: &Opened, at: Bytes) -> Result<VeritySuperblock, Error> {
+    let offset = at.0;
     let mut bytes = [0; superblock::SIZE];
     let failed = |source| Error::Superblock { path: hash.path.clone(), offset, source };
     match hash.file.read_exact_at(&mut bytes, offset) {

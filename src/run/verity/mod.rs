@@ -1,5 +1,7 @@
-//! What replaces veritysetup(8) for images: hash trees are made and checked, without the kernel's help.
+//! What replaces veritysetup(8) for images: hash trees are made and checked, without the kernel's help; devices are opened and
+//! closed, with it.
 
+pub mod device;
 mod digests;
 pub mod failure;
 pub mod header;
@@ -8,3 +10,4 @@ mod levels;
 mod opened;
 pub mod parameters;
 pub mod progress;
+pub mod status;

@@ -1,0 +1,230 @@
+//! dm-verity devices by name: opened over two files or devices, closed, and told of.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    format::{
+        kernel::{devno::Devno, kernel_release},
+        verity::{
+            options::{Corruption, VerityOptions},
+            root_hash::RootHash,
+            setup::{self, Part},
+        },
+    },
+    plan::{
+        Step,
+        device::Device,
+        step::{FilePart, HashOrigin, OpenVerity},
+    },
+    run::{
+        execute::{self, Executor},
+        soft_reboot::staging,
+    },
+    sys::{
+        self,
+        block::Entry,
+        dm::Control,
+        file::{Inode, LastLink, RegularFile},
+        kernel,
+    },
+    units::{Bytes, Sectors},
+};
+
+use super::{failure, image, opened::Opened};
+
+/// `restart_on_error` and `panic_on_error` came with this kernel.
+const ON_ERROR_SINCE: (u32, u32) = (6, 12);
+
+/// What is to be opened.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The dm name.
+    pub name: &'a str,
+    /// The file or device with the data.
+    pub data: &'a Path,
+    /// The file or device with the hash tree.
+    pub hash: &'a Path,
+    /// The root hash.
+    pub root_hash: &'a RootHash,
+    /// As veritytab(5) has them.
+    pub options: VerityOptions,
+    /// An I/O error is dealt with as a block that does not match.
+    pub error_as_corruption: bool,
+    /// `try_verify_in_tasklet`
+    pub use_tasklets: bool,
+}
+
+/// What was to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Now, or not at all.
+    Now,
+    /// Now, or when nobody has it open any more.
+    Deferred,
+    /// Not at all: what was deferred is taken back.
+    CancelDeferred,
+}
+
+/// What cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The hash tree.
+    #[error(transparent)]
+    Image(#[from] failure::Error),
+    /// Parameters that do not fit.
+    #[error("make a dm-verity table of {} and {}", .data.display(), .hash.display())]
+    Setup {
+        /// The data.
+        data: PathBuf,
+        /// The hash tree.
+        hash: PathBuf,
+        /// Why.
+        #[source]
+        source: setup::Error,
+    },
+    /// A kernel call.
+    #[error(transparent)]
+    Call(#[from] sys::Error),
+    /// A step of it.
+    #[error(transparent)]
+    Step(#[from] execute::Error),
+    /// A file that is neither.
+    #[error("look at {}", .path.display())]
+    Look {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A name that dm cannot have.
+    #[error("{0:?} is no name for a device: take 1 to 127 bytes without / and spaces")]
+    Name(String),
+    /// A word that this kernel does not know.
+    #[error("--error-as-corruption needs {0}")]
+    OnError(&'static str),
+    /// Another kind of device.
+    #[error("{name} is a dm device of {kind}, not of verity: dmsetup has to do with it")]
+    Kind {
+        /// The dm name.
+        name: String,
+        /// What it is.
+        kind: String,
+    },
+}
+
+impl Error {
+    /// Whether everything could be read, and does not hold.
+    #[must_use]
+    pub fn is_mismatch(&self) -> bool {
+        matches!(self, Self::Step(execute::Error::Corrupt { .. }))
+    }
+}
+
+/// Opens a device, and reads its first block: one that does not hold is closed again.
+pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
+    let Wanted { name, data, hash, root_hash, options, .. } = wanted;
+    let good = |c: char| c.is_ascii_graphic() && c != '/';
+    if name.is_empty() || name.len() > 127 || !name.chars().all(good) {
+        return Err(Error::Name((*name).to_owned()));
+    }
+    let on_error = kernel_release::version(&kernel::release()) >= Some(ON_ERROR_SINCE);
+    if wanted.error_as_corruption && !on_error {
+        return Err(Error::OnError("Linux 6.12"));
+    }
+    let superblock = match options.no_superblock {
+        true => None,
+        false => Some(image::read(&Opened::new(hash, OpenOptions::new().read(true))?, options.hash_offset)?),
+    };
+    let mut backing = Backing::default();
+    let data_part = backing.part(data)?;
+    let hash_part = backing.part(hash)?;
+    let as_part = |(device, size): &(Device, Bytes)| Part { devno: device.devno, size: *size };
+    let (one, other) = (as_part(&data_part), as_part(&hash_part));
+    let table = setup::table(one, other, root_hash, options, superblock.as_ref(), wanted.error_as_corruption);
+    let failed = |source| Error::Setup { data: data.to_path_buf(), hash: hash.to_path_buf(), source };
+    let mut table = table.map_err(failed)?;
+    table.options.extend(wanted.use_tasklets.then(|| "try_verify_in_tasklet".to_owned()));
+    let open = OpenVerity {
+        name: (*name).to_owned(),
+        uuid: setup::dm_uuid(superblock.map(|superblock| superblock.uuid), name),
+        data: data_part.0,
+        hash: hash_part.0,
+        table,
+        root_hash_from: HashOrigin::Arguments,
+    };
+    let corruption_ignored = options.corruption == Corruption::Ignore;
+    let mut steps = backing.steps;
+    steps.push(Step::OpenVerity(open));
+    steps.push(Step::CheckVerity { name: (*name).to_owned(), corruption_ignored });
+    let mut executor = Executor::new(None, Vec::new());
+    for step in &steps {
+        if let Err(error) = executor.execute(step) {
+            if matches!(step, Step::CheckVerity { .. }) {
+                // The error above is the one to show; what could not be closed is still there to be closed by name.
+                let _ = staging::close(name);
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+/// Closes a device, or takes it back that it was to go when nobody uses it; whether it is still there.
+pub fn close(name: &str, closing: Closing) -> Result<bool, Error> {
+    let control = Control::open()?;
+    let target = control.table(name)?;
+    if target.kind != "verity" {
+        return Err(Error::Kind { name: name.to_owned(), kind: target.kind });
+    }
+    match closing {
+        Closing::Now => control.remove(name)?,
+        Closing::Deferred => control.remove_when_unused(name)?,
+        Closing::CancelDeferred => control.cancel_deferred_remove(name)?,
+    }
+    staging::unlink(name).map_err(Error::Step)?;
+    Ok(control.info(name).is_ok())
+}
+
+/// Files that take part, and the steps that make loop devices of them.
+#[derive(Default)]
+struct Backing {
+    steps: Vec<Step>,
+    files: Vec<(Inode, Device)>,
+}
+
+impl Backing {
+    /// A device and its length; a number that no device has stands for a file until it is attached.
+    fn part(&mut self, path: &Path) -> Result<(Device, Bytes), Error> {
+        let look = |source| Error::Look { path: path.to_owned(), source };
+        if let Some(entry) = Entry::of_node(path) {
+            let number = entry.attribute("dev").and_then(|text| text.parse().ok());
+            let sectors = entry.attribute("size").and_then(|text| text.parse().ok()).map(Sectors);
+            let gone = || look(io::Error::from(io::ErrorKind::NotFound));
+            let size = sectors.and_then(Sectors::to_bytes).ok_or_else(gone)?;
+            return Ok((Device { name: entry.name, devno: number.ok_or_else(gone)? }, size));
+        }
+        let path = fs::canonicalize(path).map_err(look)?;
+        let file = RegularFile::open(&path, LastLink::Refuse)?;
+        let text = path.to_str().ok_or_else(|| look(io::Error::other("its name is not UTF-8")))?;
+        let inode = file.inode();
+        if let Some((_, device)) = self.files.iter().find(|(known, _)| *known == inode) {
+            return Ok((device.clone(), file.size()));
+        }
+        let stands_for = Devno { major: 0, minor: 1 + u32::try_from(self.steps.len()).unwrap_or_default() };
+        let part = FilePart {
+            path: text.to_owned(),
+            inode: (inode.device, inode.number),
+            offset: Bytes(0),
+            size: file.size(),
+        };
+        self.steps.push(Step::AttachLoop { part, stands_for });
+        let device = Device { name: text.to_owned(), devno: stands_for };
+        self.files.push((inode, device.clone()));
+        Ok((device, file.size()))
+    }
+}
