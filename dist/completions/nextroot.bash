@@ -27,6 +27,7 @@ _nextroot() {
 	--cmdline | --roothash | --salt | --uuid) return ;;
 	esac
 	local tree="--hash --format --data-block-size --hash-block-size --data-blocks --hash-offset --salt"
+	local fec="--fec-device --fec-offset --fec-roots"
 	local options= sources= how="--roothash --hash-device --direct --carry --no-carry"
 	case $command in
 	'') options="plan preflight stage status cancel reboot gc verity --help --version" ;;
@@ -38,9 +39,9 @@ _nextroot() {
 	reboot) options="--roothash --help" sources=yes ;;
 	verity)
 		case ${COMP_WORDS[i + 1]} in
-		format) options="$tree --uuid --no-superblock --root-hash-file --help" ;;
-		verify) options="$tree --no-superblock --root-hash-file --help" ;;
-		dump) options="--hash-offset --help" ;;
+		format) options="$tree $fec --uuid --no-superblock --root-hash-file --help" ;;
+		verify) options="$tree $fec --no-superblock --root-hash-file --help" ;;
+		dump) options="--hash-offset $fec --help" ;;
 		esac
 		if ((COMP_CWORD == i + 1)); then
 			options="format verify dump --help"

@@ -68,6 +68,15 @@ struct Format {
     /// write the root hash into this file, too
     #[argh(option)]
     root_hash_file: Option<PathBuf>,
+    /// file or device for parity, by which damage is repaired; a file is made
+    #[argh(option)]
+    fec_device: Option<PathBuf>,
+    /// bytes before the parity on its device; default: 0
+    #[argh(option)]
+    fec_offset: Option<u64>,
+    /// bytes of parity in 255: 2 (default) to 24
+    #[argh(option)]
+    fec_roots: Option<u32>,
 }
 
 /// Check every block of data and hash tree against a root hash.
@@ -112,6 +121,15 @@ struct Verify {
     /// as for format
     #[argh(option)]
     salt: Option<String>,
+    /// file or device with parity: what does not match is repaired in memory
+    #[argh(option)]
+    fec_device: Option<PathBuf>,
+    /// as for format
+    #[argh(option)]
+    fec_offset: Option<u64>,
+    /// as for format
+    #[argh(option)]
+    fec_roots: Option<u32>,
 }
 
 /// Print what the superblock of a hash tree says.
@@ -126,6 +144,15 @@ struct Dump {
     /// bytes before the superblock; default: 0
     #[argh(option)]
     hash_offset: Option<u64>,
+    /// file or device with parity: told of, too
+    #[argh(option)]
+    fec_device: Option<PathBuf>,
+    /// as for format
+    #[argh(option)]
+    fec_offset: Option<u64>,
+    /// as for format
+    #[argh(option)]
+    fec_roots: Option<u32>,
 }
 
 /// Does what is asked for.
@@ -142,6 +169,9 @@ pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
                 salt: asked.salt,
                 uuid: asked.uuid,
                 no_superblock: asked.no_superblock,
+                fec_device: asked.fec_device,
+                fec_offset: asked.fec_offset,
+                fec_roots: asked.fec_roots,
             };
             let file = asked.root_hash_file.as_deref();
             show(verity::format(&asked.data, &asked.hash_device, file, &written)?)?;
@@ -157,6 +187,9 @@ pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
                 salt: asked.salt,
                 uuid: None,
                 no_superblock: asked.no_superblock,
+                fec_device: asked.fec_device,
+                fec_offset: asked.fec_offset,
+                fec_roots: asked.fec_roots,
             };
             let (root_hash, file) = (asked.root_hash.as_deref(), asked.root_hash_file.as_deref());
             match verity::verify(&asked.data, &asked.hash_device, root_hash, file, &written) {
@@ -164,10 +197,26 @@ pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
                     complain(format_args!("nextroot: {error}"));
                     return Ok(ExitCode::from(2));
                 }
-                verified => verified?,
+                verified => {
+                    let report = verified?;
+                    let whole = report.is_whole();
+                    show(report)?;
+                    if !whole {
+                        return Ok(ExitCode::from(2));
+                    }
+                }
             }
         }
-        Command::Dump(asked) => show(verity::dump(&asked.hash_device, asked.hash_offset)?)?,
+        Command::Dump(asked) => {
+            let written = Written {
+                hash_offset: asked.hash_offset,
+                fec_device: asked.fec_device,
+                fec_offset: asked.fec_offset,
+                fec_roots: asked.fec_roots,
+                ..Written::default()
+            };
+            show(verity::dump(&asked.hash_device, &written)?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,21 +1,25 @@
 //! `nextroot verity`: hash trees of images, as veritysetup(8) makes, checks and shows them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{
     format::{
         disk::guid::NotAGuid,
         verity::{
+            fec::DEFAULT_ROOTS,
             from_hex,
             root_hash::{NotARootHash, RootHash},
             superblock::LONGEST_SALT,
         },
     },
-    run::verity::{failure, image, parameters::Parameters},
+    run::verity::{
+        failure, image,
+        parameters::{Fec, Parameters},
+    },
     units::{BlockSize, Bytes, NotABlockSize},
 };
 
-pub use crate::run::verity::header::Header;
+pub use crate::run::verity::{header::Header, report::Report};
 
 /// Options as they are written; what is not written is veritysetup's default, or what the superblock says.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,12 @@ pub struct Written {
     pub uuid: Option<String>,
     /// `--no-superblock`
     pub no_superblock: bool,
+    /// `--fec-device`
+    pub fec_device: Option<PathBuf>,
+    /// `--fec-offset`
+    pub fec_offset: Option<u64>,
+    /// `--fec-roots`
+    pub fec_roots: Option<u32>,
 }
 
 /// What cannot be meant, done or verified.
@@ -67,6 +77,9 @@ pub enum Error {
     /// Neither or both.
     #[error("write the root hash, or --root-hash-file, and not both")]
     NoRootHash,
+    /// Parity nowhere.
+    #[error("--fec-offset and --fec-roots say how error correction is done: name its --fec-device, too")]
+    NoFecDevice,
     /// Files and devices.
     #[error(transparent)]
     Image(#[from] failure::Error),
@@ -104,11 +117,25 @@ impl Written {
             salt: self.salt.as_ref().map(salt).transpose()?,
             uuid: self.uuid.as_deref().map(str::parse).transpose()?,
             no_superblock: self.no_superblock,
+            fec: self.fec()?,
         })
     }
 }
 
-/// Makes a hash tree; the root hash goes into a file, too, where one is named.
+impl Written {
+    fn fec(&self) -> Result<Option<Fec>, Error> {
+        let offset = Bytes(self.fec_offset.unwrap_or(0));
+        match (&self.fec_device, self.fec_offset, self.fec_roots) {
+            (Some(device), _, roots) => {
+                Ok(Some(Fec { device: device.clone(), offset, roots: roots.unwrap_or(DEFAULT_ROOTS) }))
+            }
+            (None, None, None) => Ok(None),
+            (None, ..) => Err(Error::NoFecDevice),
+        }
+    }
+}
+
+/// Makes a hash tree, and parity where a device for it is named; the root hash goes into a file, too, where one is named.
 pub fn format(
     data: &Path,
     hash: &Path,
@@ -129,7 +156,7 @@ pub fn verify(
     root_hash: Option<&str>,
     root_hash_file: Option<&Path>,
     written: &Written,
-) -> Result<(), Error> {
+) -> Result<Report, Error> {
     let root_hash: RootHash = match (root_hash, root_hash_file) {
         (Some(root_hash), None) => root_hash.parse()?,
         (None, Some(file)) => image::load(file)?.parse()?,
@@ -139,7 +166,6 @@ pub fn verify(
 }
 
 /// What a superblock says.
-pub fn dump(hash: &Path, hash_offset: Option<u64>) -> Result<Header, Error> {
-    let written = Written { hash_offset, ..Written::default() };
+pub fn dump(hash: &Path, written: &Written) -> Result<Header, Error> {
     Ok(image::dump(hash, &written.parameters()?)?)
 }
