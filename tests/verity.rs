@@ -3,15 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Command};
 
-use sha2::{Digest, Sha256};
+use images::{Images, UUID, data, err, out, sha256};
 
-const UUID: &str = "--uuid=6f2d5a60-6b7a-4a1f-9f6f-0d6e1c5d2b11";
+mod images;
 
 /// Options, the root hash, the length of the hash device, and its SHA-256.
 const MATRIX: [(&str, &str, u64, &str); 14] = [
@@ -101,58 +97,6 @@ const MATRIX: [(&str, &str, u64, &str); 14] = [
     ),
 ];
 
-/// 300 blocks that look random, four of them zeros (a linear congruential generator).
-fn data() -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    };
-    let mut bytes: Vec<u8> = (0..300 * 4096).map(|_| next()).collect();
-    bytes[5 * 4096..9 * 4096].fill(0);
-    bytes
-}
-
-struct Images(tempfile::TempDir);
-
-impl Images {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("data"), data()).unwrap();
-        Self(directory)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
-    fn run_as(&self, program: &[&str], command: &str, files: &[&str], more: &str) -> Output {
-        let files = files.iter().map(|name| self.path(name));
-        let (program, first) = program.split_first().unwrap();
-        let mut run = Command::new(program);
-        run.args(first).arg(command).args(files).args(more.split_whitespace());
-        run.output().unwrap()
-    }
-
-    fn run(&self, command: &str, files: &[&str], more: &str) -> Output {
-        self.run_as(&[env!("CARGO_BIN_EXE_nextroot"), "verity"], command, files, more)
-    }
-
-    fn damage(&self, name: &str, at: usize) {
-        let mut bytes = fs::read(self.path(name)).unwrap();
-        bytes[at] ^= 1;
-        fs::write(self.path(name), bytes).unwrap();
-    }
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 /// What verify needs of format's options.
 fn for_verify(options: &str) -> String {
     let kept = options.split_whitespace().filter(|word| {
@@ -166,14 +110,13 @@ fn for_verify(options: &str) -> String {
 #[test]
 fn the_same_bytes_as_veritysetup() {
     let images = Images::new();
-    for (options, root_hash, length, sha256) in MATRIX {
+    for (options, root_hash, length, digest) in MATRIX {
         let _ = fs::remove_file(images.path("hash"));
         let output = images.run("format", &["data", "hash"], &format!("{options} {UUID}"));
         assert!(out(&output).contains(&format!("Root hash:      \t{root_hash}\n")), "{options}: {output:?}");
         let hash = fs::read(images.path("hash")).unwrap();
         assert_eq!(hash.len() as u64, length, "{options}");
-        let found: String = Sha256::digest(&hash).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(found, sha256, "{options}");
+        assert_eq!(sha256(&hash), digest, "{options}");
         let more = format!("{root_hash} {}", for_verify(options));
         let output = images.run("verify", &["data", "hash"], &more);
         assert!(output.status.success(), "{options}: {}", err(&output));
@@ -312,10 +255,7 @@ fn behind_the_data_and_in_a_file_of_its_own() {
     let output = images.run("format", &["data", "data"], &more);
     assert!(output.status.success(), "{}", err(&output));
     assert!(!out(&output).contains("Hash device size"), "{}", out(&output));
-    let found: String = Sha256::digest(fs::read(images.path("data")).unwrap())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let found = sha256(&fs::read(images.path("data")).unwrap());
     assert_eq!(found, "b5908c982d0e51b77391783e9c96115d7c0863821531f37f0a1a1d6388ca18e1");
     let root_hash = fs::read_to_string(images.path("roothash")).unwrap();
     assert_eq!(root_hash, "ef98f3ddd94bc7f03c5b6d9efdd35769e0d5867f48c2d9eebbc69bf5a8cab49f");

@@ -27,6 +27,7 @@ _nextroot() {
 	--cmdline | --roothash | --salt | --uuid) return ;;
 	esac
 	local tree="--hash --format --data-block-size --hash-block-size --data-blocks --hash-offset --salt"
+	local fec="--fec-device --fec-offset --fec-roots"
 	local options= sources= how="--roothash --hash-device --direct --carry --no-carry"
 	case $command in
 	'') options="plan preflight stage status cancel reboot gc verity --help --version" ;;
@@ -38,15 +39,15 @@ _nextroot() {
 	reboot) options="--roothash --help" sources=yes ;;
 	verity)
 		case ${COMP_WORDS[i + 1]} in
-		format) options="$tree --uuid --no-superblock --root-hash-file --help" ;;
-		verify) options="$tree --no-superblock --root-hash-file --help" ;;
+		format) options="$tree $fec --uuid --no-superblock --root-hash-file --help" ;;
+		verify) options="$tree $fec --no-superblock --root-hash-file --help" ;;
 		open)
-			options="$tree --no-superblock --root-hash-file --ignore-corruption --restart-on-corruption --panic-on-corruption"
+			options="$tree $fec --no-superblock --root-hash-file --ignore-corruption --restart-on-corruption --panic-on-corruption"
 			options+=" --error-as-corruption --ignore-zero-blocks --check-at-most-once --use-tasklets --help"
 			;;
 		close) options="--deferred --cancel-deferred --help" ;;
 		status) options="--help" ;;
-		dump) options="--hash-offset --help" ;;
+		dump) options="--hash-offset $fec --help" ;;
 		esac
 		if ((COMP_CWORD == i + 1)); then
 			options="format verify dump open close status --help"

@@ -36,6 +36,9 @@ complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged
 set -l verity '__fish_seen_subcommand_from verity'
 complete -c nextroot -n "$verity; and not __fish_seen_subcommand_from $trees" -f -a "$trees"
 complete -c nextroot -n "$verity; and __fish_seen_subcommand_from format verify dump open" -l hash-offset -x -d 'Bytes before the superblock'
+complete -c nextroot -n "$verity; and __fish_seen_subcommand_from format verify dump open" -l fec-device -r -d 'File or device with parity'
+complete -c nextroot -n "$verity; and __fish_seen_subcommand_from format verify dump open" -l fec-offset -x -d 'Bytes before the parity'
+complete -c nextroot -n "$verity; and __fish_seen_subcommand_from format verify dump open" -l fec-roots -x -d 'Bytes of parity in 255'
 set -l tree "$verity; and __fish_seen_subcommand_from format verify open"
 complete -c nextroot -n $tree -l hash -x -a 'sha256 sha224 sha384 sha512' -d 'Hash'
 complete -c nextroot -n $tree -l format -x -a '0 1' -d 'Format of the tree'

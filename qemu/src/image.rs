@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Outcome, cache,
     progress::Progress,
-    recipe::{MINI, Prepare, RECIPES, Recipe, Source},
+    recipe::{CORRECTED_TREE, MINI, Prepare, RECIPES, Recipe, Source},
     sandbox,
     tree::{self, Tree},
 };
@@ -230,7 +230,7 @@ fn make(recipe: &Recipe, source: Option<&Tree>, tools: &Tree, dist: &Path, path:
         partition.content_label = field("LABEL=");
     }
     fs::write(path.join("facts.json"), serde_json::to_vec_pretty(&facts)?)?;
-    for left in ["data.img", "hash.img", "noise.img"] {
+    for left in ["data.img", "hash.img", "fec.img", "noise.img"] {
         let file = path.join(left);
         if file.exists() {
             fs::remove_file(file)?;
@@ -264,6 +264,10 @@ fn prepare(
     let mut arguments = vec!["format", "--salt=00112233", blocks_option.as_str()];
     match what {
         Prepare::Appended => arguments.extend([offset_option.as_str(), "/mnt/data.img", "/mnt/data.img"]),
+        Prepare::Corrected => {
+            File::create(path.join("hash.img"))?.set_len(CORRECTED_TREE)?;
+            arguments.extend(["--fec-device=/mnt/fec.img", "/mnt/data.img", "/mnt/hash.img"]);
+        }
         _ => arguments.extend(["--no-superblock", "/mnt/data.img", "/mnt/hash.img"]),
     }
     let said = run("veritysetup", &arguments)?;

@@ -28,9 +28,14 @@ pub(crate) enum Prepare {
     Appended,
     /// `data.img` and `hash.img`: erofs, and a hash tree without a superblock.
     NoSuperblock,
+    /// `data.img`, `hash.img` of [`CORRECTED_TREE`] bytes, and `fec.img`: erofs, its hash tree, and parity over all of both.
+    Corrected,
     /// `noise.img`: no file system.
     Noise,
 }
+
+/// How long a hash device is whose parity is made: it covers the device to its end, so the partition has to be as long.
+pub(crate) const CORRECTED_TREE: u64 = 16 << 20;
 
 impl Recipe {
     const fn small(name: &'static str, partitions: &'static [&'static str]) -> Self {
@@ -90,6 +95,15 @@ pub(crate) const RECIPES: &[Recipe] = &[
         ],
     )
     .prepared(Prepare::NoSuperblock),
+    Recipe::small(
+        "corrected",
+        &[
+            "[Partition]\nType=linux-generic\nLabel=data\nCopyBlocks=/mnt/data.img\n",
+            "[Partition]\nType=linux-generic\nLabel=tree\nCopyBlocks=/mnt/hash.img\nSizeMinBytes=16M\nSizeMaxBytes=16M\n",
+            "[Partition]\nType=linux-generic\nLabel=parity\nCopyBlocks=/mnt/fec.img\n",
+        ],
+    )
+    .prepared(Prepare::Corrected),
     Recipe::small(
         "usr",
         &[

@@ -68,6 +68,15 @@ struct Format {
     /// write the root hash into this file, too
     #[argh(option)]
     root_hash_file: Option<PathBuf>,
+    /// file or device for parity, by which damage is repaired; a file is made
+    #[argh(option)]
+    fec_device: Option<PathBuf>,
+    /// bytes before the parity on its device; default: 0
+    #[argh(option)]
+    fec_offset: Option<u64>,
+    /// bytes of parity in 255: 2 (default) to 24
+    #[argh(option)]
+    fec_roots: Option<u32>,
 }
 
 /// Check every block of data and hash tree against a root hash.
@@ -112,6 +121,15 @@ struct Verify {
     /// as for format
     #[argh(option)]
     salt: Option<String>,
+    /// file or device with parity: what does not match is repaired in memory
+    #[argh(option)]
+    fec_device: Option<PathBuf>,
+    /// as for format
+    #[argh(option)]
+    fec_offset: Option<u64>,
+    /// as for format
+    #[argh(option)]
+    fec_roots: Option<u32>,
 }
 
 /// Open a dm-verity device over data and hash tree, as /dev/mapper/NAME, and check its first block.
@@ -159,6 +177,15 @@ struct Open {
     /// as for format
     #[argh(option)]
     salt: Option<String>,
+    /// file or device with parity: what does not match is repaired
+    #[argh(option)]
+    fec_device: Option<PathBuf>,
+    /// as for format
+    #[argh(option)]
+    fec_offset: Option<u64>,
+    /// as for format
+    #[argh(option)]
+    fec_roots: Option<u32>,
     /// log blocks that do not match, and let them be read
     #[argh(switch)]
     ignore_corruption: bool,
@@ -222,6 +249,15 @@ struct Dump {
     /// bytes before the superblock; default: 0
     #[argh(option)]
     hash_offset: Option<u64>,
+    /// file or device with parity: told of, too
+    #[argh(option)]
+    fec_device: Option<PathBuf>,
+    /// as for format
+    #[argh(option)]
+    fec_offset: Option<u64>,
+    /// as for format
+    #[argh(option)]
+    fec_roots: Option<u32>,
 }
 
 impl Verity {
@@ -256,6 +292,9 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 salt: asked.salt,
                 uuid: asked.uuid,
                 no_superblock: asked.no_superblock,
+                fec_device: asked.fec_device,
+                fec_offset: asked.fec_offset,
+                fec_roots: asked.fec_roots,
             };
             let file = asked.root_hash_file.as_deref();
             let bar = Bar::new("hashed");
@@ -274,13 +313,21 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 salt: asked.salt,
                 uuid: None,
                 no_superblock: asked.no_superblock,
+                fec_device: asked.fec_device,
+                fec_offset: asked.fec_offset,
+                fec_roots: asked.fec_roots,
             };
             let (root_hash, file) = (asked.root_hash.as_deref(), asked.root_hash_file.as_deref());
             let bar = Bar::new("verified");
             let verified =
                 verity::verify(&asked.data, &asked.hash_device, root_hash, file, &written, &bar.watch());
             drop(bar);
-            verified?;
+            let report = verified?;
+            let whole = report.is_whole();
+            show(report)?;
+            if !whole {
+                return Ok(ExitCode::from(2));
+            }
         }
         Command::Open(asked) => open(asked)?,
         Command::Close(asked) => {
@@ -302,7 +349,16 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             show(&status)?;
             return Ok(ExitCode::from(if status.active.is_some() { 0 } else { 4 }));
         }
-        Command::Dump(asked) => show(verity::dump(&asked.hash_device, asked.hash_offset)?)?,
+        Command::Dump(asked) => {
+            let written = Written {
+                hash_offset: asked.hash_offset,
+                fec_device: asked.fec_device,
+                fec_offset: asked.fec_offset,
+                fec_roots: asked.fec_roots,
+                ..Written::default()
+            };
+            show(verity::dump(&asked.hash_device, &written)?)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -318,6 +374,9 @@ fn open(asked: Open) -> Result<(), verity::Error> {
         salt: asked.salt,
         uuid: None,
         no_superblock: asked.no_superblock,
+        fec_device: asked.fec_device,
+        fec_offset: asked.fec_offset,
+        fec_roots: asked.fec_roots,
     };
     let activation = Activation {
         ignore_corruption: asked.ignore_corruption,

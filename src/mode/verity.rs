@@ -1,11 +1,15 @@
 //! `nextroot verity`: hash trees of images, as veritysetup(8) makes, checks and shows them.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     format::{
         disk::guid::NotAGuid,
         verity::{
+            fec::DEFAULT_ROOTS,
             from_hex,
             options::{Corruption, VerityOptions},
             root_hash::{NotARootHash, RootHash},
@@ -15,14 +19,14 @@ use crate::{
     run::verity::{
         device::{self, Wanted},
         failure, image,
-        parameters::Parameters,
+        parameters::{Fec, Parameters},
         status,
     },
     units::{BlockSize, NotABlockSize},
 };
 
 pub use crate::{
-    run::verity::{device::Closing, header::Header, progress::Watch, status::Status},
+    run::verity::{device::Closing, header::Header, progress::Watch, report::Report, status::Status},
     units::Bytes,
 };
 
@@ -47,6 +51,12 @@ pub struct Written {
     pub uuid: Option<String>,
     /// `--no-superblock`
     pub no_superblock: bool,
+    /// `--fec-device`
+    pub fec_device: Option<PathBuf>,
+    /// `--fec-offset`
+    pub fec_offset: Option<u64>,
+    /// `--fec-roots`
+    pub fec_roots: Option<u32>,
 }
 
 /// What cannot be meant, done or verified.
@@ -79,6 +89,9 @@ pub enum Error {
     /// Corruption has one answer.
     #[error("{0}")]
     Corruption(&'static str),
+    /// Parity nowhere.
+    #[error("--fec-offset and --fec-roots say how error correction is done: name its --fec-device, too")]
+    NoFecDevice,
     /// Files and devices.
     #[error(transparent)]
     Image(#[from] failure::Error),
@@ -182,6 +195,9 @@ impl Written {
             corruption: activation.corruption()?,
             ignore_zero_blocks: activation.ignore_zero_blocks,
             check_at_most_once: activation.check_at_most_once,
+            fec_device: self.fec_device.as_ref().map(|path| path.display().to_string()),
+            fec_offset: Bytes(self.fec_offset.unwrap_or_default()),
+            fec_roots: self.fec_roots,
         })
     }
 
@@ -208,11 +224,25 @@ impl Written {
             salt: self.salt.as_ref().map(salt).transpose()?,
             uuid: self.uuid.as_deref().map(str::parse).transpose()?,
             no_superblock: self.no_superblock,
+            fec: self.fec()?,
         })
     }
 }
 
-/// Makes a hash tree; the root hash goes into a file, too, where one is named.
+impl Written {
+    fn fec(&self) -> Result<Option<Fec>, Error> {
+        let offset = Bytes(self.fec_offset.unwrap_or(0));
+        match (&self.fec_device, self.fec_offset, self.fec_roots) {
+            (Some(device), _, roots) => {
+                Ok(Some(Fec { device: device.clone(), offset, roots: roots.unwrap_or(DEFAULT_ROOTS) }))
+            }
+            (None, None, None) => Ok(None),
+            (None, ..) => Err(Error::NoFecDevice),
+        }
+    }
+}
+
+/// Makes a hash tree, and parity where a device for it is named; the root hash goes into a file, too, where one is named.
 pub fn format(
     data: &Path,
     hash: &Path,
@@ -235,7 +265,7 @@ pub fn verify(
     root_hash_file: Option<&Path>,
     written: &Written,
     watch: Watch<'_>,
-) -> Result<(), Error> {
+) -> Result<Report, Error> {
     let root_hash = given(root_hash, root_hash_file)?;
     Ok(image::verify(data, hash, &root_hash, &written.parameters()?, watch)?)
 }
@@ -260,8 +290,18 @@ pub fn open(
 ) -> Result<(), Error> {
     let root_hash = &given(root_hash, root_hash_file)?;
     let options = written.options(activation)?;
+    let fec = written.fec_device.as_deref();
     let Activation { error_as_corruption, use_tasklets, .. } = activation;
-    Ok(device::open(&Wanted { name, data, hash, root_hash, options, error_as_corruption, use_tasklets })?)
+    Ok(device::open(&Wanted {
+        name,
+        data,
+        hash,
+        fec,
+        root_hash,
+        options,
+        error_as_corruption,
+        use_tasklets,
+    })?)
 }
 
 /// Closes one; whether it is still there.
@@ -275,7 +315,6 @@ pub fn status(name: &str) -> Result<Status, Error> {
 }
 
 /// What a superblock says.
-pub fn dump(hash: &Path, hash_offset: Option<u64>) -> Result<Header, Error> {
-    let written = Written { hash_offset, ..Written::default() };
+pub fn dump(hash: &Path, written: &Written) -> Result<Header, Error> {
     Ok(image::dump(hash, &written.parameters()?)?)
 }

@@ -150,7 +150,7 @@ fn closed(written: &Written, root_hash: &RootHash, data: Tag, facts: &Facts) -> 
 #[must_use]
 pub fn verity(root_hash: &RootHash, root_hash_from: HashOrigin, data: Tag, hash: Tag) -> Verity {
     let (name, root_hash) = (dm_name(root_hash), root_hash.clone());
-    Verity { name, root_hash, root_hash_from, data, hash, options: VerityOptions::default() }
+    Verity { name, root_hash, root_hash_from, data, hash, fec: None, options: VerityOptions::default() }
 }
 
 /// A root hash's origin, as plans name it.

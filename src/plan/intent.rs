@@ -77,6 +77,8 @@ pub struct Verity {
     pub data: Tag,
     /// The device with the hash tree; equal to `data` where the tree follows the data.
     pub hash: Tag,
+    /// The device with parity for error correction, where one is named; it may be one of the others.
+    pub fec: Option<Tag>,
     /// `systemd.verity_root_options=`, `systemd.verity_usr_options=`.
     pub options: VerityOptions,
 }

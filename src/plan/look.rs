@@ -94,13 +94,19 @@ impl<'a> Look<'a> {
     }
 
     fn verity(&mut self, fs: &FileSystem, verity: &Verity, at: &str) -> Result<Option<Resolved>, Error> {
-        let (data_role, hash_role) = match verity.name.as_str() {
-            "usr" => ("usr data partition", "usr hash partition"),
-            _ => ("root data partition", "root hash partition"),
+        let [data_role, hash_role, fec_role] = match verity.name.as_str() {
+            "usr" => ["usr data partition", "usr hash partition", "usr FEC device"],
+            _ => ["root data partition", "root hash partition", "root FEC device"],
         };
         let data = self.locate(&verity.data, data_role)?;
         let hash = self.locate(&verity.hash, hash_role)?;
+        let fec = verity.fec.as_ref().map(|tag| self.locate(tag, fec_role)).transpose()?;
         let (Some(data), Some(hash)) = (data, hash) else { return Ok(None) };
+        let fec = match fec {
+            Some(None) => return Ok(None),
+            Some(found) => found,
+            None => None,
+        };
         // A hint only, to load the driver meanwhile: the type is found by what the verified device holds.
         match &data.content {
             Content::Unread => self.read(Read::Superblock(data.devno)),
@@ -128,19 +134,28 @@ impl<'a> Look<'a> {
         };
         let part = |device: &BlockDevice| Part { devno: device.devno, size: device.size };
         let on_error = kernel_release::version(&self.facts.kernel_release) >= Some(ON_ERROR_SINCE);
-        let table = setup::table(part(data), part(hash), &verity.root_hash, options, superblock, on_error)
-            .map_err(|source| Error::Setup {
-                name: verity.name.clone(),
-                data: data.to_string(),
-                hash: hash.to_string(),
-                source,
-            })?;
+        let table = setup::table(
+            part(data),
+            part(hash),
+            fec.map(part),
+            &verity.root_hash,
+            options,
+            superblock,
+            on_error,
+        )
+        .map_err(|source| Error::Setup {
+            name: verity.name.clone(),
+            data: data.to_string(),
+            hash: hash.to_string(),
+            source,
+        })?;
         let uuid = superblock.map(|superblock| superblock.uuid);
         let open = OpenVerity {
             name: verity.name.clone(),
             uuid: setup::dm_uuid(uuid, &verity.name),
             data: device(data),
             hash: device(hash),
+            fec: fec.map(device),
             table,
             root_hash_from: verity.root_hash_from,
         };

@@ -107,6 +107,7 @@ mod tests {
                 uuid: String::new(),
                 data: device.clone(),
                 hash: device.clone(),
+                fec: None,
                 table: table.clone(),
                 root_hash_from: HashOrigin::Arguments,
             })

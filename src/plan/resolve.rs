@@ -11,7 +11,7 @@ use super::{
     request::{Given, Request},
     settings::{self, truth},
     tag::{Name, device},
-    verified::Verified,
+    verified::{Verified, without_parity},
 };
 
 impl Emergency {
@@ -46,6 +46,11 @@ impl Intent {
             config.unknown.iter().map(|key| format!("{key} is not known, ignoring")).collect();
         notes.append(&mut request.notes);
         notes.extend(without_effect(&request, &root)?);
+        let verified = [Some(&root), usr.as_ref()].into_iter().flatten().filter_map(|fs| match &fs.from {
+            From::Verity(verity) => without_parity(verity),
+            _ => None,
+        });
+        notes.extend(verified);
         // What lies on a tmpfs is forgotten anyway.
         let volatile = settings::volatile(request.volatile.as_ref())?;
         Ok(Self {

@@ -438,6 +438,7 @@ mod tests {
             uuid: String::new(),
             data: device.clone(),
             hash: device,
+            fec: None,
             table,
             root_hash_from: HashOrigin::Arguments,
         });

@@ -195,6 +195,9 @@ pub struct OpenVerity {
     pub data: Device,
     /// The device with the hash tree; it may be the same.
     pub hash: Device,
+    /// The device with parity for error correction, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fec: Option<Device>,
     /// The table line.
     pub table: VerityTable,
     /// What the root hash proves.
@@ -323,11 +326,14 @@ impl fmt::Display for Step {
             Self::AttachLoop { part, stands_for } => {
                 write!(f, "attach {part} as a loop device, here called {stands_for}")
             }
-            Self::OpenVerity(open) => write!(
-                f,
-                "open dm-verity {} on {} with hash tree on {}, root hash {} from {}: {}",
-                open.name, open.data, open.hash, open.table.root_hash, open.root_hash_from, open.table
-            ),
+            Self::OpenVerity(open) => {
+                write!(f, "open dm-verity {} on {} with hash tree on {}", open.name, open.data, open.hash)?;
+                if let Some(fec) = &open.fec {
+                    write!(f, " and parity on {fec}")?;
+                }
+                let OpenVerity { table, root_hash_from, .. } = open;
+                write!(f, ", root hash {} from {root_hash_from}: {table}", table.root_hash)
+            }
             Self::ReuseVerity { name, devno, table } => {
                 write!(f, "go on with dm-verity {name} ({devno}), which is open: {table}")
             }

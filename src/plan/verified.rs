@@ -1,16 +1,21 @@
 //! Which verified file systems are asked for: root hashes, their devices and options.
 
-use crate::format::{
-    disk::guid::Guid,
-    verity::{options::VerityOptions, root_hash::RootHash},
+use crate::{
+    format::{
+        disk::guid::Guid,
+        verity::{options::VerityOptions, root_hash::RootHash},
+    },
+    units::Bytes,
 };
 
 use super::{
     intent::{Tag, Verity},
     invalid::{Error, value_error},
     request::{Given, Request},
-    tag::{Name, device},
+    tag::{self, Name, device},
 };
+
+const NOT_MADE: &str = "only devices that exist can be verified: name a partition";
 
 /// The names of the parameters of one verified file system.
 #[derive(Debug)]
@@ -111,8 +116,19 @@ impl<'a> Verified<'a> {
             root_hash_from: hash.source.hash_origin(),
             data: partition(self.data_device, data_uuid)?,
             hash: partition(self.hash_device, hash_uuid)?,
+            fec: self.parity(&options)?,
             options,
         }))
+    }
+
+    /// The device that `fec-device=` names.
+    fn parity(&self, options: &VerityOptions) -> Result<Option<Tag>, Error> {
+        let (Some(name), Some(given)) = (&options.fec_device, self.options) else { return Ok(None) };
+        match tag::parse(name) {
+            Ok(Name::Tag(tag)) => Ok(Some(tag)),
+            Ok(Name::Mapper(_)) => Err(value_error(given, format!("fec-device={name}: {NOT_MADE}"))),
+            Err(why) => Err(value_error(given, format!("fec-device={name}: {why}"))),
+        }
     }
 
     /// The dm device that the file system is mounted from.
@@ -132,13 +148,19 @@ impl<'a> Verified<'a> {
     }
 }
 
+/// What is said of parity, and has no effect where no device has it: as in systemd, which passes over it.
+pub(super) fn without_parity(verity: &Verity) -> Option<String> {
+    let VerityOptions { fec_device, fec_offset, fec_roots, .. } = &verity.options;
+    let names = if verity.name == USR.dm { &USR } else { &ROOT };
+    let given = fec_device.is_none() && (*fec_offset != Bytes(0) || fec_roots.is_some());
+    given.then(|| format!("{}: fec-offset= and fec-roots= have no effect without fec-device=", names.options))
+}
+
 /// The device that is named, or else the partition that the root hash names.
 fn partition(given: Option<&Given>, default: Guid) -> Result<Tag, Error> {
     let Some(given) = given else { return Ok(Tag::PartUuid(default.to_string())) };
     match device(given)? {
         Name::Tag(tag) => Ok(tag),
-        Name::Mapper(_) => {
-            Err(value_error(given, "only devices that exist can be verified: name a partition"))
-        }
+        Name::Mapper(_) => Err(value_error(given, NOT_MADE)),
     }
 }

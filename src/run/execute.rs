@@ -104,7 +104,7 @@ impl<'a> Executor<'a> {
     }
 
     fn open_verity(&mut self, open: &OpenVerity) -> Result<(), Error> {
-        for device in [&open.data, &open.hash] {
+        for device in [&open.data, &open.hash].into_iter().chain(&open.fec) {
             let node = sys::block::Entry { name: device.name.clone() }.node();
             BlockDevice::open(&node, device.devno)
                 .map_err(|error| Error::Changed { device: device.clone(), why: error.in_one_line() })?;
@@ -138,6 +138,12 @@ impl<'a> Executor<'a> {
                 (device.name, device.devno) = (attached.device.name.clone(), attached.device.devno);
                 *number = device.devno;
             }
+        }
+        if let Some(device) = &mut open.fec
+            && let Some(attached) = self.loops.get(&device.devno)
+        {
+            (device.name, device.devno) = (attached.device.name.clone(), attached.device.devno);
+            open.table.set_fec_device(device.devno);
         }
         open
     }

@@ -2,7 +2,9 @@
 //! the kernel reads, and how the first two and a root hash make the third.
 
 pub mod digest;
+pub mod fec;
 pub mod options;
+pub mod reed_solomon;
 pub mod root_hash;
 pub mod setup;
 pub mod superblock;

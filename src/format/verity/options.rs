@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     from_hex,
+    reed_solomon::ROOTS,
     superblock::{LARGEST_BLOCK, LONGEST_SALT, is_algorithm},
 };
 use crate::{
@@ -38,6 +39,12 @@ pub struct VerityOptions {
     pub ignore_zero_blocks: bool,
     /// `check-at-most-once`
     pub check_at_most_once: bool,
+    /// `fec-device=`, as it is written: where parity is.
+    pub fec_device: Option<String>,
+    /// `fec-offset=`
+    pub fec_offset: Bytes,
+    /// `fec-roots=`
+    pub fec_roots: Option<u32>,
 }
 
 /// What happens when a block does not match.
@@ -147,10 +154,7 @@ impl VerityOptions {
                 let blocks = value.parse().ok().filter(|blocks| *blocks > 0);
                 self.data_blocks = Some(blocks.ok_or(wrong("a number of blocks, 1 at least,"))?);
             }
-            "hash-offset" => {
-                let offset = size(value).filter(|offset| offset.is_multiple_of(512));
-                self.hash_offset = Bytes(offset.ok_or(wrong("a number of bytes, a multiple of 512,"))?);
-            }
+            "hash-offset" => self.hash_offset = offset(value).ok_or(wrong(OFFSET))?,
             "salt" => {
                 let salt = from_hex(value).filter(|salt| salt.len() <= LONGEST_SALT);
                 self.salt = Some(salt.ok_or(wrong("- or up to 256 bytes in hexadecimal"))?);
@@ -158,9 +162,15 @@ impl VerityOptions {
             "uuid" => self.uuid = Some(uuid(value).ok_or(wrong("a UUID"))?),
             "hash" if is_algorithm(value) => self.algorithm = Some(value.to_owned()),
             "hash" => return Err(wrong("the kernel's name of a hash algorithm")),
-            "fec-device" | "fec-offset" | "fec-roots" | "root-hash-signature" => {
-                return Err(Error::NotYet(format!("{option}=")));
+            "fec-device" if value.is_empty() => return Err(wrong("the name of a device")),
+            "fec-device" => self.fec_device = Some(value.to_owned()),
+            "fec-offset" => self.fec_offset = offset(value).ok_or(wrong(OFFSET))?,
+            "fec-roots" => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let roots = value.parse().ok().filter(|roots| digits && ROOTS.contains(roots));
+                self.fec_roots = Some(roots.ok_or(wrong("a number from 2 to 24"))?);
             }
+            "root-hash-signature" => return Err(Error::NotYet(format!("{option}="))),
             _ if FLAGS.contains(&option) => {
                 return Err(Error::Shape { option: option.to_owned(), problem: "takes no value" });
             }
@@ -181,6 +191,7 @@ impl Corruption {
     }
 }
 
+const OFFSET: &str = "a number of bytes, a multiple of 512,";
 const BLOCK_SIZE: &str = "a power of two from 512 to 512K";
 const FLAGS: [&str; 5] = [
     "ignore-corruption",
@@ -222,6 +233,10 @@ fn size(text: &str) -> Option<u64> {
     all_digits.then(|| digits.parse::<u64>().ok()?.checked_mul(factor)).flatten()
 }
 
+fn offset(text: &str) -> Option<Bytes> {
+    size(text).filter(|offset| offset.is_multiple_of(512)).map(Bytes)
+}
+
 /// With or without hyphens, as sd_id128_from_string(3) takes it.
 fn uuid(text: &str) -> Option<Guid> {
     text.parse().ok().or_else(|| Some(Guid::from_bytes(from_hex(text)?.try_into().ok()?)))
@@ -240,7 +255,8 @@ mod tests {
     fn lists() {
         let parsed = VerityOptions::parse(
             "superblock=no,format=1,data-block-size=4096,hash-block-size=1K,data-blocks=77,hash-offset=1M,salt=00ff,\
-             uuid=4f68bce3-e8cd-4db1-96e7-fbcaf984b709,hash=sha512,panic-on-corruption,ignore-zero-blocks,check-at-most-once",
+             uuid=4f68bce3-e8cd-4db1-96e7-fbcaf984b709,hash=sha512,panic-on-corruption,ignore-zero-blocks,check-at-most-once,\
+             fec-device=PARTLABEL=parity,fec-offset=8K,fec-roots=24",
         );
         let expected = VerityOptions {
             no_superblock: true,
@@ -255,6 +271,9 @@ mod tests {
             corruption: Corruption::Panic,
             ignore_zero_blocks: true,
             check_at_most_once: true,
+            fec_device: Some("PARTLABEL=parity".to_owned()),
+            fec_offset: Bytes(8192),
+            fec_roots: Some(24),
         };
         assert_eq!(parsed, Ok(expected));
         assert_eq!(VerityOptions::parse(""), Ok(VerityOptions::default()));
@@ -295,9 +314,15 @@ mod tests {
                 "ignore-corruption,panic-on-corruption",
                 "ignore-corruption and panic-on-corruption exclude each other",
             ),
+            ("fec-device=", "fec-device=: the name of a device is needed"),
+            ("fec-device", "fec-device needs a value"),
+            ("fec-offset=511", "fec-offset=511: a number of bytes, a multiple of 512, is needed"),
+            ("fec-roots=1", "fec-roots=1: a number from 2 to 24 is needed"),
+            ("fec-roots=25", "fec-roots=25: a number from 2 to 24 is needed"),
+            ("fec-roots=+2", "fec-roots=+2: a number from 2 to 24 is needed"),
             (
-                "fec-roots=2",
-                "fec-roots= is not available in this version, and without it the image would be less protected than asked for",
+                "root-hash-signature=x",
+                "root-hash-signature= is not available in this version, and without it the image would be less protected than asked for",
             ),
         ] {
             assert_eq!(VerityOptions::parse(list).unwrap_err().to_string(), message);

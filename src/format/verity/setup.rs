@@ -3,9 +3,10 @@
 
 use super::{
     digest_size,
+    fec::{self, DEFAULT_ROOTS, Layout},
     options::{Corruption, VerityOptions},
     superblock::{self, VeritySuperblock},
-    table::VerityTable,
+    table::{FEC_DEVICE, VerityTable},
     tree,
 };
 use crate::{
@@ -76,16 +77,40 @@ pub enum Error {
         /// Where the tree begins.
         tree: Bytes,
     },
+    /// Parity that cannot be.
+    #[error(transparent)]
+    Correction(#[from] fec::Error),
+    /// The parity does not fit on its device.
+    #[error(
+        "the parity ends {needs} into its device, which has {has}: it is cut off, or of another image, or fec-roots= or fec-offset= is wrong"
+    )]
+    ParityTooLarge {
+        /// Where the parity ends.
+        needs: Bytes,
+        /// Bytes of the device.
+        has: Bytes,
+    },
+    /// Data and parity share blocks of one device.
+    #[error(
+        "the data reaches {data} into the device that also has the parity, at {parity}: fec-offset= is needed"
+    )]
+    ParityOverlap {
+        /// Where the data ends.
+        data: Bytes,
+        /// Where the parity begins.
+        parity: Bytes,
+    },
 }
 
 /// Whether the kernel has `restart_on_error` and `panic_on_error` (6.12): without them an I/O error goes
 /// past the action that corruption has.
 pub type HasOnError = bool;
 
-/// The table for a data and a hash device.
+/// The table for a data and a hash device, and one with parity where there is one.
 pub fn table(
     data: Part,
     hash: Part,
+    parity: Option<Part>,
     root_hash: &RootHash,
     options: &VerityOptions,
     superblock: Option<&VeritySuperblock>,
@@ -100,7 +125,7 @@ pub fn table(
         Some(_) => options.hash_offset.0.saturating_add(superblock::SIZE as u64).div_ceil(block),
         None => options.hash_offset.0 / block,
     };
-    let table = VerityTable {
+    let mut table = VerityTable {
         version: base.format,
         data: data.devno,
         hash: hash.devno,
@@ -114,6 +139,9 @@ pub fn table(
         options: words(options, has_on_error),
     };
     fits(&table, data, hash, options.hash_offset)?;
+    if let Some(parity) = parity {
+        table.options.extend(correction(&table, data, hash, parity, options)?);
+    }
     Ok(table)
 }
 
@@ -185,6 +213,43 @@ fn words(options: &VerityOptions, has_on_error: HasOnError) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
+/// The words for error correction: the values are those of libcryptsetup (lib/verity/verity_fec.c,
+/// `VERITY_FEC_blocks`), the order is the kernel's own, in which it tells them again.
+fn correction(
+    table: &VerityTable,
+    data: Part,
+    hash: Part,
+    parity: Part,
+    options: &VerityOptions,
+) -> Result<[String; 8], Error> {
+    let offset = options.fec_offset;
+    let sizes = (table.data_block_size, table.hash_block_size);
+    let tree = (table.hash_start, tree_blocks(table, table.root_hash.bytes().len()));
+    let end = if parity.devno == hash.devno { offset } else { hash.size };
+    let roots = options.fec_roots.unwrap_or(DEFAULT_ROOTS);
+    let layout = Layout::new(roots, sizes, table.data_blocks, tree, end)?;
+    let start = fec::start(offset, layout.block)?;
+    let of_data = layout.block.times(table.data_blocks).unwrap_or(Bytes(u64::MAX));
+    if parity.devno == data.devno && offset < of_data {
+        return Err(Error::ParityOverlap { data: of_data, parity: offset });
+    }
+    let needs = Bytes(offset.0.saturating_add(layout.parity().0));
+    if needs > parity.size {
+        return Err(Error::ParityTooLarge { needs, has: parity.size });
+    }
+    let word = str::to_owned;
+    Ok([
+        word(FEC_DEVICE),
+        parity.devno.to_string(),
+        word("fec_blocks"),
+        layout.blocks().to_string(),
+        word("fec_start"),
+        start.to_string(),
+        word("fec_roots"),
+        roots.to_string(),
+    ])
+}
+
 fn fits(table: &VerityTable, data: Part, hash: Part, hash_offset: Bytes) -> Result<(), Error> {
     const WRAPS: Bytes = Bytes(u64::MAX);
     let got = table.root_hash.bytes().len();
@@ -222,6 +287,9 @@ mod tests {
     // 1000 blocks: 8 blocks of digests and one above them, after the superblock's.
     const HASH: Part = Part { devno: Devno { major: 254, minor: 2 }, size: Bytes(10 * 4096) };
 
+    // 1009 blocks are covered, by two roots in stripes of four blocks: eight of parity, and one before it.
+    const PARITY: Part = Part { devno: Devno { major: 254, minor: 3 }, size: Bytes(9 * 4096) };
+
     fn superblock() -> VeritySuperblock {
         VeritySuperblock {
             uuid: Guid::from_bytes([0x42; 16]),
@@ -240,7 +308,14 @@ mod tests {
 
     fn line(data: Part, hash: Part, options: &str, superblock: Option<&VeritySuperblock>) -> String {
         let options = VerityOptions::parse(options).unwrap();
-        match table(data, hash, &root_hash(32), &options, superblock, true) {
+        // Parity on the hash device, or on one of its own.
+        let parity = match options.fec_device.as_deref() {
+            Some("hash") => Some(hash),
+            Some("data") => Some(data),
+            Some(_) => Some(PARITY),
+            None => None,
+        };
+        match table(data, hash, parity, &root_hash(32), &options, superblock, true) {
             Ok(table) => table.to_string().replace(&"ab".repeat(32), "ROOT"),
             Err(error) => error.to_string(),
         }
@@ -334,6 +409,59 @@ mod tests {
             ),
         ] {
             assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn error_correction() {
+        let s = superblock();
+        let small = VeritySuperblock { hash_block_size: BlockSize::B512, ..superblock() };
+        let sized = |size| Part { size: Bytes(size), ..HASH };
+        let (longer, long) = (sized(12 * 4096 + 512), sized(75 * 4096));
+        let start = "1 254:1 254:2 4096 4096 1000 1 sha256 ROOT 0102 ";
+        for (hash, options, superblock, expected) in [
+            (HASH, "fec-device=x", &s, "8 use_fec_from_device 254:3 fec_blocks 1009 fec_start 0 fec_roots 2"),
+            (
+                HASH,
+                "fec-device=x,fec-offset=4096,check-at-most-once",
+                &s,
+                "9 check_at_most_once use_fec_from_device 254:3 fec_blocks 1009 fec_start 1 fec_roots 2",
+            ),
+            // What lies behind the tree is covered, too.
+            (
+                longer,
+                "fec-device=x",
+                &s,
+                "8 use_fec_from_device 254:3 fec_blocks 1011 fec_start 0 fec_roots 2",
+            ),
+            (
+                long,
+                "fec-device=hash,fec-offset=40960,fec-roots=13",
+                &s,
+                "8 use_fec_from_device 254:2 fec_blocks 1009 fec_start 10 fec_roots 13",
+            ),
+            (
+                HASH,
+                "fec-device=x,fec-roots=3",
+                &s,
+                "the parity ends 60.0 KiB into its device, which has 36.0 KiB: it is cut off, or of another image, or fec-roots= or fec-offset= is wrong",
+            ),
+            (HASH, "fec-device=x,fec-offset=8192", &s, "the parity ends 40.0 KiB into its device"),
+            (HASH, "fec-device=x,fec-offset=512", &s, "it has to begin at a multiple of 4096 bytes"),
+            (HASH, "fec-device=hash", &s, "ends at byte 0, before the hash tree does, at 40960"),
+            (
+                HASH,
+                "fec-device=data,fec-offset=4096",
+                &s,
+                "the data reaches 3.9 MiB into the device that also has the parity, at 4.0 KiB: fec-offset= is needed",
+            ),
+            (sized(1 << 20), "fec-device=x", &small, "error correction needs both of the same size"),
+        ] {
+            let line = line(DATA, hash, options, Some(superblock));
+            match line.strip_prefix(start) {
+                Some(words) => assert_eq!(words, expected, "{options}"),
+                None => assert!(line.contains(expected), "{options}: {line}"),
+            }
         }
     }
 

@@ -47,6 +47,9 @@ pub enum VerityStatus {
     Corrupted,
 }
 
+/// The word that names the device with parity.
+pub const FEC_DEVICE: &str = "use_fec_from_device";
+
 /// A line that is no dm-verity table or status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{line}\" is no dm-verity {what}")]
@@ -60,6 +63,21 @@ impl VerityTable {
     #[must_use]
     pub fn sectors(&self) -> Sectors {
         self.data_block_size.times(self.data_blocks).map_or(Sectors(0), crate::units::Bytes::to_sectors)
+    }
+
+    /// What follows an optional word that takes a value.
+    #[must_use]
+    pub fn value(&self, word: &str) -> Option<&str> {
+        let place = self.options.iter().position(|option| option == word)?;
+        self.options.get(place + 1).map(String::as_str)
+    }
+
+    /// Names another device with parity, where there is one already.
+    pub fn set_fec_device(&mut self, devno: Devno) {
+        let mut words = self.options.iter_mut().skip_while(|word| *word != FEC_DEVICE);
+        if let (Some(_), Some(value)) = (words.next(), words.next()) {
+            *value = devno.to_string();
+        }
     }
 }
 
@@ -138,6 +156,24 @@ mod tests {
     use super::*;
 
     const HASH: &str = "4f68bce3e8cd4db196e7fbcaf984b7094f68bce3e8cd4db196e7fbcaf984b709";
+
+    #[test]
+    fn words_with_values() {
+        let hash = "ab".repeat(32);
+        let line = format!(
+            "1 254:1 254:2 4096 4096 8 1 sha256 {hash} - 3 ignore_zero_blocks use_fec_from_device 0:3"
+        );
+        let mut table: VerityTable = line.parse().unwrap();
+        assert_eq!(
+            (table.value(FEC_DEVICE), table.value("fec_start"), table.value("0:3")),
+            (Some("0:3"), None, None)
+        );
+        table.set_fec_device(Devno { major: 7, minor: 1 });
+        assert_eq!(table.to_string(), line.replace("0:3", "7:1"));
+        table.options.clear();
+        table.set_fec_device(Devno { major: 7, minor: 1 });
+        assert!(table.options.is_empty());
+    }
 
     #[test]
     fn lines_round_trip() {

@@ -48,6 +48,8 @@ pub struct Wanted<'a> {
     pub data: &'a Path,
     /// The file or device with the hash tree.
     pub hash: &'a Path,
+    /// The file or device with parity.
+    pub fec: Option<&'a Path>,
     /// The root hash.
     pub root_hash: &'a RootHash,
     /// As veritytab(5) has them.
@@ -144,8 +146,16 @@ pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
     let data_part = backing.part(data)?;
     let hash_part = backing.part(hash)?;
     let as_part = |(device, size): &(Device, Bytes)| Part { devno: device.devno, size: *size };
-    let (one, other) = (as_part(&data_part), as_part(&hash_part));
-    let table = setup::table(one, other, root_hash, options, superblock.as_ref(), wanted.error_as_corruption);
+    let fec_part = wanted.fec.map(|path| backing.part(path)).transpose()?;
+    let table = setup::table(
+        as_part(&data_part),
+        as_part(&hash_part),
+        fec_part.as_ref().map(as_part),
+        root_hash,
+        options,
+        superblock.as_ref(),
+        wanted.error_as_corruption,
+    );
     let failed = |source| Error::Setup { data: data.to_path_buf(), hash: hash.to_path_buf(), source };
     let mut table = table.map_err(failed)?;
     table.options.extend(wanted.use_tasklets.then(|| "try_verify_in_tasklet".to_owned()));
@@ -154,6 +164,7 @@ pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
         uuid: setup::dm_uuid(superblock.map(|superblock| superblock.uuid), name),
         data: data_part.0,
         hash: hash_part.0,
+        fec: fec_part.map(|(device, _)| device),
         table,
         root_hash_from: HashOrigin::Arguments,
     };

@@ -29,12 +29,12 @@ impl Digests {
     }
 
     /// Writes the digest of a block, as much of it as there is room for.
-    pub(super) fn write_one(&self, block: &[u8], to: &mut [u8]) {
+    pub(super) fn write(&self, block: &[u8], to: &mut [u8]) {
         self.one.write(block, to);
     }
 
     /// Writes the digest of each block to where it belongs, as much of it as there is room for.
-    pub(super) fn write<'a>(&self, blocks: impl Iterator<Item = (&'a [u8], &'a mut [u8])>) {
+    pub(super) fn write_all<'a>(&self, blocks: impl Iterator<Item = (&'a [u8], &'a mut [u8])>) {
         let mut waiting: Vec<(&[u8], &mut [u8])> = Vec::with_capacity(LANES);
         for pair in blocks {
             waiting.push(pair);

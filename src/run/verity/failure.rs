@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use crate::{
     format::verity::{
         digest::Unknown,
+        fec,
         root_hash::NotARootHash,
         superblock::{self, VeritySuperblock},
         tree,
@@ -12,10 +13,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::{
-    levels::{Failure, Of},
-    opened::Opened,
-};
+use super::levels::{Failure, Of};
 
 /// What cannot be done, or does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +59,9 @@ pub enum Error {
     /// Parameters that make no tree.
     #[error(transparent)]
     Tree(#[from] tree::Error),
+    /// Parameters that make no parity.
+    #[error("error correction")]
+    Correction(#[from] fec::Error),
     /// A hash.
     #[error(transparent)]
     Digest(#[from] Unknown),
@@ -104,6 +105,26 @@ pub enum Error {
     /// A device that is too short.
     #[error("the hash tree needs {needs} of {}, which has {has}", .path.display())]
     Full {
+        /// The device.
+        path: PathBuf,
+        /// What is needed.
+        needs: Bytes,
+        /// What is there.
+        has: Bytes,
+    },
+    /// Data that the parity would overwrite.
+    #[error("the data reaches to byte {data} of {}, and the parity would begin at byte {parity}: take an --fec-offset behind it", .path.display())]
+    ParityOverlap {
+        /// The file.
+        path: PathBuf,
+        /// Where the data ends.
+        data: u64,
+        /// Where the parity begins.
+        parity: u64,
+    },
+    /// A device that is too short for parity.
+    #[error("the parity needs {needs} of {}, which has {has}", .path.display())]
+    ParityFull {
         /// The device.
         path: PathBuf,
         /// What is needed.
@@ -156,26 +177,21 @@ impl Error {
 /// A failure with the names of the files that it is of.
 pub(super) fn told(
     failure: Failure,
-    data: &Opened,
-    hash: &Opened,
+    path: impl Fn(Of) -> PathBuf,
     superblock: &VeritySuperblock,
     start: u64,
 ) -> Error {
-    let path = |of| match of {
-        Of::Data => data.path.clone(),
-        Of::Tree => hash.path.clone(),
-    };
     let of_tree =
         |number: u64| (start + number, (start + number) * u64::from(superblock.hash_block_size.get()));
     match failure {
         Failure::Io { what, of, at, source } => Error::At { what, path: path(of), at, source },
-        Failure::Block { of: Of::Data, number } => {
-            let at = number * u64::from(superblock.data_block_size.get());
-            Error::Block { what: "data block", path: path(Of::Data), number, at }
-        }
         Failure::Block { of: Of::Tree, number } => {
             let (number, at) = of_tree(number);
             Error::Block { what: "hash block", path: path(Of::Tree), number, at }
+        }
+        Failure::Block { of, number } => {
+            let at = number * u64::from(superblock.data_block_size.get());
+            Error::Block { what: "data block", path: path(of), number, at }
         }
         Failure::Spare { number } => {
             let (number, at) = of_tree(number);

@@ -10,7 +10,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::parameters::Parameters;
+use super::{parameters::Parameters, parity::Parity};
 
 /// What is known of a hash tree: what veritysetup(8) calls its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,23 @@ pub struct Header {
     pub superblock: VeritySuperblock,
     /// Hash blocks of all levels.
     pub hash_blocks: u64,
-    /// What the tree needs of a device of its own; `None` where it begins further on.
+    /// What the tree needs of a device of its own, with parity that follows it; `None` where it begins further on.
     pub size: Option<Bytes>,
+    /// Error correction.
+    pub fec: Option<FecHeader>,
     /// The root hash, where it was computed.
     pub root_hash: Option<RootHash>,
+}
+
+/// What is known of the parity of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FecHeader {
+    /// Bytes of parity in 255.
+    pub roots: u32,
+    /// Blocks of parity.
+    pub blocks: u64,
+    /// What it needs of a device of its own; `None` where it begins further on, or beside the tree.
+    pub size: Option<Bytes>,
 }
 
 impl Header {
@@ -34,10 +47,17 @@ impl Header {
         tree: &Tree,
         parameters: &Parameters,
         start: u64,
+        parity: Option<&Parity>,
     ) -> Self {
-        let alone = parameters.hash_offset == Bytes(0);
-        let size = tree.end(start, superblock.hash_block_size).filter(|_| alone).map(Bytes);
-        Self { path, superblock, hash_blocks: tree.blocks(), size, root_hash: None }
+        let behind = parity.filter(|parity| parity.beside_tree).map_or(0, |parity| parity.layout.parity().0);
+        let size = tree.end(start, superblock.hash_block_size).and_then(|end| end.checked_add(behind));
+        let size = size.filter(|_| parameters.hash_offset == Bytes(0)).map(Bytes);
+        let fec = parity.map(|parity| FecHeader {
+            roots: parity.layout.roots,
+            blocks: parity.layout.parity_blocks(),
+            size: (parity.offset == Bytes(0) && !parity.beside_tree).then(|| parity.layout.parity()),
+        });
+        Self { path, superblock, hash_blocks: tree.blocks(), size, fec, root_hash: None }
     }
 }
 
@@ -55,12 +75,19 @@ impl fmt::Display for Header {
         writeln!(f, "Hash blocks:     \t{}", self.hash_blocks)?;
         writeln!(f, "Hash block size: \t{}", hash_block_size.get())?;
         writeln!(f, "Hash algorithm:  \t{algorithm}")?;
+        if let Some(fec) = &self.fec {
+            writeln!(f, "FEC RS roots:   \t{}", fec.roots)?;
+            writeln!(f, "FEC blocks:     \t{}", fec.blocks)?;
+        }
         writeln!(f, "Salt:            \t{}", hex(salt))?;
         if let Some(root_hash) = &self.root_hash {
             writeln!(f, "Root hash:      \t{root_hash}")?;
         }
-        match self.size {
-            Some(size) => writeln!(f, "Hash device size: \t{} [bytes]", size.0),
+        if let Some(size) = self.size {
+            writeln!(f, "Hash device size: \t{} [bytes]", size.0)?;
+        }
+        match self.fec.as_ref().and_then(|fec| fec.size) {
+            Some(size) => writeln!(f, "FEC device size: \t{} [bytes]", size.0),
             None => Ok(()),
         }
     }

@@ -1,10 +1,10 @@
 //! Images and their hash trees in files or on devices: made, checked, and told of.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -21,14 +21,17 @@ use super::{
     digests::Digests,
     failure::{Error, told},
     header::Header,
-    levels::Levels,
+    levels::{Failure, Levels, Of},
     opened::Opened,
     parameters::Parameters,
+    parity::Parity,
     progress::{Progress, Watch},
+    repair::{Fate, Repair, Run},
+    report::{Blocks, Outcome, Report},
 };
 
-/// Makes the hash tree of `data` in `hash`, which is made if it is missing. The superblock comes last: what was
-/// interrupted is none.
+/// Makes the hash tree of `data` in `hash`, which is made if it is missing, and its parity where that is asked for. The
+/// superblock comes last: what was interrupted is none.
 pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_>) -> Result<Header, Error> {
     let data = Opened::new(data, OpenOptions::new().read(true))?;
     let superblock = parameters.superblock(data.size)?;
@@ -42,7 +45,9 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
     let end = Bytes(end.ok_or(tree::Error::Large(superblock.data_blocks))?);
     let of_data = fits(&data, &superblock)?;
     let encoded = superblock.encode().map_err(Error::Unwritable)?;
-    let hash = Opened::new(hash, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
+    let mut writing = OpenOptions::new();
+    writing.read(true).write(true).create(true).truncate(false);
+    let hash = Opened::new(hash, &writing)?;
     if data.is(&hash) && parameters.hash_offset < of_data {
         let (path, tree) = (hash.path, parameters.hash_offset.0);
         return Err(Error::Overlap { path, data: of_data.0, tree });
@@ -50,34 +55,32 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
     if hash.is_device && hash.size < end {
         return Err(Error::Full { path: hash.path, needs: end, has: hash.size });
     }
+    let length = hash.size.max(end);
+    let parity = |fec| Parity::open(fec, &writing, &hash, length, &superblock, (&tree, start));
+    let parity = parameters.fec.as_ref().map(parity).transpose()?;
     if !hash.is_device && hash.size < end {
         hash.file.set_len(end.0).map_err(hash.failed("lengthen"))?;
     }
-    if !parameters.no_superblock {
-        let none = [0; superblock::SIZE];
-        hash.file.write_all_at(&none, parameters.hash_offset.0).map_err(hash.failed("write"))?;
-    }
-    let levels = levels(&superblock, &tree, &digest, &data.file, &hash.file, start, watch);
-    let root = levels.build().map_err(|failure| told(failure, &data, &hash, &superblock, start))?;
-    hash.file.sync_data().map_err(hash.failed("write out"))?;
-    if !parameters.no_superblock {
-        hash.file.write_all_at(&encoded, parameters.hash_offset.0).map_err(hash.failed("write"))?;
-        hash.file.sync_data().map_err(hash.failed("write out"))?;
-    }
+    let progress = Progress::new(&superblock, &tree, watch);
+    let image = Image { data, hash, superblock, tree, digest, start, parity, progress };
+    let root =
+        image.build(of_data, (!parameters.no_superblock).then_some((parameters.hash_offset.0, &encoded)))?;
     let root_hash = Some(hex(&root).parse()?);
-    Ok(Header { root_hash, ..Header::of(hash.path, superblock, &tree, parameters, start) })
+    Ok(Header { root_hash, ..image.header(parameters) })
 }
 
-/// Holds data and hash tree against a root hash, every block of both.
+/// Holds data and hash tree against a root hash, every block of both; what does not match is repaired in memory, where
+/// there is parity for it.
 pub fn verify(
     data: &Path,
     hash: &Path,
     root_hash: &RootHash,
     parameters: &Parameters,
     watch: Watch<'_>,
-) -> Result<(), Error> {
-    let data = Opened::new(data, OpenOptions::new().read(true))?;
-    let hash = Opened::new(hash, OpenOptions::new().read(true))?;
+) -> Result<Report, Error> {
+    let reading = OpenOptions::new().read(true).clone();
+    let data = Opened::new(data, &reading)?;
+    let hash = Opened::new(hash, &reading)?;
     let superblock = match parameters.no_superblock {
         true if parameters.salt.is_none() => return Err(Error::Needed("--salt (--salt=- for none)")),
         true => parameters.superblock(data.size)?,
@@ -87,23 +90,24 @@ pub fn verify(
     let digest = Digests::new(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
     fits(&data, &superblock)?;
-    let levels = levels(&superblock, &tree, &digest, &data.file, &hash.file, start, watch);
-    let told = |failure| told(failure, &data, &hash, &superblock, start);
-    let root = levels.root().map_err(told)?;
-    if root != root_hash.bytes() {
-        let (path, wanted) = (hash.path.clone(), root_hash.to_string());
-        return Err(Error::OtherRoot { path, found: hex(&root), wanted });
-    }
-    levels.check().map_err(told)
+    let parity = |fec| Parity::open(fec, &reading, &hash, hash.size, &superblock, (&tree, start));
+    let parity = parameters.fec.as_ref().map(parity).transpose()?;
+    parity.as_ref().map_or(Ok(()), Parity::is_there)?;
+    let progress = Progress::new(&superblock, &tree, watch);
+    let image = Image { data, hash, superblock, tree, digest, start, parity, progress };
+    image.check(root_hash)
 }
 
 /// What the superblock of a hash tree says.
 pub fn dump(hash: &Path, parameters: &Parameters) -> Result<Header, Error> {
-    let hash = Opened::new(hash, OpenOptions::new().read(true))?;
+    let reading = OpenOptions::new().read(true).clone();
+    let hash = Opened::new(hash, &reading)?;
     let superblock = read(&hash, parameters.hash_offset)?;
     let tree = Tree::of(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
-    Ok(Header::of(hash.path, superblock, &tree, parameters, start))
+    let parity = |fec| Parity::open(fec, &reading, &hash, hash.size, &superblock, (&tree, start));
+    let parity = parameters.fec.as_ref().map(parity).transpose()?;
+    Ok(Header::of(hash.path, superblock, &tree, parameters, start, parity.as_ref()))
 }
 
 /// Writes a root hash into a file of its own, whole or not at all.
@@ -147,27 +151,114 @@ fn fits(data: &Opened, superblock: &VeritySuperblock) -> Result<Bytes, Error> {
     }
 }
 
-fn levels<'a>(
-    superblock: &VeritySuperblock,
-    tree: &'a Tree,
-    digest: &'a Digests,
-    data: &'a File,
-    hash: &'a File,
+/// An image whose parts are open.
+struct Image<'a> {
+    data: Opened,
+    hash: Opened,
+    superblock: VeritySuperblock,
+    tree: Tree,
+    digest: Digests,
+    /// Where the tree begins, in hash blocks.
     start: u64,
-    watch: Watch<'a>,
-) -> Levels<'a> {
-    let of_tree = superblock.hash_block_size.times(tree.blocks()).map_or(0, |bytes| bytes.0);
-    let of_data = superblock.data_block_size.times(superblock.data_blocks).map_or(0, |bytes| bytes.0);
-    let of_all = Bytes(of_data.saturating_add(of_tree));
-    Levels {
-        tree,
-        digest,
-        data,
-        data_blocks: superblock.data_blocks,
-        data_block: superblock.data_block_size,
-        hash,
-        hash_block: superblock.hash_block_size,
-        start,
-        progress: Progress::new(of_all, watch),
+    parity: Option<Parity>,
+    progress: Progress<'a>,
+}
+
+impl Image<'_> {
+    /// Makes the tree, the parity, and the superblock at its offset; the root's digest.
+    fn build(
+        &self,
+        of_data: Bytes,
+        superblock: Option<(u64, &[u8; superblock::SIZE])>,
+    ) -> Result<Vec<u8>, Error> {
+        let Self { hash, .. } = self;
+        if let Some(parity) = &self.parity {
+            parity.make_room(&self.data, of_data)?;
+        }
+        if let Some((offset, _)) = superblock {
+            hash.file.write_all_at(&[0; superblock::SIZE], offset).map_err(hash.failed("write"))?;
+        }
+        let root = self.levels().build().map_err(|failure| self.told(failure))?;
+        if let Some(parity) = &self.parity {
+            let correction = parity.correction(&self.data, hash, self.start);
+            correction.encode().map_err(|failure| self.told(failure))?;
+            parity.opened.file.sync_data().map_err(parity.opened.failed("write out"))?;
+        }
+        hash.file.sync_data().map_err(hash.failed("write out"))?;
+        if let Some((offset, encoded)) = superblock {
+            hash.file.write_all_at(encoded, offset).map_err(hash.failed("write"))?;
+            hash.file.sync_data().map_err(hash.failed("write out"))?;
+        }
+        Ok(root)
+    }
+
+    /// Every block, against the root hash; what does not match is repaired, where there is parity.
+    fn check(&self, root_hash: &RootHash) -> Result<Report, Error> {
+        match (self.compare(root_hash), &self.parity) {
+            (Ok(()), _) => Ok(Report::default()),
+            (Err(error), Some(parity)) if error.is_mismatch() => {
+                let correction = parity.correction(&self.data, &self.hash, self.start);
+                let repair = Repair::new(self.levels(), correction, root_hash.bytes());
+                let runs = repair.run().map_err(|failure| self.told(failure))?;
+                // What the digests do not tell parity cannot, either: other than zeros between them.
+                if runs.is_empty() { Err(error) } else { Ok(self.report(runs)) }
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn compare(&self, root_hash: &RootHash) -> Result<(), Error> {
+        let root = self.levels().root().map_err(|failure| self.told(failure))?;
+        if root != root_hash.bytes() {
+            let (path, wanted) = (self.hash.path.clone(), root_hash.to_string());
+            return Err(Error::OtherRoot { path, found: hex(&root), wanted });
+        }
+        self.levels().check().map_err(|failure| self.told(failure))
+    }
+
+    fn report(&self, runs: Vec<Run>) -> Report {
+        let blocks = |run: Run| {
+            let (kind, start) = if run.of == Of::Data { ("data", 0) } else { ("hash", self.start) };
+            let first = start + run.first;
+            let outcome = match run.fate {
+                Fate::Repaired { bytes } => Outcome::Repaired(bytes),
+                Fate::Lost => Outcome::Lost,
+                Fate::Unknown => Outcome::Unknown,
+            };
+            let at = first * u64::from(self.superblock.data_block_size.get());
+            Blocks { kind, path: self.path(run.of), first, count: run.blocks, at, outcome }
+        };
+        Report { runs: runs.into_iter().map(blocks).collect() }
+    }
+
+    fn levels(&self) -> Levels<'_> {
+        Levels {
+            tree: &self.tree,
+            digest: &self.digest,
+            data: &self.data.file,
+            data_blocks: self.superblock.data_blocks,
+            data_block: self.superblock.data_block_size,
+            hash: &self.hash.file,
+            hash_block: self.superblock.hash_block_size,
+            start: self.start,
+            progress: &self.progress,
+        }
+    }
+
+    fn told(&self, failure: Failure) -> Error {
+        told(failure, |of| self.path(of), &self.superblock, self.start)
+    }
+
+    fn path(&self, of: Of) -> PathBuf {
+        match (of, &self.parity) {
+            (Of::Data, _) => self.data.path.clone(),
+            (Of::Parity, Some(parity)) => parity.opened.path.clone(),
+            (Of::Tree | Of::Parity, _) => self.hash.path.clone(),
+        }
+    }
+
+    fn header(self, parameters: &Parameters) -> Header {
+        let Self { hash, superblock, tree, start, parity, .. } = self;
+        Header::of(hash.path, superblock, &tree, parameters, start, parity.as_ref())
     }
 }

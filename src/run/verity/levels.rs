@@ -1,16 +1,7 @@
 //! A hash tree from data, or data against a hash tree: level by level, a hash block at a time, on all processors. What
 //! is in memory at once is one hash block and a piece of what it covers for each of them, whatever the image's size.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-};
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 use crate::{
     format::verity::tree::{Level, Tree},
@@ -18,7 +9,7 @@ use crate::{
     units::BlockSize,
 };
 
-use super::{digests::Digests, progress::Progress};
+use super::{digests::Digests, parallel, progress::Progress};
 
 /// Bytes that a thread reads at once.
 const PIECE: usize = 1 << 18;
@@ -36,7 +27,7 @@ pub(super) struct Levels<'a> {
     /// Where the tree begins, in hash blocks from the start of its device.
     pub(super) start: u64,
     /// Told of every block that digests were made of.
-    pub(super) progress: Progress<'a>,
+    pub(super) progress: &'a Progress<'a>,
 }
 
 /// What is wrong with a tree, or with getting at it.
@@ -56,6 +47,8 @@ pub(super) enum Of {
     Data,
     /// Hash blocks from the tree's start.
     Tree,
+    /// The parity of error correction.
+    Parity,
 }
 
 /// What is to be done with the digests.
@@ -67,13 +60,13 @@ enum Purpose {
 
 /// Blocks that digests are made of.
 #[derive(Clone, Copy)]
-struct Below<'a> {
+pub(super) struct Below<'a> {
     file: &'a File,
-    of: Of,
-    size: usize,
+    pub(super) of: Of,
+    pub(super) size: usize,
     /// The first, counted in blocks of this size from its file's start.
-    start: u64,
-    blocks: u64,
+    pub(super) start: u64,
+    pub(super) blocks: u64,
 }
 
 impl Levels<'_> {
@@ -96,12 +89,12 @@ impl Levels<'_> {
         let mut block = vec![0; top.size];
         top.read(0, &mut block)?;
         let mut digest = vec![0; self.tree.digest];
-        self.digest.write_one(&block, &mut digest);
+        self.digest.write(&block, &mut digest);
         Ok(digest)
     }
 
     /// What the level of this number has the digests of.
-    fn below(&self, number: usize) -> Below<'_> {
+    pub(super) fn below(&self, number: usize) -> Below<'_> {
         match number.checked_sub(1).and_then(|below| self.tree.levels.get(below)) {
             Some(level) => Below {
                 file: self.hash,
@@ -125,49 +118,19 @@ impl Levels<'_> {
         let below = self.below(number);
         let zeros = vec![0; below.size];
         let mut of_zeros = vec![0; self.tree.digest];
-        self.digest.write_one(&zeros, &mut of_zeros);
-        let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        let failures: Mutex<Vec<(u64, Failure)>> = Mutex::new(Vec::new());
-        let work = || {
-            let mut unit = Unit {
-                levels: self,
-                level,
-                below,
-                purpose,
-                zeros: &zeros,
-                of_zeros: &of_zeros,
-                piece: vec![0; PIECE.max(below.size) / below.size * below.size],
-                block: vec![0; self.hash_block.get() as usize],
-                found: vec![0; self.hash_block.get() as usize],
-            };
-            while !stop.load(Ordering::Relaxed) {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= level.blocks {
-                    return;
-                }
-                if let Err(failure) = unit.work(number) {
-                    stop.store(true, Ordering::Relaxed);
-                    failures.lock().unwrap_or_else(PoisonError::into_inner).push((number, failure));
-                    return;
-                }
-            }
+        self.digest.write(&zeros, &mut of_zeros);
+        let unit = || Unit {
+            levels: self,
+            level,
+            below,
+            purpose,
+            zeros: &zeros,
+            of_zeros: &of_zeros,
+            piece: vec![0; PIECE.max(below.size) / below.size * below.size],
+            block: vec![0; self.hash_block.get() as usize],
+            found: vec![0; self.hash_block.get() as usize],
         };
-        let threads = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(usize::try_from(level.blocks).unwrap_or(usize::MAX));
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                // One that cannot be had is not missed: this thread does all that is left.
-                let _ = thread::Builder::new().spawn_scoped(scope, work);
-            }
-            work();
-        });
-        // Hash blocks are taken in order, so the lowest that failed is the first that is wrong.
-        let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match failures.into_iter().min_by_key(|(number, _)| *number) {
-            Some((_, failure)) => Err(failure),
-            None => Ok(()),
-        }
+        parallel::each(level.blocks, unit, Unit::work)
     }
 }
 
@@ -204,7 +167,7 @@ impl Unit<'_> {
             let piece = self.piece.get_mut(..length).unwrap_or_default();
             self.below.read(first + done, piece)?;
             let pairs = piece.chunks_exact(self.below.size).zip(&mut slots);
-            self.levels.digest.write(pairs.filter_map(|(block, to)| {
+            self.levels.digest.write_all(pairs.filter_map(|(block, to)| {
                 done += 1;
                 if block == self.zeros {
                     to.copy_from_slice(self.of_zeros);
@@ -232,10 +195,10 @@ impl Unit<'_> {
         let wrong =
             pairs.zip(first..).find(|((found, wanted), _)| found.get(..digest) != wanted.get(..digest));
         Err(match (wrong, self.below.of) {
-            (Some((_, number)), Of::Data) => Failure::Block { of: Of::Data, number },
             (Some((_, number)), Of::Tree) => {
                 Failure::Block { of: Of::Tree, number: self.below.start - self.levels.start + number }
             }
+            (Some((_, number)), of) => Failure::Block { of, number },
             (None, _) => Failure::Spare { number: place },
         })
     }
@@ -252,7 +215,7 @@ impl Below<'_> {
     }
 
     /// Reads blocks from the one of this number on.
-    fn read(&self, number: u64, to: &mut [u8]) -> Result<(), Failure> {
+    pub(super) fn read(&self, number: u64, to: &mut [u8]) -> Result<(), Failure> {
         let at = (self.start + number) * self.size as u64;
         let failed = |source| Failure::Io { what: "read", of: self.of, at, source };
         self.file.read_exact_at(to, at).map_err(failed)

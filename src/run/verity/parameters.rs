@@ -1,6 +1,10 @@
 //! How a hash tree is made: options, and what a superblock says of them.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     format::{
@@ -33,6 +37,19 @@ pub struct Parameters {
     pub uuid: Option<Guid>,
     /// Whether there is no superblock.
     pub no_superblock: bool,
+    /// Error correction; default: none.
+    pub fec: Option<Fec>,
+}
+
+/// Where parity is, and how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fec {
+    /// The file or device.
+    pub device: PathBuf,
+    /// Where it begins on it.
+    pub offset: Bytes,
+    /// Bytes of parity in 255.
+    pub roots: u32,
 }
 
 impl Default for Parameters {
@@ -47,6 +64,7 @@ impl Default for Parameters {
             salt: None,
             uuid: None,
             no_superblock: false,
+            fec: None,
         }
     }
 }

@@ -5,7 +5,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::units::Bytes;
+use crate::{
+    format::verity::{superblock::VeritySuperblock, tree::Tree},
+    units::Bytes,
+};
 
 /// Is told how many bytes are done, of how many; from several threads, often.
 pub type Watch<'a> = &'a (dyn Fn(Bytes, Bytes) + Sync);
@@ -18,8 +21,11 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(of: Bytes, watch: Watch<'a>) -> Self {
-        Self { done: AtomicU64::new(0), of, watch }
+    /// For all that digests are made of.
+    pub(super) fn new(superblock: &VeritySuperblock, tree: &Tree, watch: Watch<'a>) -> Self {
+        let of_tree = superblock.hash_block_size.times(tree.blocks()).unwrap_or_default();
+        let of_data = superblock.data_block_size.times(superblock.data_blocks).unwrap_or_default();
+        Self { done: AtomicU64::new(0), of: Bytes(of_data.0.saturating_add(of_tree.0)), watch }
     }
 
     /// So many bytes more are done.

@@ -7,7 +7,7 @@ use crate::{
         kernel::devno::Devno,
         verity::{
             hex,
-            table::{VerityStatus, VerityTable},
+            table::{FEC_DEVICE, VerityStatus, VerityTable},
         },
     },
     sys::{block::Entry, dm::Control, loopdev},
@@ -38,6 +38,8 @@ pub struct Active {
     pub data: Backing,
     /// The hash device.
     pub hash: Backing,
+    /// The device with parity, where there is one.
+    pub fec: Option<Backing>,
 }
 
 /// A device, and what it shows.
@@ -66,7 +68,8 @@ pub fn status(name: &str) -> Result<Status, Error> {
         Some((table, _)) => (backing(table.data), backing(table.hash)),
         None => Default::default(),
     };
-    let active = Active { in_use: info.open_count > 0, read_only: info.read_only, verity, data, hash };
+    let fec = verity.as_ref().and_then(|(table, _)| table.value(FEC_DEVICE)?.parse().ok()).map(backing);
+    let active = Active { in_use: info.open_count > 0, read_only: info.read_only, verity, data, hash, fec };
     Ok(Status { name, active: Some(active) })
 }
 
@@ -104,6 +107,13 @@ impl fmt::Display for Status {
         active.hash.write(f, "hash")?;
         let start = table.hash_block_size.times(table.hash_start).unwrap_or_default();
         units(f, "hash offset:", start.to_sectors())?;
+        if let Some(fec) = &active.fec {
+            fec.write(f, "FEC")?;
+            let start = table.value("fec_start").and_then(|blocks| blocks.parse().ok());
+            let start = start.and_then(|blocks| table.hash_block_size.times(blocks)).unwrap_or_default();
+            units(f, "FEC offset: ", start.to_sectors())?;
+            writeln!(f, "  FEC roots:   {}", table.value("fec_roots").unwrap_or_default())?;
+        }
         writeln!(f, "  root hash:   {}", table.root_hash)?;
         let flags: Vec<&str> = FLAGS.into_iter().filter(|flag| word(flag)).collect();
         if flags.is_empty() { Ok(()) } else { writeln!(f, "  flags:       {}", flags.join(" ")) }
@@ -129,9 +139,9 @@ fn units(f: &mut fmt::Formatter<'_>, label: &str, sectors: Sectors) -> fmt::Resu
 
 impl Backing {
     fn write(&self, f: &mut fmt::Formatter<'_>, role: &str) -> fmt::Result {
-        writeln!(f, "  {role} device: {}", self.node)?;
+        writeln!(f, "  {:12} {}", format!("{role} device:"), self.node)?;
         match &self.file {
-            Some(file) => writeln!(f, "  {role} loop:   {file}"),
+            Some(file) => writeln!(f, "  {:12} {file}", format!("{role} loop:")),
             None => Ok(()),
         }
     }
@@ -144,13 +154,14 @@ mod tests {
     #[test]
     fn as_veritysetup_prints_it() {
         let table = "1 7:0 7:1 4096 4096 16 1 sha256 \
-            f1b5d2c4c2d0c3ef8d5bdb1b5bd3ac0e9f9e1b4d8a1c2f3e4d5c6b7a8f9e0d1c - 2 ignore_zero_blocks check_at_most_once";
+            f1b5d2c4c2d0c3ef8d5bdb1b5bd3ac0e9f9e1b4d8a1c2f3e4d5c6b7a8f9e0d1c - 10 ignore_zero_blocks check_at_most_once use_fec_from_device 8:3 fec_blocks 17 fec_start 2 fec_roots 24";
         let active = Active {
             in_use: true,
             read_only: true,
             verity: Some((table.parse().unwrap(), VerityStatus::Verified)),
             data: Backing { node: "/dev/loop0".to_owned(), file: Some("/a/data".to_owned()) },
             hash: Backing { node: "/dev/sda2".to_owned(), file: None },
+            fec: Some(Backing { node: "/dev/sda3".to_owned(), file: None }),
         };
         let status = Status { name: "image".to_owned(), active: Some(active) };
         let expected = "/dev/mapper/image is active and is in use.\n  type:        VERITY\n  status:      verified\n  \
@@ -158,6 +169,7 @@ mod tests {
             salt:        -\n  data device: /dev/loop0\n  data loop:   /a/data\n  \
             size:        128 [512-byte units] (65536 [bytes])\n  mode:        readonly\n  hash device: /dev/sda2\n  \
             hash offset: 8 [512-byte units] (4096 [bytes])\n  \
+            FEC device:  /dev/sda3\n  FEC offset:  16 [512-byte units] (8192 [bytes])\n  FEC roots:   24\n  \
             root hash:   f1b5d2c4c2d0c3ef8d5bdb1b5bd3ac0e9f9e1b4d8a1c2f3e4d5c6b7a8f9e0d1c\n  \
             flags:       ignore_zero_blocks check_at_most_once\n";
         assert_eq!(status.to_string(), expected);
