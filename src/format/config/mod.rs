@@ -3,6 +3,7 @@
 
 pub mod drop_ins;
 pub mod host_config;
+pub mod image_policy;
 pub mod ini;
 pub mod initramfs;
 pub mod time_span;
