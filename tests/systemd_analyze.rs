@@ -1,15 +1,19 @@
-//! Image policies against what systemd says of them.
+//! Image policies and versions against what systemd says of them.
 //!
 //! `tests/golden/image-policies.txt` has a policy after `$`, and what `systemd-analyze image-policy` of systemd 262 prints for
 //! it: the short form, the long form, and for each partition its flags, read-only, growfs and file systems. The program that
 //! SYSTEMD_ANALYZE names, or an installed one, is asked again where it is new enough.
-//! `SYSTEMD_ANALYZE=... NEXTROOT_BLESS=1 cargo test --test image_policy` writes what it says.
+//! `SYSTEMD_ANALYZE=... NEXTROOT_BLESS=1 cargo test --test systemd_analyze` writes what it says.
+//! `versions.txt` has what `systemd-analyze compare-versions` says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{cmp::Ordering, collections::BTreeSet, fs, path::PathBuf, process::Command};
 
-use nextroot::format::config::image_policy::{Designator, ImagePolicy};
+use nextroot::format::{
+    config::image_policy::{Designator, ImagePolicy},
+    system::version,
+};
 
 /// The oldest systemd that is asked; and the first whose words are all that are known here.
 const OLDEST: u32 = 257;
@@ -18,8 +22,12 @@ const NEWEST: u32 = 262;
 const NEW: [&str; 8] =
     ["encryptedwithintegrity", "btrfs", "erofs", "ext4", "f2fs", "squashfs", "vfat", "xfs"];
 
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
 fn golden() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/image-policies.txt")
+    file("image-policies.txt")
 }
 
 /// The policies, each with what systemd says of it.
@@ -93,7 +101,7 @@ fn theirs(program: &str, policy: &str) -> String {
 }
 
 #[test]
-fn what_systemd_said() {
+fn policies_as_systemd_said() {
     let cases = cases();
     for (policy, said) in &cases {
         assert_eq!(ours(policy), *said, "{policy}");
@@ -103,7 +111,7 @@ fn what_systemd_said() {
 }
 
 #[test]
-fn what_systemd_says_here() {
+fn policies_as_systemd_says_here() {
     let Some((program, version)) = analyze() else {
         eprintln!("no systemd-analyze of {OLDEST} or newer (SYSTEMD_ANALYZE names one): skipped");
         return;
@@ -147,7 +155,7 @@ fn rows(told: &str) -> Vec<(String, BTreeSet<String>, String)> {
 }
 
 #[test]
-fn what_is_printed_reads_back() {
+fn policies_that_are_printed_read_back() {
     for (policy, _) in cases() {
         let Ok(parsed) = policy.parse::<ImagePolicy>() else { continue };
         assert_eq!(parsed.to_string().parse(), Ok(parsed.clone()), "{policy}");
@@ -179,7 +187,7 @@ fn what_is_printed_reads_back() {
 }
 
 #[test]
-fn malformed() {
+fn malformed_policies() {
     let flags = "verity, signed, encrypted, encryptedwithintegrity, unprotected, unused, absent, read-only-on, read-only-off, \
                  growfs-off, growfs-on, btrfs, erofs, ext4, f2fs, squashfs, vfat, xfs, open, ignore";
     let partitions = "root, usr, home, srv, esp, xbootldr, swap, root-verity, usr-verity, root-verity-sig, usr-verity-sig, tmp, \
@@ -213,4 +221,36 @@ fn malformed() {
     ] {
         assert_eq!(policy.parse::<ImagePolicy>().unwrap_err().to_string(), message, "{policy}");
     }
+}
+
+#[test]
+fn versions() {
+    let text = fs::read_to_string(file("versions.txt")).unwrap();
+    let analyze = analyze();
+    let mut count = 0;
+    for row in text.lines().filter(|line| !line.starts_with('#')) {
+        let cells: Vec<&str> = row.split('\t').collect();
+        let [one, said, other] = cells.as_slice() else { panic!("{row}") };
+        let order = match *said {
+            "<" => Ordering::Less,
+            "==" => Ordering::Equal,
+            ">" => Ordering::Greater,
+            _ => panic!("{row}"),
+        };
+        assert_eq!(version::compare(one, other), order, "{row}");
+        assert_eq!(version::compare(other, one), order.reverse(), "{row}");
+        if let Some((program, _)) = &analyze {
+            let status =
+                Command::new(program).args(["compare-versions", "--", one, other]).output().unwrap().status;
+            // systemd-analyze(1), "compare-versions"
+            let code = match order {
+                Ordering::Equal => 0,
+                Ordering::Greater => 11,
+                Ordering::Less => 12,
+            };
+            assert_eq!(status.code(), Some(code), "{row}");
+        }
+        count += 1;
+    }
+    assert!(count >= 80, "only {count} rows");
 }
