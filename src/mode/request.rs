@@ -3,10 +3,15 @@
 use std::path::Path;
 
 use crate::{
+    format::{
+        config::{image_policy::ImagePolicy, ini::Placed},
+        kernel::cmdline::CommandLine,
+    },
     plan::{
         boot,
         carry::{self, Row},
         choose::{self, Chosen, Written},
+        demands::{self, Demands},
         facts::{Content, Facts},
         soft_reboot::{self, Answer, Asked, Opening},
         source::Source,
@@ -14,7 +19,7 @@ use crate::{
         system_facts::Configured,
     },
     run::{
-        execute,
+        execute, machine,
         probe::{self, Prober},
         soft_reboot::{
             configuration,
@@ -66,6 +71,10 @@ impl Request {
             carry: config.carry.paths,
             no_carry: config.carry.not,
             verity_required: config.verity_required,
+            demands: Demands {
+                image_policies: config.image_policy.into_iter().chain(on_command_line()?).collect(),
+                minimum_version: config.minimum_version,
+            },
         };
         Ok((self.with(configured), config.warnings))
     }
@@ -95,9 +104,16 @@ impl Request {
             way: self.way,
             wanted: self.wanted.clone(),
             verity_required: self.configured.verity_required,
+            demands: self.configured.demands.clone(),
             source_name: asked.source_name,
         })
     }
+}
+
+/// What the kernel command line demands of the next root, too.
+fn on_command_line() -> Result<Option<Placed<ImagePolicy>>, Error> {
+    let line = machine::command_line().map_err(configuration::Error::from)?;
+    Ok(demands::of_command_line(&CommandLine::parse(&line))?)
 }
 
 /// Why nothing was staged. The machine is as it was before.
@@ -133,6 +149,9 @@ pub enum Error {
     /// The configuration.
     #[error(transparent)]
     Configuration(#[from] configuration::Error),
+    /// The image policy of the kernel command line.
+    #[error(transparent)]
+    Policy(#[from] demands::NotAPolicy),
     /// No source, neither here nor there.
     #[error("no source is named: write one, or Source= in nextroot.conf")]
     NoSource,
@@ -148,6 +167,14 @@ pub enum Error {
     /// A step.
     #[error(transparent)]
     Execute(#[from] execute::Error),
+    /// What policy forbids.
+    #[error("{source_name} is forbidden by policy, which --force does not change: {}", .failed.join("; "))]
+    Forbidden {
+        /// The source.
+        source_name: String,
+        /// A line for each check that failed.
+        failed: Vec<String>,
+    },
     /// What preflight found.
     #[error("{source_name} would not run here: {}; nextroot preflight shows every check, --force goes on all the same", .failed.join("; "))]
     Unfit {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
 
 pub use super::invalid::Error;
-use super::step::HashOrigin;
+use super::{demands::Demands, step::HashOrigin};
 
 /// What the init role is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +17,8 @@ pub struct Intent {
     pub root: FileSystem,
     /// A separate /usr, mounted before the switch.
     pub usr: Option<FileSystem>,
+    /// What policy demands of both.
+    pub demands: Demands,
     /// Whether what is written to the root is forgotten.
     pub volatile: Volatile,
     /// `init=`: the only candidate, where given.

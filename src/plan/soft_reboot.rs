@@ -3,13 +3,17 @@
 
 use std::fmt;
 
-use crate::format::verity::root_hash::{NotARootHash, RootHash};
+use crate::format::{
+    config::image_policy::Designator,
+    verity::root_hash::{NotARootHash, RootHash},
+};
 
 use super::{
     Plan, Step,
     boot::{self, Decision, Read},
     carry::{self, Wanted},
     choose::{self, Chosen, Written},
+    demands::{Candidate, Demands, Proof, Refusal},
     facts::Facts,
     source::{self, Source},
     stage::{self, Intent, Way},
@@ -31,6 +35,8 @@ pub struct Asked {
     pub wanted: Wanted,
     /// Whether only root hashes count that prove something against an attacker.
     pub verity_required: bool,
+    /// What image policies and a least version demand.
+    pub demands: Demands,
 }
 
 /// Why there is no plan.
@@ -78,6 +84,14 @@ pub enum Error {
         source_name: String,
         /// The root.
         plain: String,
+    },
+    /// What is demanded of images.
+    #[error("{source_name}: {refusal}")]
+    Demand {
+        /// The source.
+        source_name: String,
+        /// What is not met.
+        refusal: Refusal,
     },
     /// A plan that leaves the root closed.
     #[error("the plan opens no root: it is wrong, please report it")]
@@ -136,7 +150,8 @@ impl Asked {
         let hash_device = hash_device.map(str::parse).transpose()?;
         let written = Written { source, root_hash, hash_device, failed_too: false };
         let (way, wanted) = (Way::default(), Wanted::default());
-        Ok(Self { source_name, written, way, wanted, verity_required: false })
+        let demands = Demands::default();
+        Ok(Self { source_name, written, way, wanted, verity_required: false, demands })
     }
 
     /// Refuses what is in files, into which only the machine itself can look.
@@ -156,7 +171,7 @@ pub fn choose(asked: &Asked, state: &State, facts: &Facts) -> Result<Chosen, Err
 
 /// Decides how the root that was chosen is opened and mounted.
 pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
-    let intent = Intent { root: chosen.root.clone(), way: asked.way };
+    let intent = Intent { root: chosen.root.clone(), way: asked.way, demands: asked.demands.clone() };
     let mounting = match stage::mounting(&intent, facts) {
         Decision::Go(plan) => plan,
         Decision::Read(wanted) => return Ok(Answer::Read(wanted)),
@@ -196,15 +211,31 @@ pub fn decide(
 /// What `[Policy] Verity=required` forbids; `--force` does not change it.
 fn allow(asked: &Asked, on: &On) -> Result<(), Error> {
     let source_name = asked.source_name.clone();
+    demanded(&asked.demands, on)
+        .map_err(|refusal| Error::Demand { source_name: source_name.clone(), refusal })?;
     match on {
         _ if !asked.verity_required => Ok(()),
-        On::Verity(Verity { root_hash_from: from, .. }) if from.is_unprotected() => {
+        On::Verity(Verity { root_hash_from: from, .. }) if from.proof() == Proof::Unprotected => {
             Err(Error::Unprotected { source_name, from: *from })
         }
         On::Verity(_) => Ok(()),
         On::Plain { plain } => Err(Error::NotVerified { source_name, plain: plain.to_string() }),
         On::Else { unreachable } => Err(Error::NotVerified { source_name, plain: unreachable.clone() }),
     }
+}
+
+/// Holds a root, which has its /usr in it, against what is demanded.
+fn demanded(demands: &Demands, on: &On) -> Result<(), Refusal> {
+    let (what, proof) = match on {
+        On::Verity(Verity { root_hash, root_hash_from: from, .. }) => {
+            (format!("root hash {root_hash} from {from}"), from.proof())
+        }
+        On::Plain { plain } => (plain.to_string(), Proof::Unprotected),
+        On::Else { unreachable } => (unreachable.clone(), Proof::Unprotected),
+    };
+    let has_tree = matches!(on, On::Verity(_));
+    demands.allow(Designator::Root, Candidate::Image { what: &what, proof, has_tree })?;
+    demands.allow(Designator::Usr, Candidate::None)
 }
 
 fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Result<Root, Error> {
