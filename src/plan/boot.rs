@@ -10,7 +10,7 @@ pub use super::decision::{Decision, Error, Read, Want};
 use super::{
     Plan, Step,
     facts::{BlockDevice, Facts},
-    hold::hold,
+    hold::{hold, hold_labels},
     intent::{From, Intent, Volatile},
     look::{Look, Resolved},
     step::Volume,
@@ -40,7 +40,7 @@ pub fn modules(intent: &Intent) -> Vec<String> {
 /// Decides.
 #[must_use]
 pub fn decide(intent: &Intent, facts: &Facts) -> Decision {
-    let mut look = Look::new(facts, modules(intent));
+    let mut look = Look::new(facts, &intent.filters, modules(intent));
     let root = look.file_system(&intent.root, "root", SYSROOT);
     let usr = intent.usr.as_ref().map(|usr| look.file_system(usr, "usr", "/sysroot/usr"));
     let (root, usr) = match (root, usr.transpose()) {
@@ -59,6 +59,11 @@ pub fn decide(intent: &Intent, facts: &Facts) -> Decision {
                         None => Ok(()),
                     }
                 });
+            let held = held.and_then(|()| {
+                hold_labels(&intent.filters, Designator::Root, &root.steps, facts)?;
+                let usr = usr.as_ref().map_or(&[][..], |usr| &usr.steps);
+                hold_labels(&intent.filters, Designator::Usr, usr, facts)
+            });
             match held {
                 Ok(()) => Decision::Go(plan(intent, look.modules, root, usr)),
                 Err(refusal) => Decision::Refuse(refusal.into()),

@@ -143,6 +143,20 @@ pub enum Refusal {
         /// What is allowed.
         types: String,
     },
+    /// Its label.
+    #[error(
+        "{device}: its label does not match {pattern}, and {place} takes no other for {which}: name another, or change the filter"
+    )]
+    Label {
+        /// The device.
+        device: String,
+        /// What its label would have to match.
+        pattern: String,
+        /// The place.
+        which: Designator,
+        /// Who says so where.
+        place: String,
+    },
     /// It does not say how old it is.
     #[error(
         "{what} has no version (IMAGE_VERSION= of its os-release), and {place} demands {at_least} or newer: set it when the image is built"
@@ -295,14 +309,9 @@ pub fn of_command_line(line: &CommandLine) -> Result<Option<Placed<ImagePolicy>>
     let mut all = line.parameters.iter().filter(|parameter| same_name(&parameter.name, IMAGE_POLICY));
     let Some(last) = all.next_back() else { return Ok(None) };
     let text = last.value.clone().filter(|value| !value.is_empty()).ok_or(NotAPolicy::NoValue)?;
-    let place = on_command_line(&text);
+    let place = format!("the kernel command line ({IMAGE_POLICY}={text})");
     let value = text.parse().map_err(|source| NotAPolicy::Malformed { value: text, source })?;
     Ok(Some(Placed { value, place }))
-}
-
-/// The place of an image policy that stands on the kernel command line.
-pub(super) fn on_command_line(value: &str) -> String {
-    format!("the kernel command line ({IMAGE_POLICY}={value})")
 }
 
 /// Whether the version of an image is at least this one.

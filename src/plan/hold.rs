@@ -1,6 +1,9 @@
 //! Holds the steps that open and mount a file system against what is demanded of it, as far as facts can tell.
 
-use crate::format::config::image_policy::Designator;
+use crate::format::{
+    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed},
+    kernel::devno::Devno,
+};
 
 use super::{
     Step,
@@ -47,4 +50,45 @@ pub(super) fn hold(
         demands.allow_types(which, &name, found.as_deref())?;
     }
     Ok(())
+}
+
+/// Refuses devices whose labels a filter does not take, of the file system and of its hash tree. What has no label has an empty
+/// one, as in systemd.
+pub(super) fn hold_labels(
+    filters: &[Placed<ImageFilter>],
+    which: Designator,
+    steps: &[Step],
+    facts: &Facts,
+) -> Result<(), Refusal> {
+    let tree = if which == Designator::Usr { Designator::UsrVerity } else { Designator::RootVerity };
+    for step in steps {
+        match step {
+            Step::OpenVerity(open) => {
+                hold_label(filters, which, open.data.devno, facts)?;
+                if open.hash.devno != open.data.devno {
+                    hold_label(filters, tree, open.hash.devno, facts)?;
+                }
+            }
+            Step::Mount { what: Volume::Device(device), .. } => {
+                hold_label(filters, which, device.devno, facts)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn hold_label(
+    filters: &[Placed<ImageFilter>],
+    which: Designator,
+    devno: Devno,
+    facts: &Facts,
+) -> Result<(), Refusal> {
+    let device = facts.devices.iter().find(|device| device.devno == devno);
+    let label = device.and_then(|device| device.partition.as_ref()?.label.as_deref()).unwrap_or_default();
+    let refused =
+        filters.iter().find_map(|filter| Some((filter.value.refuses(which, label)?, filter.place.clone())));
+    let Some((pattern, place)) = refused else { return Ok(()) };
+    let device = device.map_or_else(|| devno.to_string(), ToString::to_string);
+    Err(Refusal::Label { device, pattern: pattern.to_owned(), which, place })
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
+use crate::format::{
+    config::{image_filter::ImageFilter, ini::Placed},
+    verity::{options::VerityOptions, root_hash::RootHash},
+};
 
 pub use super::invalid::Error;
 use super::{demands::Demands, step::HashOrigin};
@@ -19,6 +22,8 @@ pub struct Intent {
     pub usr: Option<FileSystem>,
     /// What policy demands of both.
     pub demands: Demands,
+    /// Which partitions are taken for them, by their labels.
+    pub filters: Vec<Placed<ImageFilter>>,
     /// Whether what is written to the root is forgotten.
     pub volatile: Volatile,
     /// `init=`: the only candidate, where given.

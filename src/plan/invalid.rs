@@ -1,7 +1,7 @@
 //! Why a command line is not accepted.
 
 use crate::format::{
-    config::image_policy,
+    config::{image_filter, image_policy},
     verity::{options, root_hash::NotARootHash},
 };
 
@@ -56,6 +56,17 @@ pub enum Error {
         /// Why not.
         #[source]
         source: image_policy::Error,
+    },
+    /// An image filter that cannot be.
+    #[error("{parameter}={value}")]
+    ImageFilter {
+        /// The parameter.
+        parameter: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not.
+        #[source]
+        source: image_filter::Error,
     },
     /// An image that is not what is demanded.
     #[error(transparent)]

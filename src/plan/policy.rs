@@ -1,12 +1,12 @@
 //! What the configuration baked into the initramfs demands, and a kernel command line cannot take back.
 
 use crate::format::{
-    config::{image_policy::Designator, ini::Placed, initramfs::Config},
+    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed, initramfs::Config},
     verity::options::Corruption,
 };
 
 use super::{
-    demands::{Candidate, Demands, Proof, on_command_line},
+    demands::{Candidate, Demands, Proof},
     intent::{FileSystem, From},
     invalid::Error,
     request::{Given, Request, Source},
@@ -117,15 +117,32 @@ impl<'a> Policy<'a> {
 /// only demand more.
 pub(super) fn demands(config: &Config, request: &Request) -> Result<Demands, Error> {
     let mut image_policies = Vec::from_iter(config.image_policy.clone());
-    for Given { name, value, source } in &request.image_policies {
-        let place = match source {
-            Source::CommandLine => on_command_line(value),
-            Source::Defaults | Source::Policy => format!("{} (CommandLine={name}={value})", config.file),
-        };
-        let wrong = |source| Error::ImagePolicy { parameter: name, value: value.clone(), source };
-        image_policies.push(Placed { value: value.parse().map_err(wrong)?, place });
+    for given in &request.image_policies {
+        let (parameter, text) = (given.name, given.value.clone());
+        let wrong = |source| Error::ImagePolicy { parameter, value: text, source };
+        image_policies
+            .push(Placed { value: given.value.parse().map_err(wrong)?, place: place(given, config) });
     }
     Ok(Demands { image_policies, minimum_version: config.minimum_version.clone() })
+}
+
+/// Which partitions count, by their labels: all filters have to take one.
+pub(super) fn filters(config: &Config, request: &Request) -> Result<Vec<Placed<ImageFilter>>, Error> {
+    let filter = |given: &Given| {
+        let (parameter, text) = (given.name, given.value.clone());
+        let wrong = |source| Error::ImageFilter { parameter, value: text, source };
+        Ok(Placed { value: given.value.parse().map_err(wrong)?, place: place(given, config) })
+    };
+    request.image_filters.iter().map(filter).collect()
+}
+
+/// Who wrote a parameter, for messages.
+fn place(given: &Given, config: &Config) -> String {
+    let Given { name, value, source } = given;
+    match source {
+        Source::CommandLine => format!("the kernel command line ({name}={value})"),
+        Source::Defaults | Source::Policy => format!("{} (CommandLine={name}={value})", config.file),
+    }
 }
 
 /// Whether these are what is demanded, as far as that can be told of what was asked for.

@@ -52,6 +52,7 @@ pub(super) struct Request {
     pub(super) verity: Option<Given>,
     pub(super) gpt_auto: Option<Given>,
     pub(super) image_policies: Vec<Given>,
+    pub(super) image_filters: Vec<Given>,
     pub(super) volatile: Option<Given>,
     pub(super) timeout: Option<Given>,
     pub(super) emergency: Option<Given>,
@@ -86,11 +87,9 @@ enum Meaning {
     Nothing,
     /// It asks for what is not done here, with the reason.
     Without(&'static str),
-    /// It asks for what this version does not have, and doing without would protect less.
-    NotYet,
 }
 
-use Meaning::{Both, Joined, Last, List, NotYet, Nothing, Rootwait, Switch, Without, Word};
+use Meaning::{Both, Joined, Last, List, Nothing, Rootwait, Switch, Without, Word};
 
 /// Every parameter that is known. docs/cmdline.md has a row for each; a test compares both.
 const PARAMETERS: [(&str, Meaning); 49] = [
@@ -120,7 +119,7 @@ const PARAMETERS: [(&str, Meaning); 49] = [
     ("rd.systemd.gpt_auto", Switch(|r| &mut r.gpt_auto)),
     ("systemd.volatile", Switch(|r| &mut r.volatile)),
     ("systemd.image_policy", Both(|r| &mut r.image_policies)),
-    ("systemd.image_filter", NotYet),
+    ("systemd.image_filter", Both(|r| &mut r.image_filters)),
     (
         "systemd.allow_userspace_verity",
         Without("no signature is checked in this version, neither here nor by the kernel"),
@@ -158,16 +157,6 @@ pub enum Error {
     /// No value.
     #[error("{0}= needs a value: write one, or leave it out")]
     NoValue(String),
-    /// Not in this version.
-    #[error(
-        "{name}= is not available in this version, and going on without it ({value}) would protect less than was asked for: leave it out"
-    )]
-    NotYet {
-        /// The parameter.
-        name: String,
-        /// What was given.
-        value: String,
-    },
 }
 
 /// Names of all parameters that are known.
@@ -250,12 +239,6 @@ impl Request {
             (Without(_), Some(value)) if boolean(value) == Some(false) => {}
             (Without(why), _) => self.notes.push(format!("{name} has no effect: {why}")),
             (Nothing, _) => {}
-            (NotYet, value) => {
-                return Err(Error::NotYet {
-                    name: name.to_owned(),
-                    value: value.unwrap_or_default().to_owned(),
-                });
-            }
         }
         Ok(())
     }

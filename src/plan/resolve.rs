@@ -36,6 +36,7 @@ impl Intent {
         let usr = usr(&request, off, &root)?;
         policy.allows(&request, &root, usr.as_ref())?;
         let demands = policy::demands(config, &request)?;
+        let filters = policy::filters(config, &request)?;
         policy::meet(&demands, &request, &root, usr.as_ref())?;
         if root.from == From::Tmpfs && usr.is_none() {
             return Err(Error::Value {
@@ -61,6 +62,7 @@ impl Intent {
             root,
             usr,
             demands,
+            filters,
             notes,
         })
     }

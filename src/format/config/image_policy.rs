@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 /// What a partition is for, by its type, in the order in which systemd prints them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Designator {
     /// The root file system.
     Root,
@@ -64,7 +65,10 @@ pub enum Error {
         rule: String,
     },
     /// A partition that is not known.
-    #[error("character {at}: \"{word}\" is no partition: write {}, or nothing for all others", designators())]
+    #[error(
+        "character {at}: \"{word}\" is no partition: write {}, or nothing for all others",
+        Designator::names()
+    )]
     Partition {
         /// Where it begins.
         at: usize,
@@ -267,6 +271,16 @@ impl Designator {
         DESIGNATORS.iter().map(|(designator, _)| *designator)
     }
 
+    /// The one of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        DESIGNATORS.iter().find(|(_, known)| *known == name).map(|(designator, _)| *designator)
+    }
+
+    /// Their names, for messages.
+    pub(super) fn names() -> String {
+        DESIGNATORS.map(|(_, name)| name).join(", ")
+    }
+
     /// The partition whose hash tree this is.
     fn data_of_tree(self) -> Option<Self> {
         match self {
@@ -355,9 +369,9 @@ impl FromStr for ImagePolicy {
                 return Err(Error::NoRule { at, rule: rule.to_owned() });
             };
             let (skipped, word) = trimmed(name);
-            let designator = match (word, DESIGNATORS.iter().find(|(_, known)| *known == word)) {
+            let designator = match (word, Designator::named(word)) {
                 ("", _) => None,
-                (_, Some((designator, _))) => Some(*designator),
+                (_, Some(designator)) => Some(designator),
                 (_, None) => return Err(Error::Partition { at: at + skipped, word: word.to_owned() }),
             };
             let has_one = designator.map_or(has_default, |designator| policy.rules.contains_key(&designator));
@@ -404,10 +418,6 @@ fn joined(names: &[&str]) -> String {
 fn joined_by<T: AsRef<str>>(parts: &[T], separator: &str) -> String {
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(separator) }
-}
-
-fn designators() -> String {
-    DESIGNATORS.map(|(_, name)| name).join(", ")
 }
 
 fn words() -> String {

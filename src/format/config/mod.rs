@@ -4,6 +4,7 @@
 mod demands;
 pub mod drop_ins;
 pub mod host_config;
+pub mod image_filter;
 pub mod image_policy;
 pub mod ini;
 pub mod initramfs;
