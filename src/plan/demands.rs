@@ -319,11 +319,20 @@ pub fn allow_version(least: &Placed<String>, what: &str, found: Option<&str>) ->
     let (what, at_least, place) = (what.to_owned(), least.value.clone(), least.place.clone());
     match found.map(|found| (found, version::compare(found, &least.value))) {
         None => Err(Refusal::NoVersion { what, at_least, place }),
-        Some((found, Ordering::Less)) => {
-            Err(Refusal::Older { what, found: found.to_owned(), at_least, place })
-        }
+        Some((found, Ordering::Less)) => Err(Refusal::Older { what, found: plain(found), at_least, place }),
         Some((_, Ordering::Equal | Ordering::Greater)) => Ok(()),
     }
+}
+
+/// What an image says of itself, as far as it fits into a line, without characters that a terminal would act on.
+fn plain(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let mut shown: String =
+        text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 fn allow(policy: &Placed<ImagePolicy>, which: Designator, candidate: Candidate<'_>) -> Result<(), Refusal> {
@@ -447,6 +456,21 @@ mod tests {
                     assert!(!widened, "{one} and {other}: {alone} {both}");
                 }
             }
+        }
+    }
+
+    /// An image's version went to the console with its escape sequences.
+    #[test]
+    fn versions_stay_in_their_line() {
+        let least = Placed { value: "9".to_owned(), place: "f:1".to_owned() };
+        let long = format!("1.{}", "0".repeat(99));
+        for (found, shown) in [
+            ("1\u{1b}[2J\n2", "1 [2J 2".to_owned()),
+            (long.as_str(), format!("1.{}...", "0".repeat(62))),
+            ("\u{9b}1", " 1".to_owned()),
+        ] {
+            let message = allow_version(&least, "a", Some(found)).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("a is of version {shown}, and f:1 demands")), "{message}");
         }
     }
 
