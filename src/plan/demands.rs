@@ -11,7 +11,7 @@ use crate::format::{
     },
     disk::discoverable::{GROW_FILE_SYSTEM, Purpose, READ_ONLY},
     kernel::cmdline::{CommandLine, same_name},
-    system::{sysupdate::Label, version},
+    system::{sysupdate::Label, version, versioned_directory::version_in_name},
 };
 
 use super::facts::Partition;
@@ -268,6 +268,17 @@ impl Demands {
         match (&self.minimum_version, label.map(|label| Label::parse(label, purpose))) {
             (Some(least), Some(Label::Image(image))) => {
                 allow_version(least, &format!("{device}, by its label,"), Some(image.version))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for the name of an image file.
+    pub(super) fn allow_name(&self, path: &str) -> Result<(), Refusal> {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        match (&self.minimum_version, version_in_name(file)) {
+            (Some(least), Some(version)) => {
+                allow_version(least, &format!("{path}, by its name,"), Some(version))
             }
             _ => Ok(()),
         }

@@ -35,6 +35,12 @@ pub(super) fn hold(
     demands.allow_partition(which, &name, partition)?;
     if has_system {
         demands.allow_label(which, &name, partition)?;
+        // The data comes first; its hash tree beside it has the same name, and another end.
+        let file = steps.iter().find_map(|step| match step {
+            Step::AttachLoop { part, .. } => Some(part.path.as_str()),
+            _ => None,
+        });
+        file.map_or(Ok(()), |path| demands.allow_name(path))?;
     }
     if !demands.limits_types(which) {
         return Ok(());
@@ -91,4 +97,40 @@ fn hold_label(
     let Some((pattern, place)) = refused else { return Ok(()) };
     let device = device.map_or_else(|| devno.to_string(), ToString::to_string);
     Err(Refusal::Label { device, pattern: pattern.to_owned(), which, place })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{plan::step::FilePart, units::Bytes};
+
+    /// Files are in no golden plan: only the machine itself can look into them.
+    #[test]
+    fn files_that_are_too_old_by_name() {
+        let devno = Devno { major: 0, minor: 1 };
+        let attach = |path: &str| Step::AttachLoop {
+            part: FilePart { path: path.to_owned(), inode: (devno, 1), offset: Bytes(0), size: Bytes(4096) },
+            stands_for: devno,
+        };
+        let table = format!("1 0:1 0:2 4096 4096 1 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
+        let reuse = Step::ReuseVerity { name: "a".to_owned(), devno, table };
+        let least = Placed { value: "1.10".to_owned(), place: "f:2".to_owned() };
+        let demands = Demands { minimum_version: Some(least), ..Demands::default() };
+        for (path, has_system, refused) in [
+            ("/m_9/os_1.9.raw", true, true),
+            ("/m_1/os_1.10_x86-64.raw", true, false),
+            ("/m_1/os.raw", true, false),
+            ("/m_9/os_1.9.raw", false, false),
+        ] {
+            let mut steps = vec![attach(path), attach("/m/os_1.verity"), reuse.clone()];
+            let held = hold(&demands, (Designator::Root, has_system), &mut steps, &Facts::default());
+            assert_eq!(held.is_err(), refused, "{path}");
+            let message = held.map_or_else(|refusal| refusal.to_string(), |()| String::new());
+            assert_eq!(
+                message.contains("by its name, is of version 1.9, and f:2 demands 1.10"),
+                refused,
+                "{message}"
+            );
+        }
+    }
 }
