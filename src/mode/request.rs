@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     format::{
-        config::{image_policy::ImagePolicy, ini::Placed},
+        config::{host_config::HostConfig, image_policy::ImagePolicy, ini::Placed},
         kernel::cmdline::CommandLine,
     },
     plan::{
@@ -62,20 +62,11 @@ impl Request {
     pub fn configured(mut self) -> Result<(Self, Vec<String>), Error> {
         let config = configuration::read(None)?;
         if self.source.is_empty() {
-            self.source = config.stage.source.ok_or(Error::NoSource)?;
-            self.root_hash =
-                self.root_hash.or_else(|| config.stage.root_hash.map(|root_hash| root_hash.to_string()));
+            self.source = config.stage.source.clone().ok_or(Error::NoSource)?;
+            let named = config.stage.root_hash.as_ref();
+            self.root_hash = self.root_hash.or_else(|| named.map(ToString::to_string));
         }
-        let configured = Configured {
-            direct: config.stage.direct,
-            carry: config.carry.paths,
-            no_carry: config.carry.not,
-            verity_required: config.verity_required,
-            demands: Demands {
-                image_policies: config.image_policy.into_iter().chain(on_command_line()?).collect(),
-                minimum_version: config.minimum_version,
-            },
-        };
+        let configured = of_config(&config)?;
         Ok((self.with(configured), config.warnings))
     }
 
@@ -108,6 +99,20 @@ impl Request {
             source_name: asked.source_name,
         })
     }
+}
+
+/// What counts beside the source: what nextroot.conf says, and what the kernel command line demands.
+pub(super) fn of_config(config: &HostConfig) -> Result<Configured, Error> {
+    Ok(Configured {
+        direct: config.stage.direct,
+        carry: config.carry.paths.clone(),
+        no_carry: config.carry.not.clone(),
+        verity_required: config.verity_required,
+        demands: Demands {
+            image_policies: config.image_policy.clone().into_iter().chain(on_command_line()?).collect(),
+            minimum_version: config.minimum_version.clone(),
+        },
+    })
 }
 
 /// What the kernel command line demands of the next root, too.
