@@ -54,8 +54,9 @@ check: ## format, lints, unit and integration tests: no virtual machine
 vm: build ## run scenarios: make vm SCENARIO="01 12"
 	@$(RIG) run $(SCENARIO)
 
-matrix: build ## hash trees against the newest veritysetup, from a Debian tree of its own
-	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" $(CARGO) test --locked -p nextroot --test verity
+matrix: build ## hash trees and policies against the newest veritysetup and systemd, from a Debian tree of their own
+	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
+		$(CARGO) test --locked -p nextroot --test verity --test fec --test systemd_analyze
 
 bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 	$(CARGO) build --release --locked -p nextroot-bench

@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::{fs, process::Command};
+use std::fs;
 
-use images::{Images, UUID, data, err, out, sha256};
+use images::{Images, UUID, data, err, out, sha256, veritysetup};
 
 mod images;
 
@@ -249,14 +249,12 @@ fn the_same_bytes_as_veritysetup() {
 /// Where veritysetup is installed: what one made the other repairs by.
 #[test]
 fn each_repairs_by_what_the_other_made() {
-    if Command::new("veritysetup").arg("--version").output().is_err() {
-        return;
-    }
+    let Some(veritysetup) = veritysetup() else { return };
     let images = Images::new();
     for row in MATRIX {
         let (hash, parity, options, ..) = row;
         for ours in [true, false] {
-            let said = make(&images, if ours { &OURS } else { &["veritysetup"] }, &row);
+            let said = make(&images, if ours { &OURS } else { veritysetup }, &row);
             let root_hash = said.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap().trim();
             images.damage("data", 100);
             let kept = options.split_whitespace().filter(|word| {
@@ -265,7 +263,7 @@ fn each_repairs_by_what_the_other_made() {
             });
             let more = kept.collect::<Vec<_>>().join(" ");
             let more = format!("{root_hash} {more} --fec-device={}", images.path(parity));
-            let program: &[&str] = if ours { &["veritysetup"] } else { &OURS };
+            let program: &[&str] = if ours { veritysetup } else { &OURS };
             let output = images.run_as(program, "verify", &["data", hash], &more);
             // Its digest is the root hash, and there veritysetup does not believe its own repair.
             let is_root = ours && options.ends_with("--data-blocks=1");
@@ -283,7 +281,7 @@ fn what_is_repaired_and_what_is_not() {
     let root_hash = said.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap().trim();
     let files = ["data", "hash", "fec"];
     let whole = files.map(|name| fs::read(images.path(name)).unwrap());
-    let veritysetup = Command::new("veritysetup").arg("--version").output().is_ok();
+    let veritysetup = veritysetup();
     // What is changed, what is said, the exit code, and whether veritysetup repairs it: it does not ask digests where
     // the damage is.
     for (changed, expected, code, theirs) in [
@@ -380,8 +378,8 @@ fn what_is_repaired_and_what_is_not() {
             before == files.map(|name| fs::read(images.path(name)).unwrap()),
             "{changed:?}: was written to"
         );
-        if veritysetup {
-            let output = images.run_as(&["veritysetup"], "verify", &["data", "hash"], &more);
+        if let Some(veritysetup) = veritysetup {
+            let output = images.run_as(veritysetup, "verify", &["data", "hash"], &more);
             assert_eq!(output.status.success(), theirs, "{changed:?}: {}", err(&output));
         }
     }

@@ -6,9 +6,10 @@
 use std::{fs, path::Path};
 
 use nextroot::{
-    format::kernel::mountinfo::Mount,
+    format::{config::ini::Placed, kernel::mountinfo::Mount},
     plan::{
         carry::Wanted,
+        demands::Demands,
         facts::Content,
         plain::Plain,
         soft_reboot::{self, Answer, Asked},
@@ -39,6 +40,7 @@ fn plain(mountinfo: &str, facts: &SystemFacts) -> Root {
 fn outcome(asked: &str, facts: &SystemFacts) -> String {
     let (mut way, mut wanted, mut source, mut root_hash) = (Way::Relay, Wanted::default(), "", None);
     let mut seen = facts.clone();
+    let mut demands = Demands::default();
     let mut words = asked.split_whitespace();
     while let Some(word) = words.next() {
         match word {
@@ -61,11 +63,21 @@ fn outcome(asked: &str, facts: &SystemFacts) -> String {
                 let name = words.next().unwrap();
                 seen.machine.devices.retain(|device| device.name != name);
             }
+            "--policy" => {
+                let value = words.next().unwrap();
+                let place = format!("nextroot.conf:2 (ImagePolicy={value})");
+                demands.image_policies.push(Placed { value: value.parse().unwrap(), place });
+            }
+            "--at-least" => {
+                let value = words.next().unwrap().to_owned();
+                let place = format!("nextroot.conf:3 (MinimumVersion={value})");
+                demands.minimum_version = Some(Placed { value, place });
+            }
             "--roothash" => root_hash = words.next(),
             word => source = word,
         }
     }
-    let asked = Asked::parse(source, root_hash, None).map(|asked| Asked { way, wanted, ..asked });
+    let asked = Asked::parse(source, root_hash, None).map(|asked| Asked { way, wanted, demands, ..asked });
     match asked.and_then(|asked| soft_reboot::decide(&asked, None, &seen)) {
         Ok(Answer::Known(planned)) => planned.to_string(),
         Ok(Answer::Read(reads)) => reads.iter().map(|read| format!("read {read}\n")).collect(),

@@ -89,7 +89,7 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
     let recipe = recipe.ok_or_else(|| format!("no image is called {name}"))?;
     let tools = tree::get("tools", progress)?;
     let (source, id) = match recipe.source {
-        Source::Small => (None, cache::hash_file(&dist.join("guest-init"))?),
+        Source::Small => (None, cache::hash_file(&dist.join("guest-init"))? + SMALL_OS_RELEASE),
         Source::System(name) => {
             let tree = tree::get(name, progress)?;
             let id = tree.0.display().to_string();
@@ -295,6 +295,10 @@ SurviveFinalKillSignal=yes
 ExecStart=@/usr/sbin/init @init beat /run/rig/portable
 ";
 
+/// What a root with nothing but the witness says of itself.
+const SMALL_OS_RELEASE: &str =
+    "ID=small\nNAME=Small\nPRETTY_NAME=\"Small witness\"\nIMAGE_ID=small\nIMAGE_VERSION=5\n";
+
 /// A root with nothing but the witness, and data that a boot does not read.
 fn small_root(path: &Path, dist: &Path) -> Outcome<()> {
     for directory in ["dev", "proc", "sys", "run", "tmp", "var", "etc", "usr/sbin", "usr/lib/data"] {
@@ -304,7 +308,7 @@ fn small_root(path: &Path, dist: &Path) -> Outcome<()> {
     fs::copy(dist.join("guest-init"), &init)?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
     symlink("usr/sbin", path.join("sbin"))?;
-    fs::write(path.join("usr/lib/os-release"), "ID=small\nNAME=Small\nPRETTY_NAME=\"Small witness\"\n")?;
+    fs::write(path.join("usr/lib/os-release"), SMALL_OS_RELEASE)?;
     symlink("../usr/lib/os-release", path.join("etc/os-release"))?;
     let units = path.join("usr/lib/systemd/system");
     fs::create_dir_all(&units)?;

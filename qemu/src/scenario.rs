@@ -147,10 +147,11 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
+    ("policy.toml", include_str!("../scenarios/policy.toml")),
     ("systems.toml", include_str!("../scenarios/systems.toml")),
     ("soft.toml", include_str!("../scenarios/soft.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     format::config::host_config::WhenNothingStaged,
+    plan::{soft_reboot, state::Staged},
     run::{
         bounded::{self, Ended},
         execute,
@@ -65,6 +66,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// What is demanded of the next root cannot be read.
+    #[error(transparent)]
+    Request(#[from] request::Error),
+    /// What is staged is forbidden by now.
+    #[error(transparent)]
+    Policy(#[from] soft_reboot::Error),
     /// Undoing.
     #[error(transparent)]
     Cancel(#[from] cancel::Error),
@@ -78,7 +85,7 @@ const SELF: &str = "/proc/self/exe";
 /// How long `systemctl cancel` may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// While everything runs: checks what is staged, or stages the configured source. Where that fails, the
+/// While everything runs: checks what is staged, also against the policy of now, or stages the configured source. Where that fails, the
 /// soft reboot is called off: all jobs are cancelled.
 pub fn early() -> Result<(), Error> {
     let outcome = prepare();
@@ -100,8 +107,8 @@ pub fn early() -> Result<(), Error> {
 fn prepare() -> Result<(), Error> {
     let config = configuration::read(None)?;
     config.warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
-    if holds()? {
-        return Ok(());
+    if let Some(staged) = holds()? {
+        return Ok(soft_reboot::still_allowed(&request::of_config(&config)?, &staged)?);
     }
     let Some(source_name) = config.stage.source else { return Ok(()) };
     if config.hook.when_nothing_staged == WhenNothingStaged::Pass {
@@ -142,13 +149,16 @@ pub fn late() -> Result<(), Error> {
     outcome
 }
 
-/// Whether something is staged; an error where that is not what it was.
-fn holds() -> Result<bool, Error> {
+/// What is staged; an error where that is not what it was.
+fn holds() -> Result<Option<Staged>, Error> {
     let state = running::settled::<Error>(&Store::default())?;
-    let Some(staged) = state.staged else { return Ok(false) };
+    let Some(staged) = state.staged else { return Ok(None) };
     let source_name = staged.root.source.clone();
     if !staged.complete {
         return Err(Error::Half { source_name });
     }
-    staging::still_holds(&staged).map(|()| true).map_err(|source| Error::Broken { source_name, source })
+    match staging::still_holds(&staged) {
+        Ok(()) => Ok(Some(staged)),
+        Err(source) => Err(Error::Broken { source_name, source }),
+    }
 }

@@ -70,7 +70,7 @@ pub(super) fn look_aside(
     state: &mut State,
     store: &Store,
 ) -> Result<Examined, Error> {
-    let aside = Intent { root: prepared.opening.intent.root.clone(), way: Way::Look };
+    let aside = Intent { way: Way::Look, ..prepared.opening.intent.clone() };
     state.looking = match stage::mounting(&aside, &prepared.facts) {
         Decision::Go(plan) => plan,
         Decision::Refuse(error) => return Err(error.into()),
@@ -127,13 +127,17 @@ impl std::fmt::Display for Examined {
     }
 }
 
-/// An error where a check failed.
+/// An error where a check failed; with `--force`, where one failed that holds a root against policy.
 pub(super) fn refuse(request: &Request, report: &Report) -> Result<(), Error> {
-    let failed = lines(report, Verdict::Fail);
-    if failed.is_empty() {
-        return Ok(());
+    let failed = report.checks.iter().filter(|check| check.result == Verdict::Fail);
+    let (policy, others): (Vec<_>, Vec<_>) = failed.partition(|check| check.is_policy());
+    let source_name = request.source.clone();
+    let told = |checks: &[&preflight::Check]| checks.iter().map(|check| line(check)).collect();
+    match (request.force, policy.is_empty(), others.is_empty()) {
+        (true, true, _) | (_, true, true) => Ok(()),
+        (true, false, _) => Err(Error::Forbidden { source_name, failed: told(&policy) }),
+        (false, ..) => Err(Error::Unfit { source_name, failed: told(&[policy, others].concat()) }),
     }
-    Err(Error::Unfit { source_name: request.source.clone(), failed })
 }
 
 pub(super) fn lines(report: &Report, verdict: Verdict) -> Vec<String> {
@@ -170,6 +174,7 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
         } else {
             preflight::Wanted::Anything
         },
+        demands: request.configured.demands.clone(),
         carried: rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect(),
         direct: request.way == Way::Direct,
         root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),
@@ -180,4 +185,56 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
         &system::Running::default().look(),
         &inspect::look(new, &machine::kernel_release()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::preflight::Check;
+
+    /// `--force` once went over everything that preflight found.
+    #[test]
+    fn nothing_goes_over_policy() {
+        let check = |name: &&'static str| Check {
+            name,
+            result: Verdict::Fail,
+            found: "no".to_owned(),
+            advice: None,
+            why: "",
+        };
+        for (failed, force, expected) in [
+            (&[][..], false, Ok(())),
+            (&["modules"][..], false, Err("x would not run here: modules: no; ")),
+            (&["modules"], true, Ok(())),
+            (&["root-hash"], false, Err("x would not run here: root-hash: no; ")),
+            (
+                &["root-hash"],
+                true,
+                Err("x is forbidden by policy, which --force does not change: root-hash: no"),
+            ),
+            (
+                &["modules", "image-version"],
+                true,
+                Err("x is forbidden by policy, which --force does not change: image-version: no"),
+            ),
+            (
+                &["modules", "image-version"],
+                false,
+                Err("x would not run here: image-version: no; modules: no; "),
+            ),
+        ] {
+            let report = Report {
+                checks: failed.iter().map(check).collect(),
+                survives: Vec::new(),
+                stops: Vec::new(),
+            };
+            let request = Request { source: "x".to_owned(), force, ..Request::default() };
+            let got = refuse(&request, &report).map_err(|error| error.to_string());
+            match (got, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(got), Err(expected)) => assert!(got.starts_with(expected), "{got}"),
+                (got, expected) => panic!("{failed:?} {force}: {got:?} {expected:?}"),
+            }
+        }
+    }
 }

@@ -3,10 +3,15 @@
 use std::path::Path;
 
 use crate::{
+    format::{
+        config::{host_config::HostConfig, image_policy::ImagePolicy, ini::Placed},
+        kernel::cmdline::CommandLine,
+    },
     plan::{
         boot,
         carry::{self, Row},
         choose::{self, Chosen, Written},
+        demands::{self, Demands},
         facts::{Content, Facts},
         soft_reboot::{self, Answer, Asked, Opening},
         source::Source,
@@ -14,7 +19,7 @@ use crate::{
         system_facts::Configured,
     },
     run::{
-        execute,
+        execute, machine,
         probe::{self, Prober},
         soft_reboot::{
             configuration,
@@ -57,16 +62,11 @@ impl Request {
     pub fn configured(mut self) -> Result<(Self, Vec<String>), Error> {
         let config = configuration::read(None)?;
         if self.source.is_empty() {
-            self.source = config.stage.source.ok_or(Error::NoSource)?;
-            self.root_hash =
-                self.root_hash.or_else(|| config.stage.root_hash.map(|root_hash| root_hash.to_string()));
+            self.source = config.stage.source.clone().ok_or(Error::NoSource)?;
+            let named = config.stage.root_hash.as_ref();
+            self.root_hash = self.root_hash.or_else(|| named.map(ToString::to_string));
         }
-        let configured = Configured {
-            direct: config.stage.direct,
-            carry: config.carry.paths,
-            no_carry: config.carry.not,
-            verity_required: config.verity_required,
-        };
+        let configured = of_config(&config)?;
         Ok((self.with(configured), config.warnings))
     }
 
@@ -95,9 +95,30 @@ impl Request {
             way: self.way,
             wanted: self.wanted.clone(),
             verity_required: self.configured.verity_required,
+            demands: self.configured.demands.clone(),
             source_name: asked.source_name,
         })
     }
+}
+
+/// What counts beside the source: what nextroot.conf says, and what the kernel command line demands.
+pub(super) fn of_config(config: &HostConfig) -> Result<Configured, Error> {
+    Ok(Configured {
+        direct: config.stage.direct,
+        carry: config.carry.paths.clone(),
+        no_carry: config.carry.not.clone(),
+        verity_required: config.verity_required,
+        demands: Demands {
+            image_policies: config.image_policy.clone().into_iter().chain(on_command_line()?).collect(),
+            minimum_version: config.minimum_version.clone(),
+        },
+    })
+}
+
+/// What the kernel command line demands of the next root, too.
+fn on_command_line() -> Result<Option<Placed<ImagePolicy>>, Error> {
+    let line = machine::command_line().map_err(configuration::Error::from)?;
+    Ok(demands::of_command_line(&CommandLine::parse(&line))?)
 }
 
 /// Why nothing was staged. The machine is as it was before.
@@ -133,6 +154,9 @@ pub enum Error {
     /// The configuration.
     #[error(transparent)]
     Configuration(#[from] configuration::Error),
+    /// The image policy of the kernel command line.
+    #[error(transparent)]
+    Policy(#[from] demands::NotAPolicy),
     /// No source, neither here nor there.
     #[error("no source is named: write one, or Source= in nextroot.conf")]
     NoSource,
@@ -148,6 +172,14 @@ pub enum Error {
     /// A step.
     #[error(transparent)]
     Execute(#[from] execute::Error),
+    /// What policy forbids.
+    #[error("{source_name} is forbidden by policy, which --force does not change: {}", .failed.join("; "))]
+    Forbidden {
+        /// The source.
+        source_name: String,
+        /// A line for each check that failed.
+        failed: Vec<String>,
+    },
     /// What preflight found.
     #[error("{source_name} would not run here: {}; nextroot preflight shows every check, --force goes on all the same", .failed.join("; "))]
     Unfit {

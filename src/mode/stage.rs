@@ -150,9 +150,7 @@ impl Staging<'_> {
     /// would do. That stays open, so that what was seen is what is staged.
     fn replace(&mut self, request: &Request, prepared: &Prepared) -> Result<(), Error> {
         let examined = look_aside(request, prepared, &mut self.state, &self.store)?;
-        if !request.force {
-            refuse(request, &examined.report)?;
-        }
+        refuse(request, &examined.report)?;
         let looking = self.state.looking.clone();
         self.put_away(&looking)
     }
@@ -218,9 +216,6 @@ impl Staging<'_> {
         let mut warnings = if request.force { lines(report, Verdict::Fail) } else { Vec::new() };
         warnings.extend(lines(report, Verdict::Warn));
         warnings.iter().for_each(|line| (self.tell)(&format!("warning: {line}")));
-        if request.force {
-            return Ok(warnings);
-        }
         refuse(request, report).map(|()| warnings)
     }
 

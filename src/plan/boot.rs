@@ -1,11 +1,16 @@
 //! Decides how to boot: intent and facts to a plan, or to what is still missing.
 
-use crate::format::disk::superblock::Kind;
+use crate::format::{
+    config::{image_policy::Designator, ini::Placed},
+    disk::superblock::Kind,
+    system::os_release,
+};
 
 pub use super::decision::{Decision, Error, Read, Want};
 use super::{
     Plan, Step,
     facts::{BlockDevice, Facts},
+    hold::{hold, hold_labels},
     intent::{From, Intent, Volatile},
     look::{Look, Resolved},
     step::Volume,
@@ -35,7 +40,7 @@ pub fn modules(intent: &Intent) -> Vec<String> {
 /// Decides.
 #[must_use]
 pub fn decide(intent: &Intent, facts: &Facts) -> Decision {
-    let mut look = Look::new(facts, modules(intent));
+    let mut look = Look::new(facts, &intent.filters, modules(intent));
     let root = look.file_system(&intent.root, "root", SYSROOT);
     let usr = intent.usr.as_ref().map(|usr| look.file_system(usr, "usr", "/sysroot/usr"));
     let (root, usr) = match (root, usr.transpose()) {
@@ -46,8 +51,23 @@ pub fn decide(intent: &Intent, facts: &Facts) -> Decision {
         return Decision::Read(look.reads);
     }
     match (root, usr, intent.usr.is_some()) {
-        (Some(root), usr, wanted) if usr.is_some() == wanted => {
-            Decision::Go(plan(intent, look.modules, root, usr))
+        (Some(mut root), mut usr, wanted) if usr.is_some() == wanted => {
+            let held =
+                hold(&intent.demands, (Designator::Root, !wanted), &mut root.steps, facts).and_then(|()| {
+                    match &mut usr {
+                        Some(usr) => hold(&intent.demands, (Designator::Usr, true), &mut usr.steps, facts),
+                        None => Ok(()),
+                    }
+                });
+            let held = held.and_then(|()| {
+                hold_labels(&intent.filters, Designator::Root, &root.steps, facts)?;
+                let usr = usr.as_ref().map_or(&[][..], |usr| &usr.steps);
+                hold_labels(&intent.filters, Designator::Usr, usr, facts)
+            });
+            match held {
+                Ok(()) => Decision::Go(plan(intent, look.modules, root, usr)),
+                Err(refusal) => Decision::Refuse(refusal.into()),
+            }
         }
         _ => Decision::Wait(look.wants),
     }
@@ -81,9 +101,13 @@ fn plan(intent: &Intent, modules: Vec<String>, root: Resolved, usr: Option<Resol
     }
     steps.extend(root.steps);
     let mut origin = root.origin;
+    let has_usr = usr.is_some();
     if let Some(usr) = usr {
         steps.extend(usr.steps);
         origin = origin.or(usr.origin);
+    }
+    if let Some(at_least) = &intent.demands.minimum_version {
+        steps.push(check_version(at_least, has_usr));
     }
     let at = SYSROOT.to_owned();
     let tmpfs = intent.root.from == From::Tmpfs;
@@ -117,6 +141,16 @@ fn plan(intent: &Intent, modules: Vec<String>, root: Resolved, usr: Option<Resol
         Step::Exec,
     ]);
     Plan { steps }
+}
+
+/// The system is in /usr: where that is an image of its own, /etc of the root says nothing of it.
+fn check_version(at_least: &Placed<String>, has_usr: bool) -> Step {
+    let files = if has_usr { &[os_release::IN_USR][..] } else { &os_release::PLACES };
+    Step::CheckVersion {
+        root: SYSROOT.to_owned(),
+        files: files.iter().map(|name| (*name).to_owned()).collect(),
+        at_least: at_least.clone(),
+    }
 }
 
 /// As systemd mounts it (src/volatile-root/volatile-root.c), with its limits.

@@ -7,7 +7,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::Plan;
+use super::{Plan, demands::Refusal};
 
 /// What a look at the facts gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +72,9 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// What policy demands of an image.
+    #[error(transparent)]
+    Demand(#[from] Refusal),
     /// A boot loader that does not say where it came from.
     #[error(
         "find the root by its partition type: the boot loader does not say which disk it came from (there is no EFI variable LoaderDevicePartUUID); use one that does, such as systemd-boot, or write root= or roothash="

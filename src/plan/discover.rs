@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 
 use crate::format::{
+    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed},
     disk::discoverable::{EMPTY_LABEL, NO_AUTO, Purpose},
     system::version,
 };
@@ -28,7 +29,7 @@ pub(super) enum Discovery<'a> {
 }
 
 /// Looks for the root.
-pub(super) fn discover(facts: &Facts) -> Discovery<'_> {
+pub(super) fn discover<'a>(facts: &'a Facts, filters: &[Placed<ImageFilter>]) -> Discovery<'a> {
     let Some(loader) = facts.loader_partition else { return Discovery::NoLoader };
     let tag = Tag::PartUuid(loader.to_string());
     let loader = match find(&tag, facts) {
@@ -46,7 +47,7 @@ pub(super) fn discover(facts: &Facts) -> Discovery<'_> {
     }
     let mut newest: Vec<(&BlockDevice, &Partition)> = Vec::new();
     for (device, partition) in facts.devices.iter().filter_map(|d| Some((d, d.partition.as_ref()?))) {
-        if partition.disk != loader.disk || !is_candidate(partition) {
+        if partition.disk != loader.disk || !is_candidate(partition, filters) {
             continue;
         }
         match newest.first().map_or(Ordering::Greater, |(_, best)| compare(partition, best)) {
@@ -57,7 +58,12 @@ pub(super) fn discover(facts: &Facts) -> Discovery<'_> {
     }
     match newest.as_slice() {
         [(device, partition)] => Discovery::One(device, partition),
-        [] => Discovery::Nothing(format!("of the type for {} on {}", std::env::consts::ARCH, loader.disk)),
+        [] => {
+            let places: String =
+                filters.iter().map(|filter| format!(", with a label by {}", filter.place)).collect();
+            let disk = &loader.disk;
+            Discovery::Nothing(format!("of the type for {} on {disk}{places}", std::env::consts::ARCH))
+        }
         several => {
             let devices = several.iter().map(|(device, _)| *device).collect();
             Discovery::Several(format!("by its type on {}", loader.disk), devices)
@@ -65,10 +71,12 @@ pub(super) fn discover(facts: &Facts) -> Discovery<'_> {
     }
 }
 
-fn is_candidate(partition: &Partition) -> bool {
+fn is_candidate(partition: &Partition, filters: &[Placed<ImageFilter>]) -> bool {
+    let label = partition.label.as_deref().unwrap_or_default();
     partition.purpose() == Some(Purpose::Root)
         && partition.attributes & NO_AUTO == 0
-        && partition.label.as_deref() != Some(EMPTY_LABEL)
+        && label != EMPTY_LABEL
+        && filters.iter().all(|filter| filter.value.refuses(Designator::Root, label).is_none())
 }
 
 /// By the version in the label, as systemd-sysupdate writes it.

@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
+use crate::format::{
+    config::{image_filter::ImageFilter, ini::Placed},
+    verity::{options::VerityOptions, root_hash::RootHash},
+};
 
 pub use super::invalid::Error;
-use super::step::HashOrigin;
+use super::{demands::Demands, step::HashOrigin};
 
 /// What the init role is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +20,10 @@ pub struct Intent {
     pub root: FileSystem,
     /// A separate /usr, mounted before the switch.
     pub usr: Option<FileSystem>,
+    /// What policy demands of both.
+    pub demands: Demands,
+    /// Which partitions are taken for them, by their labels.
+    pub filters: Vec<Placed<ImageFilter>>,
     /// Whether what is written to the root is forgotten.
     pub volatile: Volatile,
     /// `init=`: the only candidate, where given.

@@ -1,8 +1,14 @@
 //! Why a command line is not accepted.
 
-use crate::format::verity::{options, root_hash::NotARootHash};
+use crate::format::{
+    config::{image_filter, image_policy},
+    verity::{options, root_hash::NotARootHash},
+};
 
-use super::request::{self, Given};
+use super::{
+    demands::Refusal,
+    request::{self, Given},
+};
 
 /// A command line that cannot be meant, or that policy forbids. Nothing was touched yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +46,31 @@ pub enum Error {
         #[source]
         source: options::Error,
     },
+    /// An image policy that cannot be.
+    #[error("{parameter}={value}")]
+    ImagePolicy {
+        /// The parameter.
+        parameter: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not.
+        #[source]
+        source: image_policy::Error,
+    },
+    /// An image filter that cannot be.
+    #[error("{parameter}={value}")]
+    ImageFilter {
+        /// The parameter.
+        parameter: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not.
+        #[source]
+        source: image_filter::Error,
+    },
+    /// An image that is not what is demanded.
+    #[error(transparent)]
+    Demand(#[from] Refusal),
     /// Parameters that exclude each other, or one that needs another.
     #[error("{0}")]
     Contradiction(String),

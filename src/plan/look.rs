@@ -1,6 +1,7 @@
 //! Looks for the devices of one file system, and says which steps mount it from them.
 
 use crate::format::{
+    config::{image_filter::ImageFilter, ini::Placed},
     disk::{discoverable, superblock::Kind},
     kernel::kernel_release,
     verity::{
@@ -31,6 +32,7 @@ pub(super) struct Resolved {
 /// A look at the facts, and what it left to do.
 pub(super) struct Look<'a> {
     facts: &'a Facts,
+    filters: &'a [Placed<ImageFilter>],
     pub(super) reads: Vec<Read>,
     pub(super) wants: Vec<Want>,
     pub(super) modules: Vec<String>,
@@ -40,8 +42,8 @@ pub(super) struct Look<'a> {
 const ON_ERROR_SINCE: (u32, u32) = (6, 12);
 
 impl<'a> Look<'a> {
-    pub(super) fn new(facts: &'a Facts, modules: Vec<String>) -> Self {
-        Self { facts, reads: Vec::new(), wants: Vec::new(), modules }
+    pub(super) fn new(facts: &'a Facts, filters: &'a [Placed<ImageFilter>], modules: Vec<String>) -> Self {
+        Self { facts, filters, reads: Vec::new(), wants: Vec::new(), modules }
     }
 
     /// The file system `name` (`root` or `usr`), to be mounted at `at`; `None` where that left something to
@@ -215,7 +217,7 @@ impl<'a> Look<'a> {
 
     /// The root partition on the disk that the boot loader was started from.
     fn discover(&mut self, role: &'static str) -> Result<Option<(&'a BlockDevice, &'a Partition)>, Error> {
-        match discover(self.facts) {
+        match discover(self.facts, self.filters) {
             Discovery::One(device, partition) => Ok(Some((device, partition))),
             Discovery::NoLoader => Err(Error::NoLoader),
             Discovery::Several(tag, devices) => Err(ambiguous(role, tag, &devices)),

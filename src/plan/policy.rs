@@ -1,8 +1,12 @@
 //! What the configuration baked into the initramfs demands, and a kernel command line cannot take back.
 
-use crate::format::{config::initramfs::Config, verity::options::Corruption};
+use crate::format::{
+    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed, initramfs::Config},
+    verity::options::Corruption,
+};
 
 use super::{
+    demands::{Candidate, Demands, Proof},
     intent::{FileSystem, From},
     invalid::Error,
     request::{Given, Request, Source},
@@ -106,6 +110,81 @@ impl<'a> Policy<'a> {
     fn forbidden(&self, names: &Names, rule: &str, what: String, instead: String) -> Error {
         let file = self.file.to_owned();
         Error::Policy { what, file, which: which(names), rule: rule.to_owned(), instead }
+    }
+}
+
+/// What is demanded of root and /usr: by the configuration, and by whoever may write the kernel command line, who can
+/// only demand more.
+pub(super) fn demands(config: &Config, request: &Request) -> Result<Demands, Error> {
+    let mut image_policies = Vec::from_iter(config.image_policy.clone());
+    for given in &request.image_policies {
+        let (parameter, text) = (given.name, given.value.clone());
+        let wrong = |source| Error::ImagePolicy { parameter, value: text, source };
+        image_policies
+            .push(Placed { value: given.value.parse().map_err(wrong)?, place: place(given, config) });
+    }
+    Ok(Demands { image_policies, minimum_version: config.minimum_version.clone() })
+}
+
+/// Which partitions count, by their labels: all filters have to take one.
+pub(super) fn filters(config: &Config, request: &Request) -> Result<Vec<Placed<ImageFilter>>, Error> {
+    let filter = |given: &Given| {
+        let (parameter, text) = (given.name, given.value.clone());
+        let wrong = |source| Error::ImageFilter { parameter, value: text, source };
+        Ok(Placed { value: given.value.parse().map_err(wrong)?, place: place(given, config) })
+    };
+    request.image_filters.iter().map(filter).collect()
+}
+
+/// Who wrote a parameter, for messages.
+fn place(given: &Given, config: &Config) -> String {
+    let Given { name, value, source } = given;
+    match source {
+        Source::CommandLine => format!("the kernel command line ({name}={value})"),
+        Source::Defaults | Source::Policy => format!("{} (CommandLine={name}={value})", config.file),
+    }
+}
+
+/// Whether these are what is demanded, as far as that can be told of what was asked for.
+pub(super) fn meet(
+    demands: &Demands,
+    request: &Request,
+    root: &FileSystem,
+    usr: Option<&FileSystem>,
+) -> Result<(), Error> {
+    let options = [request.root_options.as_ref(), request.usr_options.as_ref()];
+    let places = [(Designator::Root, Some(root)), (Designator::Usr, usr)];
+    for ((which, fs), options) in places.into_iter().zip(options) {
+        let Some((what, proof)) = fs.and_then(|fs| proven(fs, options)) else {
+            demands.allow(which, Candidate::None)?;
+            continue;
+        };
+        let has_tree = fs.is_some_and(|fs| matches!(fs.from, From::Verity(_)));
+        demands.allow(which, Candidate::Image { what: &what, proof, has_tree })?;
+    }
+    Ok(())
+}
+
+/// What is proven of the image that a file system comes from; `None` where it comes from none.
+fn proven(fs: &FileSystem, options: Option<&Given>) -> Option<(String, Proof)> {
+    match &fs.from {
+        From::Tmpfs | From::Bind(_) => None,
+        From::Device(_) | From::GptAuto => Some((describe(&fs.from), Proof::Unprotected)),
+        From::Verity(verity) => {
+            let ignored = options.filter(|given| {
+                given.source == Source::CommandLine && verity.options.corruption == Corruption::Ignore
+            });
+            Some(match ignored {
+                Some(given) => (
+                    format!("dm-verity {} with {}={}", verity.name, given.name, given.value),
+                    Proof::Unprotected,
+                ),
+                None => (
+                    format!("root hash {} from {}", verity.root_hash, verity.root_hash_from),
+                    verity.root_hash_from.proof(),
+                ),
+            })
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Request {
     pub(super) usr_options: Option<Given>,
     pub(super) verity: Option<Given>,
     pub(super) gpt_auto: Option<Given>,
+    pub(super) image_policies: Vec<Given>,
+    pub(super) image_filters: Vec<Given>,
     pub(super) volatile: Option<Given>,
     pub(super) timeout: Option<Given>,
     pub(super) emergency: Option<Given>,
@@ -69,7 +71,9 @@ pub(super) struct Request {
 enum Meaning {
     /// Its last value counts.
     Last(fn(&mut Request) -> &mut Option<Given>),
-    /// The same; the word alone stands for yes.
+    /// What [`Source::Policy`] says and what the kernel command line says count both, of each the last value.
+    Both(fn(&mut Request) -> &mut Vec<Given>),
+    /// As the first; the word alone stands for yes.
     Switch(fn(&mut Request) -> &mut Option<Given>),
     /// Its values are joined with commas, as systemd does it with mount options.
     Joined(fn(&mut Request) -> &mut Option<Given>),
@@ -83,11 +87,9 @@ enum Meaning {
     Nothing,
     /// It asks for what is not done here, with the reason.
     Without(&'static str),
-    /// It asks for what this version does not have, and doing without would protect less.
-    NotYet,
 }
 
-use Meaning::{Joined, Last, List, NotYet, Nothing, Rootwait, Switch, Without, Word};
+use Meaning::{Both, Joined, Last, List, Nothing, Rootwait, Switch, Without, Word};
 
 /// Every parameter that is known. docs/cmdline.md has a row for each; a test compares both.
 const PARAMETERS: [(&str, Meaning); 49] = [
@@ -116,8 +118,8 @@ const PARAMETERS: [(&str, Meaning); 49] = [
     ("systemd.gpt_auto", Switch(|r| &mut r.gpt_auto)),
     ("rd.systemd.gpt_auto", Switch(|r| &mut r.gpt_auto)),
     ("systemd.volatile", Switch(|r| &mut r.volatile)),
-    ("systemd.image_policy", NotYet),
-    ("systemd.image_filter", NotYet),
+    ("systemd.image_policy", Both(|r| &mut r.image_policies)),
+    ("systemd.image_filter", Both(|r| &mut r.image_filters)),
     (
         "systemd.allow_userspace_verity",
         Without("no signature is checked in this version, neither here nor by the kernel"),
@@ -155,16 +157,6 @@ pub enum Error {
     /// No value.
     #[error("{0}= needs a value: write one, or leave it out")]
     NoValue(String),
-    /// Not in this version.
-    #[error(
-        "{name}= is not available in this version, and going on without it ({value}) would protect less than was asked for: leave it out"
-    )]
-    NotYet {
-        /// The parameter.
-        name: String,
-        /// What was given.
-        value: String,
-    },
 }
 
 /// Names of all parameters that are known.
@@ -220,10 +212,16 @@ impl Request {
     ) -> Result<(), Error> {
         let given = |value: &str| Given { name, value: value.to_owned(), source };
         match (meaning, value) {
-            (Last(_) | Switch(_) | Joined(_) | List(_), Some("")) | (Last(_) | Joined(_) | List(_), None) => {
+            (Last(_) | Switch(_) | Joined(_) | List(_) | Both(_), Some(""))
+            | (Last(_) | Joined(_) | List(_) | Both(_), None) => {
                 return Err(Error::NoValue(name.to_owned()));
             }
             (Last(place), Some(value)) => *place(self) = Some(given(value)),
+            (Both(place), Some(value)) => {
+                let counts = |before: &Given| source == Source::Policy && before.source != Source::Policy;
+                place(self).retain(counts);
+                place(self).push(given(value));
+            }
             (Switch(place), value) => *place(self) = Some(given(value.unwrap_or("yes"))),
             (Joined(place), Some(value)) => {
                 let before = place(self).take().map(|before| before.value + ",").unwrap_or_default();
@@ -241,12 +239,6 @@ impl Request {
             (Without(_), Some(value)) if boolean(value) == Some(false) => {}
             (Without(why), _) => self.notes.push(format!("{name} has no effect: {why}")),
             (Nothing, _) => {}
-            (NotYet, value) => {
-                return Err(Error::NotYet {
-                    name: name.to_owned(),
-                    value: value.unwrap_or_default().to_owned(),
-                });
-            }
         }
         Ok(())
     }

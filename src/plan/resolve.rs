@@ -7,7 +7,7 @@ use crate::format::{config::initramfs::Config, kernel::cmdline::CommandLine};
 use super::{
     intent::{Emergency, FileSystem, From, Intent, Volatile},
     invalid::{Error, value_error},
-    policy::Policy,
+    policy::{self, Policy},
     request::{Given, Request},
     settings::{self, truth},
     tag::{Name, device},
@@ -35,6 +35,9 @@ impl Intent {
         let root = root(&request, off)?;
         let usr = usr(&request, off, &root)?;
         policy.allows(&request, &root, usr.as_ref())?;
+        let demands = policy::demands(config, &request)?;
+        let filters = policy::filters(config, &request)?;
+        policy::meet(&demands, &request, &root, usr.as_ref())?;
         if root.from == From::Tmpfs && usr.is_none() {
             return Err(Error::Value {
                 parameter: "root",
@@ -63,6 +66,8 @@ impl Intent {
             modules: settings::modules(request),
             root,
             usr,
+            demands,
+            filters,
             notes,
         })
     }

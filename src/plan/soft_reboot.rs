@@ -3,19 +3,23 @@
 
 use std::fmt;
 
-use crate::format::verity::root_hash::{NotARootHash, RootHash};
+use crate::format::{
+    config::image_policy::Designator,
+    verity::root_hash::{NotARootHash, RootHash},
+};
 
 use super::{
     Plan, Step,
     boot::{self, Decision, Read},
     carry::{self, Wanted},
     choose::{self, Chosen, Written},
+    demands::{Candidate, Demands, Proof, Refusal, allow_version},
     facts::Facts,
     source::{self, Source},
     stage::{self, Intent, Way},
-    state::{On, Root, State, Verity},
+    state::{On, Root, Staged, State, Verity},
     step::{HashOrigin, Relay},
-    system_facts::SystemFacts,
+    system_facts::{Configured, SystemFacts},
 };
 
 /// What is asked for, read.
@@ -31,6 +35,8 @@ pub struct Asked {
     pub wanted: Wanted,
     /// Whether only root hashes count that prove something against an attacker.
     pub verity_required: bool,
+    /// What image policies and a least version demand.
+    pub demands: Demands,
 }
 
 /// Why there is no plan.
@@ -78,6 +84,14 @@ pub enum Error {
         source_name: String,
         /// The root.
         plain: String,
+    },
+    /// What is demanded of images.
+    #[error("{source_name}: {refusal}")]
+    Demand {
+        /// The source.
+        source_name: String,
+        /// What is not met.
+        refusal: Refusal,
     },
     /// A plan that leaves the root closed.
     #[error("the plan opens no root: it is wrong, please report it")]
@@ -136,7 +150,8 @@ impl Asked {
         let hash_device = hash_device.map(str::parse).transpose()?;
         let written = Written { source, root_hash, hash_device, failed_too: false };
         let (way, wanted) = (Way::default(), Wanted::default());
-        Ok(Self { source_name, written, way, wanted, verity_required: false })
+        let demands = Demands::default();
+        Ok(Self { source_name, written, way, wanted, verity_required: false, demands })
     }
 
     /// Refuses what is in files, into which only the machine itself can look.
@@ -156,7 +171,7 @@ pub fn choose(asked: &Asked, state: &State, facts: &Facts) -> Result<Chosen, Err
 
 /// Decides how the root that was chosen is opened and mounted.
 pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
-    let intent = Intent { root: chosen.root.clone(), way: asked.way };
+    let intent = Intent { root: chosen.root.clone(), way: asked.way, demands: asked.demands.clone() };
     let mounting = match stage::mounting(&intent, facts) {
         Decision::Go(plan) => plan,
         Decision::Read(wanted) => return Ok(Answer::Read(wanted)),
@@ -164,7 +179,8 @@ pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Res
         Decision::Refuse(error) => return Err(error.into()),
     };
     let root = root_of(asked, &intent.root, state, &mounting)?;
-    allow(asked, &root.on)?;
+    let (verity, demands) = (asked.verity_required, &asked.demands);
+    allow(&asked.source_name, verity, demands, &root.on, ignores_corruption(&mounting))?;
     Ok(Answer::Known(Opening { intent, mounting, root, skipped: chosen.skipped.clone() }))
 }
 
@@ -193,18 +209,58 @@ pub fn decide(
     Ok(Answer::Known(Planned { skipped: opening.skipped, stage: Plan { steps }, relay }))
 }
 
-/// What `[Policy] Verity=required` forbids; `--force` does not change it.
-fn allow(asked: &Asked, on: &On) -> Result<(), Error> {
-    let source_name = asked.source_name.clone();
+/// Whether what is staged is what is demanded now: the configuration may have changed since.
+pub fn still_allowed(configured: &Configured, staged: &Staged) -> Result<(), Error> {
+    let Staged { root: Root { source, on, version, .. }, begun, .. } = staged;
+    let demands = &configured.demands;
+    allow(source, configured.verity_required, demands, on, ignores_corruption(begun))?;
+    let Some(least) = &demands.minimum_version else { return Ok(()) };
+    allow_version(least, "what is staged", version.as_deref())
+        .map_err(|refusal| Error::Demand { source_name: source.clone(), refusal })
+}
+
+/// Whether a device is mounted that lets through what does not verify.
+fn ignores_corruption(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::CheckVerity { corruption_ignored: true, .. }))
+}
+
+/// What `[Policy]` forbids; `--force` does not change it.
+fn allow(
+    source_name: &str,
+    verity_required: bool,
+    demands: &Demands,
+    on: &On,
+    ignores_corruption: bool,
+) -> Result<(), Error> {
+    let source_name = source_name.to_owned();
+    demanded(demands, on, ignores_corruption)
+        .map_err(|refusal| Error::Demand { source_name: source_name.clone(), refusal })?;
     match on {
-        _ if !asked.verity_required => Ok(()),
-        On::Verity(Verity { root_hash_from: from, .. }) if from.is_unprotected() => {
+        _ if !verity_required => Ok(()),
+        On::Verity(Verity { root_hash_from: from, .. }) if from.proof() == Proof::Unprotected => {
             Err(Error::Unprotected { source_name, from: *from })
         }
         On::Verity(_) => Ok(()),
         On::Plain { plain } => Err(Error::NotVerified { source_name, plain: plain.to_string() }),
         On::Else { unreachable } => Err(Error::NotVerified { source_name, plain: unreachable.clone() }),
     }
+}
+
+/// Holds a root, which has its /usr in it, against what is demanded.
+fn demanded(demands: &Demands, on: &On, ignores_corruption: bool) -> Result<(), Refusal> {
+    let (what, proof) = match on {
+        On::Verity(Verity { name, .. }) if ignores_corruption => {
+            (format!("dm-verity {name}, which ignores corruption,"), Proof::Unprotected)
+        }
+        On::Verity(Verity { root_hash, root_hash_from: from, .. }) => {
+            (format!("root hash {root_hash} from {from}"), from.proof())
+        }
+        On::Plain { plain } => (plain.to_string(), Proof::Unprotected),
+        On::Else { unreachable } => (unreachable.clone(), Proof::Unprotected),
+    };
+    let has_tree = matches!(on, On::Verity(_));
+    demands.allow(Designator::Root, Candidate::Image { what: &what, proof, has_tree })?;
+    demands.allow(Designator::Usr, Candidate::None)
 }
 
 fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Result<Root, Error> {
@@ -264,11 +320,70 @@ mod tests {
         ] {
             let on: On = serde_json::from_value(on).unwrap();
             let asked = Asked::parse("previous", None, None).unwrap();
-            assert!(allow(&asked, &on).is_ok());
-            let error =
-                allow(&Asked { verity_required: true, ..asked }, &on).err().map(|error| error.to_string());
+            let allow = |required| allow(&asked.source_name, required, &asked.demands, &on, false);
+            assert!(allow(false).is_ok());
+            let error = allow(true).err().map(|error| error.to_string());
             assert_eq!(error.is_some(), refused.is_some());
             assert!(error.zip(refused).is_none_or(|(error, refused)| error.contains(refused)));
         }
+    }
+
+    /// What was staged before the policy was written went through.
+    #[test]
+    fn what_is_staged_is_held_against_the_policy_of_now() {
+        use crate::format::config::ini::Placed;
+        let staged = |from: &str, version: Option<&str>, ignored: bool| -> Staged {
+            let check = Step::CheckVerity { name: "a".to_owned(), corruption_ignored: ignored };
+            serde_json::from_value(serde_json::json!({
+                "root": {"source": "x", "name": "a", "root_hash": "ab", "root_hash_from": from, "system": null, "version": version},
+                "direct": false, "complete": true, "begun": Plan { steps: vec![check] }, "mounts": [],
+            }))
+            .unwrap()
+        };
+        let place = || "f:2".to_owned();
+        let demands = |policy: &str, least: Option<&str>| Demands {
+            image_policies: vec![Placed { value: policy.parse().unwrap(), place: place() }],
+            minimum_version: least.map(|least| Placed { value: least.to_owned(), place: place() }),
+        };
+        for (staged, demands, refused) in [
+            (staged("arguments", None, false), demands("root=verity", None), None),
+            (
+                staged("arguments", None, false),
+                demands("root=signed", None),
+                Some("x: root hash ab from the arguments is verity"),
+            ),
+            (
+                staged("file", None, false),
+                demands("root=verity", None),
+                Some("is unprotected, and f:2 allows root only as verity"),
+            ),
+            (
+                staged("arguments", None, true),
+                demands("root=verity", None),
+                Some("x: dm-verity a, which ignores corruption, is unprotected"),
+            ),
+            (staged("arguments", None, true), demands("root=unprotected", None), None),
+            (staged("arguments", Some("2"), false), demands("*", Some("2")), None),
+            (
+                staged("arguments", Some("2"), false),
+                demands("*", Some("3")),
+                Some("x: what is staged is of version 2"),
+            ),
+            (
+                staged("arguments", None, false),
+                demands("*", Some("3")),
+                Some("x: what is staged has no version"),
+            ),
+        ] {
+            let configured = Configured { demands, ..Configured::default() };
+            let error = still_allowed(&configured, &staged).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), refused.is_some(), "{error:?}");
+            assert!(
+                error.iter().zip(refused).all(|(error, refused)| error.contains(refused)),
+                "{error:?} {refused:?}"
+            );
+        }
+        let required = Configured { verity_required: true, ..Configured::default() };
+        assert!(still_allowed(&required, &staged("partition-uuids", None, false)).is_err());
     }
 }

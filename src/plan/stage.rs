@@ -1,14 +1,18 @@
 //! Decides how to stage a root for the next soft reboot: what is done while the old system serves, and
 //! what is left for the relay, which only moves mounts.
 
-use crate::format::{kernel::devno::Devno, verity::table::VerityTable};
+use crate::format::{
+    config::image_policy::Designator, kernel::devno::Devno, system::os_release, verity::table::VerityTable,
+};
 
 use super::{
     Plan, Step,
     carry::Row,
     decision::{Decision, Error, Read},
+    demands::Demands,
     device::Device,
     facts::{Content, Facts, OpenVerity as OpenedVerity},
+    hold::hold,
     intent::{FileSystem, From, Verity},
     look::Look,
     plain::Plain,
@@ -41,6 +45,8 @@ pub struct Intent {
     pub root: Root,
     /// How the switch to it is made.
     pub way: Way,
+    /// What is demanded of it.
+    pub demands: Demands,
 }
 
 /// How the switch to a root is made.
@@ -104,6 +110,9 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
         Ok(steps) => steps,
         Err(decision) => return decision,
     };
+    if let Err(refusal) = hold(&intent.demands, (Designator::Root, true), &mut steps, facts) {
+        return Decision::Refuse(refusal.into());
+    }
     // What is checked last is mounted next.
     let is_mounting = |step: &Step| matches!(step, Step::CheckPlain { .. } | Step::Mount { .. });
     let mount = steps.split_off(steps.iter().position(is_mounting).unwrap_or(steps.len()));
@@ -117,6 +126,11 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
     steps.extend(mount);
     if intent.way != Way::Relay {
         steps.push(Step::Isolate { at: at.clone() });
+    }
+    // Where it is only looked at, the report says what is wrong with it.
+    if let Some(at_least) = intent.demands.minimum_version.as_ref().filter(|_| intent.way != Way::Look) {
+        let files = os_release::PLACES.map(str::to_owned).to_vec();
+        steps.push(Step::CheckVersion { root: at.clone(), files, at_least: at_least.clone() });
     }
     steps.push(Step::FindInit { root: at, candidates: vec![INIT.to_owned()] });
     Decision::Go(Plan { steps })
@@ -155,7 +169,7 @@ fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decisi
         flags: String::new(),
         read_only: true,
     };
-    let mut look = Look::new(facts, Vec::new());
+    let mut look = Look::new(facts, &[], Vec::new());
     let resolved = look.file_system(&fs, "root", at).map_err(Decision::Refuse)?;
     if !look.reads.is_empty() {
         return Err(Decision::Read(look.reads));
@@ -297,7 +311,7 @@ mod tests {
         let devno = Devno { major: 254, minor: 1 };
         let table = format!("1 254:1 254:2 4096 4096 2048 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
         let open = OpenedVerity { name: "a".to_owned(), devno, table, leaving: false };
-        let intent = Intent { root: Root::Open(open), way: Way::Relay };
+        let intent = Intent { root: Root::Open(open), way: Way::Relay, demands: Demands::default() };
         for (mounts, expected) in [
             (vec![row("/", false)], vec!["/previous"]),
             (vec![row("/", false), row("/etc", false)], vec!["/previous", "/previous/etc"]),

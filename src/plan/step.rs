@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, device::Device, plain::Plain};
+use super::{Plan, demands::Proof, device::Device, plain::Plain};
 use crate::{
-    format::{disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
+    format::{config::ini::Placed, disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
     units::Bytes,
 };
 
@@ -101,6 +101,16 @@ pub enum Step {
     NameVolatileRoot {
         /// The block device.
         what: Volume,
+    },
+    /// Makes sure, while it can still be refused, that an image is no older than is allowed: by `IMAGE_VERSION=` of its
+    /// os-release.
+    CheckVersion {
+        /// Where it is mounted.
+        root: String,
+        /// Files that may be its os-release; the first that is there counts.
+        files: Vec<String>,
+        /// The oldest version, and who demands it.
+        at_least: Placed<String>,
     },
     /// Makes sure, while it can still be refused, that the new root can run: its init is found and can be
     /// executed, and so can the interpreter that it names.
@@ -280,10 +290,14 @@ pub enum Undo {
 }
 
 impl HashOrigin {
-    /// Whether whoever can write to the image can choose the root hash, too: it proves nothing against them.
+    /// What a root hash from there proves. Where whoever can write to the image can choose the root hash, too, it is
+    /// nothing against them.
     #[must_use]
-    pub fn is_unprotected(self) -> bool {
-        matches!(self, Self::PartitionUuids | Self::File | Self::Unknown)
+    pub fn proof(self) -> Proof {
+        match self {
+            Self::CommandLine | Self::Config | Self::Arguments => Proof::Verity,
+            Self::PartitionUuids | Self::File | Self::Unknown => Proof::Unprotected,
+        }
     }
 }
 
@@ -298,6 +312,7 @@ impl Step {
             Self::ReuseVerity { .. }
             | Self::CheckVerity { .. }
             | Self::CheckPlain { .. }
+            | Self::CheckVersion { .. }
             | Self::FindInit { .. }
             | Self::Isolate { .. }
             | Self::Follow { .. } => Undo::NotNeeded,
@@ -363,6 +378,10 @@ impl fmt::Display for Step {
             Self::Bind { from, at } => write!(f, "bind {from} at {at}"),
             Self::BaseFileSystem { root } => write!(f, "make the directories and links that {root} lacks"),
             Self::NameVolatileRoot { what } => write!(f, "name {what} in /run/systemd/volatile-root"),
+            Self::CheckVersion { root, files, at_least: Placed { value, place } } => {
+                let files = files.join(" or ");
+                write!(f, "check that IMAGE_VERSION= of {files} in {root} is {value} or newer, by {place}")
+            }
             Self::FindInit { root, candidates } => {
                 write!(f, "find an init in {root}: {}", candidates.join(" "))
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{kernel::mountinfo::Mount, system::fstab};
 
 use super::{
+    demands::Demands,
     facts::Facts,
     new_mounts::{DropIn, NewMounts, UnitFile},
     stage::VERITY_UNITS,
@@ -58,6 +59,9 @@ pub struct Configured {
     pub no_carry: Vec<String>,
     /// `[Policy] Verity=required`: only root hashes that prove something against an attacker.
     pub verity_required: bool,
+    /// `[Policy] ImagePolicy=` and `MinimumVersion=`; and `systemd.image_policy=` of the kernel command line.
+    #[serde(skip_serializing_if = "Demands::is_empty")]
+    pub demands: Demands,
 }
 
 impl SystemFacts {

@@ -80,6 +80,9 @@ impl<'a> Executor<'a> {
             Step::Bind { from, at } => Ok(mount::clone_tree(Path::new(from))?.attach(Path::new(at))?),
             Step::BaseFileSystem { root } => Ok(new_root::fill(root)?),
             Step::NameVolatileRoot { what } => self.name_volatile_root(what),
+            Step::CheckVersion { root, files, at_least } => {
+                Ok(new_root::check_version(root, files, at_least)?)
+            }
             Step::FindInit { root, candidates } => {
                 self.init = Some(new_root::find_init(root, candidates)?);
                 Ok(())

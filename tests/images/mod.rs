@@ -3,6 +3,7 @@
 use std::{
     fs,
     process::{Command, Output},
+    sync::OnceLock,
 };
 
 use sha2::{Digest, Sha256};
@@ -51,6 +52,17 @@ impl Images {
         bytes[at] ^= 1;
         fs::write(self.path(name), bytes).unwrap();
     }
+}
+
+/// The command line that starts veritysetup, its words apart: the one that VERITYSETUP names, or the one that is
+/// installed, if it is.
+pub(crate) fn veritysetup() -> Option<&'static [&'static str]> {
+    static WORDS: OnceLock<Option<Vec<&str>>> = OnceLock::new();
+    let look = || match std::env::var("VERITYSETUP") {
+        Ok(named) => Some(named.leak().split_whitespace().collect()),
+        Err(_) => Command::new("veritysetup").arg("--version").output().is_ok().then(|| vec!["veritysetup"]),
+    };
+    WORDS.get_or_init(look).as_deref()
 }
 
 pub(crate) fn out(output: &Output) -> String {

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use crate::format::{
     config::{
-        ini::{self, Assignment, boolean, words},
+        demands,
+        image_policy::ImagePolicy,
+        ini::{self, Assignment, Placed, boolean, words},
         time_span,
     },
     verity::root_hash::RootHash,
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 9] = [
+pub const KEYS: [(&str, &str); 11] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
     ("Stage", "Direct"),
@@ -22,6 +24,8 @@ pub const KEYS: [(&str, &str); 9] = [
     ("Hook", "TimeoutSec"),
     ("Hook", "WhenNothingStaged"),
     ("Policy", "Verity"),
+    ("Policy", "ImagePolicy"),
+    ("Policy", "MinimumVersion"),
 ];
 
 /// The configuration of a running system: the defaults, with one file read over the other.
@@ -35,6 +39,10 @@ pub struct HostConfig {
     pub hook: Hook,
     /// `[Policy] Verity=required`: only a root whose root hash comes from a trusted place is staged.
     pub verity_required: bool,
+    /// `[Policy] ImagePolicy=`: what a root has to be.
+    pub image_policy: Option<Placed<ImagePolicy>>,
+    /// `[Policy] MinimumVersion=`: the oldest version of an image that is staged.
+    pub minimum_version: Option<Placed<String>>,
     /// What was passed over, each with its place.
     pub warnings: Vec<String>,
 }
@@ -87,7 +95,7 @@ pub enum Error {
     #[error(transparent)]
     Ini(#[from] ini::Error),
     /// A policy that is not known here: going on without it could allow what it forbids.
-    #[error("{file}:{line}: [Policy] has no {key}=: write Verity=")]
+    #[error("{file}:{line}: [Policy] has no {key}=: write Verity=, ImagePolicy= or MinimumVersion=")]
     Policy {
         /// The file.
         file: String,
@@ -134,20 +142,28 @@ impl HostConfig {
     }
 
     fn policy(&mut self, assignment: &Assignment, file: &str) -> Result<bool, Error> {
-        let Assignment { line, key, value, .. } = assignment;
-        if key != "Verity" {
-            return Err(Error::Policy { file: file.to_owned(), line: *line, key: key.clone() });
-        }
-        self.verity_required = match value.as_str() {
-            "required" => true,
-            "allowed" | "" => false,
-            "signed" => {
-                let allowed = "required or allowed (signatures are not available in this version)";
-                return Err(assignment.impossible(file, allowed).into());
+        match assignment.key.as_str() {
+            "Verity" => self.verity_required = verity_required(assignment, file)?,
+            "ImagePolicy" => self.image_policy = demands::image_policy(assignment, file)?,
+            "MinimumVersion" => self.minimum_version = demands::minimum_version(assignment, file)?,
+            key => {
+                let (file, line, key) = (file.to_owned(), assignment.line, key.to_owned());
+                return Err(Error::Policy { file, line, key });
             }
-            _ => return Err(assignment.impossible(file, "required or allowed").into()),
-        };
+        }
         Ok(true)
+    }
+}
+
+fn verity_required(assignment: &Assignment, file: &str) -> Result<bool, ini::Error> {
+    match assignment.value.as_str() {
+        "required" => Ok(true),
+        "allowed" | "" => Ok(false),
+        "signed" => {
+            Err(assignment
+                .impossible(file, "required or allowed (signed is written ImagePolicy=root=signed)"))
+        }
+        _ => Err(assignment.impossible(file, "required or allowed")),
     }
 }
 
@@ -257,7 +273,8 @@ mod tests {
         let config = config(&[&format!(
             "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
-             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Policy]\nVerity=required\n"
+             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Policy]\nVerity=required\n\
+             ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
         )]);
         let expected = HostConfig {
             stage: Stage {
@@ -272,6 +289,14 @@ mod tests {
             },
             hook: Hook { timeout: Duration::from_secs(90), when_nothing_staged: WhenNothingStaged::Pass },
             verity_required: true,
+            image_policy: Some(Placed {
+                value: "root=verity+signed".parse().unwrap(),
+                place: "f:16 (ImagePolicy=root=verity+signed)".to_owned(),
+            }),
+            minimum_version: Some(Placed {
+                value: "7".to_owned(),
+                place: "f:17 (MinimumVersion=7)".to_owned(),
+            }),
             warnings: vec![],
         };
         assert_eq!(config, expected);
@@ -281,9 +306,9 @@ mod tests {
     fn files_over_files() {
         let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nDirect=1\nPrewarm=0\n\
                      [Carry]\nCarry=/a /b\nNoCarry=/c\n[Hook]\nTimeoutSec=5\nWhenNothingStaged=pass\n\
-                     [Policy]\nVerity=required\n";
+                     [Policy]\nVerity=required\nImagePolicy=root=signed\nMinimumVersion=1\n";
         let second = "[Stage]\nSource=\nRootHash=\nDirect=\nPrewarm=\n[Carry]\nCarry=\nNoCarry=\n\
-                      [Hook]\nTimeoutSec=\nWhenNothingStaged=\n[Policy]\nVerity=\n";
+                      [Hook]\nTimeoutSec=\nWhenNothingStaged=\n[Policy]\nVerity=\nImagePolicy=\nMinimumVersion=\n";
         assert_eq!(config(&[first, second]), HostConfig::default());
         for (second, carried, not) in [
             ("Carry=/d", &["/a", "/b", "/d"][..], &["/c"][..]),
@@ -350,10 +375,20 @@ mod tests {
             ("[Policy]\nVerity=maybe", "f:2: Verity=maybe: required or allowed is needed".to_owned()),
             (
                 "[Policy]\nVerity=signed",
-                "f:2: Verity=signed: required or allowed (signatures are not available in this version) is needed"
+                "f:2: Verity=signed: required or allowed (signed is written ImagePolicy=root=signed) is needed"
                     .to_owned(),
             ),
-            ("[Policy]\nVerify=required", "f:2: [Policy] has no Verify=: write Verity=".to_owned()),
+            ("[Policy]\nVerify=required", "f:2: [Policy] has no Verify=: write Verity=, ImagePolicy= or MinimumVersion=".to_owned()),
+            (
+                "[Policy]\nMinimumVersion=1 2",
+                "f:2: MinimumVersion=1 2: a version of letters, digits and - . ~ ^ _ + , is needed".to_owned(),
+            ),
+            (
+                "[Policy]\nImagePolicy=root",
+                "f:2: ImagePolicy=root: character 1: \"root\" is no rule: write PARTITION=FLAG+FLAG, rules parted by \":\", \
+                 or one of * - ~ alone"
+                    .to_owned(),
+            ),
             ("Stage\n", "f:1: \"Stage\" is neither [Section] nor Key=value".to_owned()),
         ] {
             assert_eq!(HostConfig::default().read(text, "f").unwrap_err().to_string(), message);

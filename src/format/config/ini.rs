@@ -1,6 +1,10 @@
 //! What configuration files and units are written in: sections, keys and values as systemd.syntax(7) has
 //! them.
 
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
 /// An assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -12,6 +16,16 @@ pub struct Assignment {
     pub key: String,
     /// What stands behind it.
     pub value: String,
+}
+
+/// A value, and who wrote it where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// The place, for messages: `/etc/nextroot/nextroot.conf:3 (ImagePolicy=root=signed)`.
+    pub place: String,
 }
 
 /// A file that cannot be read as configuration.
@@ -41,6 +55,20 @@ pub enum Error {
         /// What is possible.
         allowed: &'static str,
     },
+    /// A value that is wrong in one place.
+    #[error("{file}:{line}: {key}={value}: {why}")]
+    Part {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// Where it is wrong, and what is possible there.
+        why: String,
+    },
 }
 
 impl Assignment {
@@ -54,6 +82,26 @@ impl Assignment {
             value: self.value.clone(),
             allowed,
         }
+    }
+
+    /// What the value is read as, with its place; `None` where it is empty, which takes back what was assigned before.
+    pub fn placed<T>(
+        &self,
+        file: &str,
+        read: impl FnOnce(&str) -> Result<T, Error>,
+    ) -> Result<Option<Placed<T>>, Error> {
+        let Self { line, key, value, .. } = self;
+        if value.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Placed { value: read(value)?, place: format!("{file}:{line} ({key}={value})") }))
+    }
+
+    /// The error of a value that is wrong in one place, which `why` tells.
+    #[must_use]
+    pub fn wrong(&self, file: &str, why: impl Display) -> Error {
+        let (file, line, why) = (file.to_owned(), self.line, why.to_string());
+        Error::Part { file, line, key: self.key.clone(), value: self.value.clone(), why }
     }
 }
 

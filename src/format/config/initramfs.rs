@@ -1,7 +1,11 @@
 //! The nextroot.conf that is baked into an initramfs.
 
 use crate::format::{
-    config::ini::{self, Assignment},
+    config::{
+        demands,
+        image_policy::ImagePolicy,
+        ini::{self, Assignment, Placed},
+    },
     kernel::cmdline::CommandLine,
 };
 
@@ -18,6 +22,10 @@ pub struct Config {
     pub verity_required: bool,
     /// `[Policy] UsrVerity=`: whether /usr has to be verified; where it is silent, what holds for the root.
     pub usr_verity_required: Option<bool>,
+    /// `[Policy] ImagePolicy=`: what root and /usr have to be.
+    pub image_policy: Option<Placed<ImagePolicy>>,
+    /// `[Policy] MinimumVersion=`: the oldest version of an image that is booted.
+    pub minimum_version: Option<Placed<String>>,
     /// Sections and keys that mean nothing, with their places.
     pub unknown: Vec<String>,
 }
@@ -29,7 +37,9 @@ pub enum Error {
     #[error(transparent)]
     Ini(#[from] ini::Error),
     /// A policy that is not known here: going on without it could allow what it forbids.
-    #[error("{file}:{line}: [Policy] has no {key}=: write CommandLine=, Verity= or UsrVerity=")]
+    #[error(
+        "{file}:{line}: [Policy] has no {key}=: write CommandLine=, Verity=, UsrVerity=, ImagePolicy= or MinimumVersion="
+    )]
     Policy {
         /// The file.
         file: String,
@@ -63,6 +73,10 @@ impl Config {
             ("Policy", "CommandLine") => extend(&mut self.fixed, value),
             ("Policy", "Verity") => self.verity_required = required()?.unwrap_or(false),
             ("Policy", "UsrVerity") => self.usr_verity_required = required()?,
+            ("Policy", "ImagePolicy") => self.image_policy = demands::image_policy(assignment, &self.file)?,
+            ("Policy", "MinimumVersion") => {
+                self.minimum_version = demands::minimum_version(assignment, &self.file)?;
+            }
             ("Policy", _) => {
                 return Err(Error::Policy { file: self.file.clone(), line: *line, key: key.clone() });
             }
@@ -99,6 +113,16 @@ mod tests {
             Config::parse("[Boot]\nCommandLine=a\nCommandLine=\n[Policy]\nVerity=required\nVerity=\n", "f")
                 .unwrap();
         assert_eq!((config.defaults, config.verity_required), (CommandLine::default(), false));
+        let text = "[Policy]\nImagePolicy=root=signed : usr=absent\nMinimumVersion=1.2~rc1\n";
+        let config = Config::parse(text, "f").unwrap();
+        let policy = config.image_policy.unwrap();
+        assert_eq!(policy.value.short(), "root=signed:usr=absent");
+        assert_eq!(policy.place, "f:2 (ImagePolicy=root=signed : usr=absent)");
+        let version =
+            Placed { value: "1.2~rc1".to_owned(), place: "f:3 (MinimumVersion=1.2~rc1)".to_owned() };
+        assert_eq!(config.minimum_version, Some(version));
+        let config = Config::parse(&format!("{text}ImagePolicy=\nMinimumVersion=\n"), "f").unwrap();
+        assert_eq!((config.image_policy, config.minimum_version), (None, None));
     }
 
     #[test]
@@ -107,7 +131,17 @@ mod tests {
             ("[Policy]\nVerity=maybe\n", "f:2: Verity=maybe: required or allowed is needed"),
             (
                 "[Policy]\nVerify=required\n",
-                "f:2: [Policy] has no Verify=: write CommandLine=, Verity= or UsrVerity=",
+                "f:2: [Policy] has no Verify=: write CommandLine=, Verity=, UsrVerity=, ImagePolicy= or MinimumVersion=",
+            ),
+            (
+                "[Policy]\nImagePolicy=root=signed:rot=verity\n",
+                "f:2: ImagePolicy=root=signed:rot=verity: character 13: \"rot\" is no partition: write root, usr, home, srv, \
+                 esp, xbootldr, swap, root-verity, usr-verity, root-verity-sig, usr-verity-sig, tmp, var, or nothing for \
+                 all others",
+            ),
+            (
+                "[Policy]\nMinimumVersion=1 2\n",
+                "f:2: MinimumVersion=1 2: a version of letters, digits and - . ~ ^ _ + , is needed",
             ),
             ("\nnonsense\n", "f:2: \"nonsense\" is neither [Section] nor Key=value"),
             ("[Policy\n", "f:1: \"[Policy\" is neither [Section] nor Key=value"),

@@ -8,6 +8,8 @@ use crate::format::disk::guid::Guid;
 pub const NO_AUTO: u64 = 1 << 63;
 /// Attribute: to be mounted without write access.
 pub const READ_ONLY: u64 = 1 << 60;
+/// Attribute: its file system is grown to the size of the partition.
+pub const GROW_FILE_SYSTEM: u64 = 1 << 59;
 /// The label by which systemd-sysupdate marks a partition that holds nothing.
 pub const EMPTY_LABEL: &str = "_empty";
 

@@ -5,6 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Where it may stand in a root, highest priority first.
+pub const PLACES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+/// The one in /usr.
+pub const IN_USR: &str = "usr/lib/os-release";
+
 /// The fields that tell one image from another. A field that is empty is as one that is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -38,9 +38,14 @@ fn separators<'a>(one: &'a [u8], other: &'a [u8], separators: &[u8]) -> Result<R
     })
 }
 
-/// Compares the numbers, or else the words, that two texts begin with. No number counts as 0.
+/// Compares the numbers, or else the words, that two texts begin with. A number is higher than a word, also if it is 0.
 fn component<'a>(one: &'a [u8], other: &'a [u8]) -> Result<Rest<'a>, Ordering> {
-    let is_number = [one, other].iter().any(|text| text.first().is_some_and(u8::is_ascii_digit));
+    let begins = |text: &[u8]| text.first().is_some_and(u8::is_ascii_digit);
+    let is_number = match (begins(one), begins(other)) {
+        (true, true) => true,
+        (false, false) => false,
+        (one, other) => return Err(one.cmp(&other)),
+    };
     let part = |text| match is_number {
         true => split(skip(text, |byte| byte == b'0'), |byte| byte.is_ascii_digit()),
         false => split(text, |byte| byte.is_ascii_alphabetic()),
@@ -69,6 +74,15 @@ fn split(text: &[u8], wanted: impl Fn(u8) -> bool) -> Rest<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// No number counted as 0, so that 1.0 was older than 1.a: a word that somebody chose was newer than a number.
+    #[test]
+    fn zero_is_higher_than_a_word() {
+        for (word, number) in [("a", "0"), ("1.a", "1.0"), ("1~rc", "1~0"), ("z", "00")] {
+            assert_eq!(compare(word, number), Ordering::Less, "{word} {number}");
+            assert_eq!(compare(number, word), Ordering::Greater, "{number} {word}");
+        }
+    }
 
     #[test]
     fn versions() {
@@ -106,7 +120,7 @@ mod tests {
             ("99999999999999999999998", Less, "99999999999999999999999"),
             ("root_9", Less, "root_10"),
             ("a", Less, "1"),
-            ("0", Less, "a"),
+            ("a", Less, "0"),
         ] {
             assert_eq!(compare(one, other), order, "{one} {other}");
             assert_eq!(compare(other, one), order.reverse(), "{other} {one}");

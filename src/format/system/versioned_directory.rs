@@ -182,6 +182,23 @@ impl Pattern {
     }
 }
 
+/// The version in the name of an image file, `NAME_VERSION.raw` or as in a versioned directory; `None` where there is none. A
+/// version has a digit, so that `os_a` and `os_b` are no versions of one image.
+#[must_use]
+pub fn version_in_name(file: &str) -> Option<&str> {
+    let stem = SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix)).unwrap_or(file);
+    let (name, _) = stem.split_once('_')?;
+    let pattern = Pattern {
+        directory: String::new(),
+        name: name.to_owned(),
+        suffixes: vec![file.get(stem.len()..)?.to_owned()],
+    };
+    // A name may have a `_` itself.
+    let version = pattern.entry(file)?.version.rsplit('_').next()?;
+    let usable = is_version(version) && version.bytes().any(|b| b.is_ascii_digit());
+    usable.then_some(version)
+}
+
 /// `LEFT` or `LEFT-DONE`
 fn tries(counters: &str) -> Option<Tries> {
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
@@ -237,6 +254,27 @@ mod tests {
 
     fn pattern(path: &str) -> Pattern {
         Pattern::of(path).unwrap()
+    }
+
+    #[test]
+    fn versions_in_names() {
+        for (file, version) in [
+            ("os_1.2.raw", Some("1.2")),
+            ("os_1.2.erofs", Some("1.2")),
+            ("os_1.2", Some("1.2")),
+            ("my_os_1.2~rc1.raw", Some("1.2~rc1")),
+            ("os_1.2_x86-64.raw", Some("1.2")),
+            ("os_1.2_arm64+3-1.raw", Some("1.2")),
+            ("os_1.2+0.raw", Some("1.2")),
+            ("os_1.2+dfsg.raw", Some("1.2+dfsg")),
+            ("os_b.raw", None),
+            ("os.raw", None),
+            ("os_.raw", None),
+            ("os_1 2.raw", None),
+            ("", None),
+        ] {
+            assert_eq!(version_in_name(file), version, "{file}");
+        }
     }
 
     #[test]

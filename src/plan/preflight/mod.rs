@@ -48,6 +48,14 @@ pub struct Check {
     pub why: &'static str,
 }
 
+impl Check {
+    /// Whether it holds a root against policy, which nothing goes over.
+    #[must_use]
+    pub fn is_policy(&self) -> bool {
+        matches!(self.name, "root-hash" | "image-version")
+    }
+}
+
 /// All that an operator wants to read before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -135,7 +143,7 @@ impl Finding {
 }
 
 /// The checks, in the order in which they are printed.
-const TABLE: [Row; 24] = [
+const TABLE: [Row; 25] = [
     Row {
         name: "os-release",
         why: "without it systemd starts the old root again and says nothing; its IMAGE_VERSION tells images apart",
@@ -156,6 +164,11 @@ const TABLE: [Row; 24] = [
         name: "root-hash",
         why: "where the root hash comes from decides what it proves",
         look: policy::root_hash,
+    },
+    Row {
+        name: "image-version",
+        why: "an older image brings back the holes that a newer one closed",
+        look: policy::image_version,
     },
     Row {
         name: "dm-name",

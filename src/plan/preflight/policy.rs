@@ -2,7 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{format::verity::root_hash::RootHash, plan::step::HashOrigin, units::Bytes};
+use crate::{
+    format::{config::image_policy::Designator, verity::root_hash::RootHash},
+    plan::{
+        demands::{Candidate, Demands, Proof, allow_version},
+        step::HashOrigin,
+    },
+    units::Bytes,
+};
 
 use super::{Finding, Given};
 
@@ -18,6 +25,9 @@ pub struct Asked {
     pub prewarm: Option<Prewarm>,
     /// What has to hold.
     pub wanted: Wanted,
+    /// What is demanded besides.
+    #[serde(skip_serializing_if = "Demands::is_empty")]
+    pub demands: Demands,
     /// The root hash, where the source has one.
     pub root_hash: Option<RootHashUse>,
     /// The plain root, where the source is one that ran before.
@@ -90,12 +100,12 @@ pub struct Prewarm {
 }
 
 impl HashFrom {
-    /// Whether it is chosen by somebody who is trusted; else it tells damage, and no attacker.
+    /// What a root hash from there proves. What is not chosen by somebody who is trusted tells damage, and no attacker.
     #[must_use]
-    pub fn is_protected(&self) -> bool {
+    pub fn proof(&self) -> Proof {
         match self {
-            Self::Arguments | Self::Config | Self::CommandLine | Self::State => true,
-            Self::PartitionUuids | Self::Beside(_) => false,
+            Self::Arguments | Self::Config | Self::CommandLine | Self::State => Proof::Verity,
+            Self::PartitionUuids | Self::Beside(_) => Proof::Unprotected,
         }
     }
 
@@ -124,9 +134,16 @@ impl From<HashOrigin> for HashFrom {
     }
 }
 
+/// What to do is in what was found.
+const OVERRIDE: &str = "--force does not change the policy";
+
 pub(super) fn root_hash(given: &Given<'_>) -> Finding {
     let name = "name the root hash with --roothash";
-    if given.asked.wanted == Wanted::Signed {
+    let proof = given.asked.root_hash.as_ref().map_or(Proof::Unprotected, |root_hash| root_hash.from.proof());
+    if let Some(refused) = demanded(given.asked, proof) {
+        return refused;
+    }
+    if given.asked.wanted == Wanted::Signed && proof < Proof::Signed {
         return Finding::fail(
             "the policy wants a signature, and signatures are not available yet",
             "set the policy to verity, and name the root hash with --roothash",
@@ -143,11 +160,39 @@ pub(super) fn root_hash(given: &Given<'_>) -> Finding {
         return if verity { Finding::fail(found, name) } else { Finding::warn(found, name) };
     };
     let found = format!("{hash}, {}", from.said());
-    if from.is_protected() {
+    if proof > Proof::Unprotected {
         return Finding::ok(format!("{found}: verified against it"));
     }
     let found = format!("{found}: proves that nothing is damaged, and nothing against an attacker");
     if verity { Finding::fail(found, name) } else { Finding::warn(found, name) }
+}
+
+/// What image policies refuse; each says which line of which file it is.
+fn demanded(asked: &Asked, proof: Proof) -> Option<Finding> {
+    let (what, has_tree) = match (&asked.root_hash, &asked.unverified) {
+        (Some(RootHashUse { hash, from }), _) => (format!("{hash}, {},", from.said()), true),
+        (None, Some(plain)) => (plain.clone(), false),
+        (None, None) => ("what has no root hash".to_owned(), false),
+    };
+    let root = Candidate::Image { what: &what, proof, has_tree };
+    let allowed = asked.demands.allow(Designator::Root, root);
+    // A /usr of its own is never staged.
+    let refusal = allowed.and_then(|()| asked.demands.allow(Designator::Usr, Candidate::None)).err()?;
+    Some(Finding::fail(refusal.to_string(), OVERRIDE))
+}
+
+pub(super) fn image_version(given: &Given<'_>) -> Finding {
+    let version = match &given.new.os_release {
+        Some(Ok(release)) => release.image_version.as_deref(),
+        Some(Err(_)) | None => None,
+    };
+    let Some(least) = &given.asked.demands.minimum_version else {
+        return Finding::ok("none is too old: nobody demands a least version");
+    };
+    match allow_version(least, "the new root", version) {
+        Ok(()) => Finding::ok(format!("{}, as {} demands", version.unwrap_or_default(), least.place)),
+        Err(refusal) => Finding::fail(refusal.to_string(), OVERRIDE),
+    }
 }
 
 pub(super) fn dm_name(given: &Given<'_>) -> Finding {

@@ -8,7 +8,14 @@ use std::{
 };
 
 use crate::{
-    format::system::elf::{self, Program},
+    format::{
+        config::ini::Placed,
+        system::{
+            elf::{self, Program},
+            os_release::OsRelease,
+        },
+    },
+    plan::demands::{Refusal, allow_version},
     sys::{self, root::open_below},
 };
 
@@ -36,6 +43,19 @@ pub enum Error {
         /// The root.
         root: String,
         /// Why.
+        why: String,
+    },
+    /// It is older than is allowed, or does not say how old it is.
+    #[error(transparent)]
+    Version(#[from] Refusal),
+    /// An os-release that does not say which version it is.
+    #[error("find out the version of the image at {root} by its {name}: {why}: mend it in the image")]
+    Release {
+        /// The root.
+        root: String,
+        /// The file.
+        name: String,
+        /// What is wrong with it.
         why: String,
     },
     /// A directory or link that could not be made.
@@ -84,6 +104,33 @@ pub fn fill(root: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// An os-release is a page or two.
+const OS_RELEASE: u64 = 1 << 20;
+
+/// Refuses a root whose image is older than this, by the first of these files that is there. A file that cannot be read
+/// does not let the next one speak for it.
+pub fn check_version(root: &str, files: &[String], at_least: &Placed<String>) -> Result<(), Error> {
+    let what = format!("the image at {root}");
+    for name in files {
+        let unclear = |why: String| Error::Release { root: root.to_owned(), name: name.clone(), why };
+        let file = match open_below(Path::new(root), name) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => continue,
+            Err(error) => return Err(unclear(error.in_one_line())),
+        };
+        let mut bytes = Vec::new();
+        file.take(OS_RELEASE + 1).read_to_end(&mut bytes).map_err(|error| unclear(error.to_string()))?;
+        if bytes.len() as u64 > OS_RELEASE {
+            return Err(unclear("it is larger than 1 MiB".to_owned()));
+        }
+        // What is no UTF-8, as in a comment, does not make the rest of it unreadable.
+        let text = String::from_utf8_lossy(&bytes);
+        let release = OsRelease::parse(text.as_bytes()).map_err(|error| unclear(error.to_string()))?;
+        return Ok(allow_version(at_least, &what, release.image_version.as_deref())?);
+    }
+    Ok(allow_version(at_least, &what, None)?)
 }
 
 /// Interpreters of interpreters: a script may name a program that names a loader.
@@ -152,5 +199,80 @@ fn said(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a root with these files, where 1.10 is demanded.
+    fn said(files: &[(&str, &str)], looked_at: &[&str]) -> Result<(), String> {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match text.strip_prefix("-> ") {
+                Some(target) => symlink(target, path).unwrap(),
+                None => fs::write(path, text).unwrap(),
+            }
+        }
+        let names: Vec<String> = looked_at.iter().map(|name| (*name).to_owned()).collect();
+        let least = Placed { value: "1.10".to_owned(), place: "f:2 (MinimumVersion=1.10)".to_owned() };
+        let at = root.path().display().to_string();
+        check_version(&at, &names, &least).map_err(|error| error.to_string().replace(&at, "ROOT"))
+    }
+
+    #[test]
+    fn images_that_are_too_old() {
+        use crate::format::system::os_release::{IN_USR, PLACES};
+        const OLDER: &str = "the image at ROOT is of version 1.9, and f:2 (MinimumVersion=1.10) demands 1.10 or newer: name a newer image";
+        const NONE: &str = "the image at ROOT has no version (IMAGE_VERSION= of its os-release), and f:2 (MinimumVersion=1.10) \
+                            demands 1.10 or newer: set it when the image is built";
+        let large = format!("IMAGE_VERSION=2\n{}", "#".repeat(1 << 20));
+        let unclear = |why: &str| {
+            Err(format!(
+                "find out the version of the image at ROOT by its etc/os-release: {why}: mend it in the image"
+            ))
+        };
+        let (old, new) = ("IMAGE_VERSION=1.9\n", "ID=x\nIMAGE_VERSION=\"1.10\"\n");
+        for (files, looked_at, expected) in [
+            (vec![("etc/os-release", new)], &PLACES[..], Ok(())),
+            (vec![("etc/os-release", "IMAGE_VERSION=1.11~rc1")], &PLACES, Ok(())),
+            (vec![(IN_USR, new)], &PLACES, Ok(())),
+            (vec![("etc/os-release", "-> ../usr/lib/os-release"), (IN_USR, new)], &PLACES, Ok(())),
+            (
+                vec![("etc/os-release", "-> /usr/lib/os-release"), (IN_USR, old)],
+                &PLACES,
+                Err(OLDER.to_owned()),
+            ),
+            (vec![("etc/os-release", old), (IN_USR, new)], &PLACES, Err(OLDER.to_owned())),
+            // Of a /usr of its own only what is in it counts.
+            (vec![("etc/os-release", new), (IN_USR, old)], &[IN_USR][..], Err(OLDER.to_owned())),
+            (vec![("etc/os-release", old), (IN_USR, new)], &[IN_USR], Ok(())),
+            (vec![("etc/os-release", new)], &[IN_USR], Err(NONE.to_owned())),
+            (
+                vec![("etc/os-release", "IMAGE_VERSION=1.10~rc1")],
+                &PLACES,
+                Err(OLDER.replace("1.9", "1.10~rc1")),
+            ),
+            (
+                vec![("etc/os-release", "VERSION_ID=13\nIMAGE_VERSION=\n"), (IN_USR, new)],
+                &PLACES,
+                Err(NONE.to_owned()),
+            ),
+            (vec![], &PLACES, Err(NONE.to_owned())),
+            (
+                vec![("etc/os-release", "ID=\"x\nIMAGE_VERSION=2\n")],
+                &PLACES,
+                unclear("line 1 of os-release: the quotes of ID= do not enclose the whole value"),
+            ),
+            (vec![("etc/os-release", large.as_str())], &PLACES, unclear("it is larger than 1 MiB")),
+        ] {
+            assert_eq!(said(&files, looked_at), expected, "{:?}", files.first().map(|(name, _)| name));
+        }
+        // A way out of the root, and a directory in the place of the file.
+        assert!(said(&[("etc/os-release", "-> ../../../../etc/hostname")], &PLACES).is_err());
+        assert!(said(&[("etc/os-release/x", new), (IN_USR, new)], &PLACES).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::{
     format::{
+        disk::{self, superblock::Superblock},
         kernel::devno::Devno,
         system::versioned_directory::Pattern,
         verity::{
@@ -84,6 +85,10 @@ pub fn look(path: &Path, given: Option<&RootHash>) -> Result<InFiles, Error> {
 }
 
 fn device(open: &OpenImage, part: &Part, devno: Devno, file: &FilePart) -> BlockDevice {
+    let content = match open.read(part, disk::superblock::PREFIX) {
+        Ok(bytes) => Superblock::recognise(&bytes).map_or(Content::Unknown, Content::Found),
+        Err(error) => Content::Unreadable(error.to_string()),
+    };
     let outcome = match open.read(part, superblock::SIZE) {
         Ok(bytes) => VeritySuperblock::parse(&bytes).map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
@@ -97,7 +102,7 @@ fn device(open: &OpenImage, part: &Part, devno: Devno, file: &FilePart) -> Block
         dm_name: None,
         table_error: None,
         partition: None,
-        content: Content::Unknown,
+        content,
         verity: vec![VerityRead { offset: Bytes(0), outcome }],
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     format::{
         kernel::{devno::Devno, mountinfo::Mount},
+        system::os_release,
         verity::table::VerityStatus,
     },
     plan::{
@@ -33,8 +34,6 @@ use crate::run::{boot::new_root, failure::Error};
 pub const RELAY: &str = "/relay.json";
 /// Units of the administrator of this run of the machine (systemd.unit(5)).
 const UNITS: &str = "/run/systemd/system";
-/// Where os-release may stand (os-release(5)).
-pub const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 
 fn write_error(path: &Path, source: io::Error) -> Error {
     Error::Write { path: path.display().to_string(), source }
@@ -135,7 +134,7 @@ pub(in crate::run) fn publish(at: &Path, relay: &Relay) -> Result<(), Error> {
 
 /// The os-release of a root.
 pub fn os_release(root: &Path) -> Result<String, Error> {
-    for name in OS_RELEASE {
+    for name in os_release::PLACES {
         if let Some(text) = read_below(root, name)? {
             return Ok(text);
         }
