@@ -5,6 +5,7 @@ pub mod digest;
 pub mod options;
 pub mod root_hash;
 pub mod setup;
+pub mod signature;
 pub mod superblock;
 pub mod table;
 pub mod tree;
