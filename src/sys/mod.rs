@@ -10,6 +10,7 @@ pub mod dm;
 pub mod eventfd;
 pub mod file;
 pub mod kernel;
+pub mod keyring;
 pub mod kmsg;
 pub mod lock;
 pub mod loopdev;
