@@ -3,18 +3,20 @@
 use std::path::Path;
 
 use crate::{
+    format::kernel::cmdline::CommandLine,
     plan::{
         boot,
         carry::{self, Row},
         choose::{self, Chosen, Written},
         facts::{Content, Facts},
+        signed,
         soft_reboot::{self, Answer, Asked, Opening},
         source::Source,
         state::State,
         system_facts::Configured,
     },
     run::{
-        execute,
+        execute, machine,
         probe::{self, Prober},
         soft_reboot::{
             configuration,
@@ -45,6 +47,8 @@ pub struct Request {
     pub replace: bool,
     /// What nextroot.conf says.
     pub configured: Configured,
+    /// `systemd.allow_userspace_verity=no` on the kernel command line: signatures are left to the kernel.
+    pub kernel_only: bool,
 }
 
 /// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
@@ -67,6 +71,7 @@ impl Request {
             no_carry: config.carry.not,
             verity_required: config.verity_required,
         };
+        self.kernel_only = !signed::allows_userspace(&CommandLine::parse(&machine::command_line()?));
         Ok((self.with(configured), config.warnings))
     }
 
@@ -95,6 +100,7 @@ impl Request {
             way: self.way,
             wanted: self.wanted.clone(),
             verity_required: self.configured.verity_required,
+            kernel_only: self.kernel_only,
             source_name: asked.source_name,
         })
     }
@@ -133,6 +139,9 @@ pub enum Error {
     /// The configuration.
     #[error(transparent)]
     Configuration(#[from] configuration::Error),
+    /// The kernel command line.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
     /// No source, neither here nor there.
     #[error("no source is named: write one, or Source= in nextroot.conf")]
     NoSource,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
 
 pub use super::invalid::Error;
-use super::step::HashOrigin;
+use super::{signed::Signed, step::HashOrigin};
 
 /// What the init role is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +79,9 @@ pub struct Verity {
     pub hash: Tag,
     /// `systemd.verity_root_options=`, `systemd.verity_usr_options=`.
     pub options: VerityOptions,
+    /// The signature of the root hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signed>,
 }
 
 /// How a block device is named.

@@ -17,6 +17,7 @@ use super::{
     facts::{BlockDevice, Content, Facts, Partition},
     find::{Found, find, is_partitioned},
     intent::{FileSystem, From, Tag, Verity},
+    signed::Handed,
     step::{Fstype, OpenVerity, Volume},
 };
 
@@ -143,6 +144,10 @@ impl<'a> Look<'a> {
             hash: device(hash),
             table,
             root_hash_from: verity.root_hash_from,
+            signature: verity
+                .signature
+                .clone()
+                .map(|signed| Handed { signed, key: setup::signature_key(uuid, &verity.name) }),
         };
         let steps = vec![
             Step::OpenVerity(open),

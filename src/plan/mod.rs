@@ -27,6 +27,7 @@ pub mod preflight;
 pub mod request;
 mod resolve;
 mod settings;
+pub mod signed;
 pub mod slot;
 pub mod soft_reboot;
 pub mod source;
@@ -109,6 +110,7 @@ mod tests {
                 hash: device.clone(),
                 table: table.clone(),
                 root_hash_from: HashOrigin::Arguments,
+                signature: None,
             })
         };
         let check = || Step::CheckVerity { name: "a".to_owned(), corruption_ignored: false };

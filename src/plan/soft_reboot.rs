@@ -11,6 +11,7 @@ use super::{
     carry::{self, Wanted},
     choose::{self, Chosen, Written},
     facts::Facts,
+    signed::CheckedBy,
     source::{self, Source},
     stage::{self, Intent, Way},
     state::{On, Root, State, Verity},
@@ -31,6 +32,8 @@ pub struct Asked {
     pub wanted: Wanted,
     /// Whether only root hashes count that prove something against an attacker.
     pub verity_required: bool,
+    /// Whether signatures are left to the kernel (`systemd.allow_userspace_verity=no`).
+    pub kernel_only: bool,
 }
 
 /// Why there is no plan.
@@ -136,7 +139,7 @@ impl Asked {
         let hash_device = hash_device.map(str::parse).transpose()?;
         let written = Written { source, root_hash, hash_device, failed_too: false };
         let (way, wanted) = (Way::default(), Wanted::default());
-        Ok(Self { source_name, written, way, wanted, verity_required: false })
+        Ok(Self { source_name, written, way, wanted, verity_required: false, kernel_only: false })
     }
 
     /// Refuses what is in files, into which only the machine itself can look.
@@ -156,7 +159,7 @@ pub fn choose(asked: &Asked, state: &State, facts: &Facts) -> Result<Chosen, Err
 
 /// Decides how the root that was chosen is opened and mounted.
 pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
-    let intent = Intent { root: chosen.root.clone(), way: asked.way };
+    let intent = Intent { root: with_signature(asked, &chosen.root), way: asked.way };
     let mounting = match stage::mounting(&intent, facts) {
         Decision::Go(plan) => plan,
         Decision::Read(wanted) => return Ok(Answer::Read(wanted)),
@@ -193,6 +196,21 @@ pub fn decide(
     Ok(Answer::Known(Planned { skipped: opening.skipped, stage: Plan { steps }, relay }))
 }
 
+/// A root with what hangs on its signature: where a root hash is required that proves something, one that would not needs
+/// it.
+fn with_signature(asked: &Asked, root: &stage::Root) -> stage::Root {
+    let mut root = root.clone();
+    if let stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) = &mut root {
+        if let Some(signed) = &mut verity.signature {
+            signed.userspace &= !asked.kernel_only;
+        }
+        if asked.verity_required {
+            verity.rely_on_signature();
+        }
+    }
+    root
+}
+
 /// What `[Policy] Verity=required` forbids; `--force` does not change it.
 fn allow(asked: &Asked, on: &On) -> Result<(), Error> {
     let source_name = asked.source_name.clone();
@@ -216,7 +234,10 @@ fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Res
         });
         let (name, table) = opened.ok_or(Error::NotOpened)?;
         let root_hash = table.root_hash.to_string();
-        Ok::<_, Error>(On::Verity(Verity { name: name.clone(), root_hash, root_hash_from }))
+        // What the kernel checked when it made the device, it says of the device.
+        let signed_by = table.is_signed().then_some(CheckedBy::Keyring);
+        let root_hash_from = if table.is_signed() { HashOrigin::Signature } else { root_hash_from };
+        Ok::<_, Error>(On::Verity(Verity { name: name.clone(), root_hash, root_hash_from, signed_by }))
     };
     let on = match root {
         stage::Root::Closed(found) | stage::Root::InFiles(found, _) => verity(found.root_hash_from)?,
@@ -249,6 +270,37 @@ impl fmt::Display for Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With a signature that has to hold, a root hash that is joined from UUIDs is as good as one that was named.
+    #[test]
+    fn policy_relies_on_signatures() {
+        use super::super::{
+            intent::Tag,
+            signed::{Place, Signed},
+        };
+        let asked = Asked::parse("slot:other", None, None).unwrap();
+        for (required, kernel_only, signed, expected) in [
+            (false, false, true, (HashOrigin::PartitionUuids, Some((false, true)))),
+            (true, false, true, (HashOrigin::Signature, Some((true, true)))),
+            (true, true, true, (HashOrigin::Signature, Some((true, false)))),
+            (true, false, false, (HashOrigin::PartitionUuids, None)),
+        ] {
+            let tag = || Tag::Name("vda1".to_owned());
+            let root_hash = "ab".repeat(32).parse().unwrap();
+            let mut verity = choose::verity(&root_hash, HashOrigin::PartitionUuids, tag(), tag());
+            verity.signature = signed.then(|| Signed::found(Place::File("/p7s".to_owned())));
+            let asked = Asked { verity_required: required, kernel_only, ..asked.clone() };
+            let stage::Root::Closed(verity) = with_signature(&asked, &stage::Root::Closed(Box::new(verity)))
+            else {
+                panic!("{expected:?}")
+            };
+            let signed = verity.signature.map(|signed| (signed.required, signed.userspace));
+            assert_eq!((verity.root_hash_from, signed), expected);
+            let (name, root_hash) = (verity.name, "ab".repeat(32));
+            let on = Verity { name, root_hash, root_hash_from: verity.root_hash_from, signed_by: None };
+            assert_eq!(allow(&asked, &On::Verity(on)).is_ok(), !required || signed.is_some());
+        }
+    }
 
     #[test]
     fn policy_knows_no_plain_root() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, device::Device, plain::Plain};
+use super::{Plan, device::Device, plain::Plain, signed::Handed};
 use crate::{
     format::{disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
     units::Bytes,
@@ -199,6 +199,9 @@ pub struct OpenVerity {
     pub table: VerityTable,
     /// What the root hash proves.
     pub root_hash_from: HashOrigin,
+    /// Its signature, checked before the device is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Handed>,
 }
 
 /// A stretch of a file.
@@ -228,6 +231,8 @@ pub enum HashOrigin {
     PartitionUuids,
     /// An unsigned file beside the image: it shows damage, and no attacker who can write that.
     File,
+    /// Wherever it comes from, its signature is checked: as trustworthy as whoever has the key.
+    Signature,
     /// Nobody wrote down where.
     Unknown,
 }
@@ -323,11 +328,15 @@ impl fmt::Display for Step {
             Self::AttachLoop { part, stands_for } => {
                 write!(f, "attach {part} as a loop device, here called {stands_for}")
             }
-            Self::OpenVerity(open) => write!(
-                f,
-                "open dm-verity {} on {} with hash tree on {}, root hash {} from {}: {}",
-                open.name, open.data, open.hash, open.table.root_hash, open.root_hash_from, open.table
-            ),
+            Self::OpenVerity(open) => {
+                write!(
+                    f,
+                    "open dm-verity {} on {} with hash tree on {}, root hash {} from {}",
+                    open.name, open.data, open.hash, open.table.root_hash, open.root_hash_from
+                )?;
+                open.signature.iter().try_for_each(|handed| write!(f, ", {handed}"))?;
+                write!(f, ": {}", open.table)
+            }
             Self::ReuseVerity { name, devno, table } => {
                 write!(f, "go on with dm-verity {name} ({devno}), which is open: {table}")
             }
@@ -397,6 +406,7 @@ impl fmt::Display for HashOrigin {
             Self::CommandLine => "the kernel command line",
             Self::Config => "the configuration",
             Self::Arguments => "the arguments",
+            Self::Signature => "its signer",
             Self::Unknown => "where nobody knows any more (unprotected)",
             Self::File => "a file beside the image (unprotected)",
             Self::PartitionUuids => "the partitions' UUIDs (unprotected)",

@@ -2,13 +2,18 @@
 
 use crate::format::{
     disk::guid::Guid,
-    verity::{options::VerityOptions, root_hash::RootHash},
+    verity::{
+        options::{GivenSignature, VerityOptions},
+        root_hash::RootHash,
+    },
 };
 
 use super::{
     intent::{Tag, Verity},
     invalid::{Error, value_error},
     request::{Given, Request},
+    settings::truth,
+    signed::{Place, Signed},
     tag::{Name, device},
 };
 
@@ -48,6 +53,7 @@ pub(super) struct Verified<'a> {
     data_device: Option<&'a Given>,
     hash_device: Option<&'a Given>,
     options: Option<&'a Given>,
+    userspace: Option<&'a Given>,
 }
 
 impl<'a> Verified<'a> {
@@ -59,6 +65,7 @@ impl<'a> Verified<'a> {
             data_device: request.root_data.as_ref(),
             hash_device: request.root_hash.as_ref(),
             options: request.root_options.as_ref(),
+            userspace: request.userspace_verity.as_ref(),
         }
     }
 
@@ -70,6 +77,7 @@ impl<'a> Verified<'a> {
             data_device: request.usr_data.as_ref(),
             hash_device: request.usr_hash.as_ref(),
             options: request.usr_options.as_ref(),
+            userspace: request.userspace_verity.as_ref(),
         }
     }
 
@@ -100,12 +108,22 @@ impl<'a> Verified<'a> {
             hash.value.parse().map_err(|source| Error::RootHash { parameter: names.hash, source })?;
         let (data_uuid, hash_uuid) = root_hash.partition_uuids();
         let list = self.options.map_or("", |given| given.value.as_str());
-        let options = VerityOptions::parse(list).map_err(|source| Error::Options {
+        let mut options = VerityOptions::parse(list).map_err(|source| Error::Options {
             parameter: names.options,
             value: list.to_owned(),
             source,
         })?;
+        let userspace = truth(self.userspace, true)?;
+        let signature = options.signature.take().map(|given| {
+            let from = format!("{}=", names.options);
+            let at = match given {
+                GivenSignature::Here(signature) => Place::Here { signature, from },
+                GivenSignature::File(path) => Place::File(path),
+            };
+            Signed { at, required: true, userspace }
+        });
         Ok(Some(Verity {
+            signature,
             name: names.dm.to_owned(),
             root_hash,
             root_hash_from: hash.source.hash_origin(),

@@ -8,6 +8,7 @@ mod failure;
 pub mod log;
 pub mod machine;
 pub mod probe;
+mod signed;
 pub mod soft_reboot;
 mod table;
 mod tree;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     from_hex,
+    signature::{NotASignature, Signature},
     superblock::{LARGEST_BLOCK, LONGEST_SALT, is_algorithm},
 };
 use crate::{
@@ -38,6 +39,19 @@ pub struct VerityOptions {
     pub ignore_zero_blocks: bool,
     /// `check-at-most-once`
     pub check_at_most_once: bool,
+    /// `root-hash-signature=`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<GivenSignature>,
+}
+
+/// `root-hash-signature=`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivenSignature {
+    /// `base64:...`
+    Here(Signature),
+    /// The path of a file.
+    File(String),
 }
 
 /// What happens when a block does not match.
@@ -79,6 +93,9 @@ pub enum Error {
     /// A word that nobody knows.
     #[error("the option \"{0}\" is not known")]
     Unknown(String),
+    /// A signature that is none.
+    #[error("root-hash-signature=base64:...: {0}")]
+    Signature(NotASignature),
     /// Two actions for one event.
     #[error("{0} and {1} exclude each other")]
     Contradiction(&'static str, &'static str),
@@ -158,7 +175,14 @@ impl VerityOptions {
             "uuid" => self.uuid = Some(uuid(value).ok_or(wrong("a UUID"))?),
             "hash" if is_algorithm(value) => self.algorithm = Some(value.to_owned()),
             "hash" => return Err(wrong("the kernel's name of a hash algorithm")),
-            "fec-device" | "fec-offset" | "fec-roots" | "root-hash-signature" => {
+            "root-hash-signature" => {
+                self.signature = Some(match value.strip_prefix("base64:") {
+                    Some(text) => GivenSignature::Here(text.parse().map_err(Error::Signature)?),
+                    None if value.starts_with('/') => GivenSignature::File(value.to_owned()),
+                    None => return Err(wrong("the absolute path of a file, or base64: and PKCS#7 in DER,")),
+                });
+            }
+            "fec-device" | "fec-offset" | "fec-roots" => {
                 return Err(Error::NotYet(format!("{option}=")));
             }
             _ if FLAGS.contains(&option) => {
@@ -240,7 +264,8 @@ mod tests {
     fn lists() {
         let parsed = VerityOptions::parse(
             "superblock=no,format=1,data-block-size=4096,hash-block-size=1K,data-blocks=77,hash-offset=1M,salt=00ff,\
-             uuid=4f68bce3-e8cd-4db1-96e7-fbcaf984b709,hash=sha512,panic-on-corruption,ignore-zero-blocks,check-at-most-once",
+             uuid=4f68bce3-e8cd-4db1-96e7-fbcaf984b709,hash=sha512,panic-on-corruption,ignore-zero-blocks,check-at-most-once,\
+             root-hash-signature=/etc/root.p7s",
         );
         let expected = VerityOptions {
             no_superblock: true,
@@ -255,6 +280,7 @@ mod tests {
             corruption: Corruption::Panic,
             ignore_zero_blocks: true,
             check_at_most_once: true,
+            signature: Some(GivenSignature::File("/etc/root.p7s".to_owned())),
         };
         assert_eq!(parsed, Ok(expected));
         assert_eq!(VerityOptions::parse(""), Ok(VerityOptions::default()));
@@ -262,6 +288,8 @@ mod tests {
         let plain = VerityOptions::parse("uuid=4f68bce3e8cd4db196e7fbcaf984b709,hash-offset=1P").unwrap();
         assert_eq!(plain.uuid, "4f68bce3-e8cd-4db1-96e7-fbcaf984b709".parse().ok());
         assert_eq!(plain.hash_offset, Bytes(1 << 50));
+        let signed = VerityOptions::parse("root-hash-signature=base64:MAMCAQE=").unwrap().signature;
+        assert_eq!(signed, Some(GivenSignature::Here("MAMCAQE=".parse().unwrap())));
         assert!(VerityOptions::parse("restart-on-corruption,restart-on-corruption").is_ok());
     }
 
@@ -287,6 +315,15 @@ mod tests {
             ("salt=", "salt=: - or up to 256 bytes in hexadecimal is needed"),
             ("uuid=1", "uuid=1: a UUID is needed"),
             ("hash=sha 256", "hash=sha 256: the kernel's name of a hash algorithm is needed"),
+            ("root-hash-signature", "root-hash-signature needs a value"),
+            (
+                "root-hash-signature=root.p7s",
+                "root-hash-signature=root.p7s: the absolute path of a file, or base64: and PKCS#7 in DER, is needed",
+            ),
+            (
+                "root-hash-signature=base64:MAMC",
+                "root-hash-signature=base64:...: it is cut off: 3 of 5 bytes are there",
+            ),
             ("hash", "hash needs a value"),
             ("ignore-corruption=yes", "ignore-corruption takes no value"),
             ("nonsense", "the option \"nonsense\" is not known"),

@@ -65,6 +65,8 @@ pub enum HashFrom {
     PartitionUuids,
     /// An unsigned file beside the image.
     Beside(String),
+    /// Its signature, which was checked.
+    Signature,
 }
 
 /// Whether a dm name can be had.
@@ -94,7 +96,7 @@ impl HashFrom {
     #[must_use]
     pub fn is_protected(&self) -> bool {
         match self {
-            Self::Arguments | Self::Config | Self::CommandLine | Self::State => true,
+            Self::Arguments | Self::Config | Self::CommandLine | Self::State | Self::Signature => true,
             Self::PartitionUuids | Self::Beside(_) => false,
         }
     }
@@ -107,6 +109,7 @@ impl HashFrom {
             Self::State => "as it ran before".to_owned(),
             Self::PartitionUuids => "joined from partition UUIDs".to_owned(),
             Self::Beside(path) => format!("from {path}, which is not signed"),
+            Self::Signature => "with a signature that was checked".to_owned(),
         }
     }
 }
@@ -119,6 +122,7 @@ impl From<HashOrigin> for HashFrom {
             HashOrigin::Arguments => Self::Arguments,
             HashOrigin::PartitionUuids => Self::PartitionUuids,
             HashOrigin::Unknown => Self::State,
+            HashOrigin::Signature => Self::Signature,
             HashOrigin::File => Self::Beside("a file beside the image".to_owned()),
         }
     }
