@@ -219,6 +219,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_partition_by_systemd_repart() {
+        let mut bytes = file("repart.json");
+        bytes.resize(16384, 0);
+        let signed = super::super::partition::Signed::parse(&bytes).unwrap();
+        let certificates = certificates("p256 repart");
+        let by = check(&signed.signature, &signed.root_hash, &certificates).unwrap();
+        assert_eq!(by.path, "repart");
+        assert_eq!(signed.fingerprint.map(|bytes| hex(&bytes)), Some(by.fingerprint.clone()));
+        assert!(check(&signed.signature, &HASH.parse().unwrap(), &certificates).is_err());
+    }
+
     /// Each bit of a signature counts, but for those that say what somebody already knows: versions, the list of digests
     /// and the parameters of algorithms.
     #[test]
