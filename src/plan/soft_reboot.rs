@@ -226,7 +226,7 @@ fn allow(asked: &Asked, on: &On) -> Result<(), Error> {
 }
 
 fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Result<Root, Error> {
-    let verity = |root_hash_from| {
+    let verity = |root_hash_from, known: Option<CheckedBy>| {
         let opened = plan.steps.iter().find_map(|step| match step {
             Step::OpenVerity(open) => Some((&open.name, &open.table)),
             Step::ReuseVerity { name, table, .. } => Some((name, table)),
@@ -235,15 +235,16 @@ fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Res
         let (name, table) = opened.ok_or(Error::NotOpened)?;
         let root_hash = table.root_hash.to_string();
         // What the kernel checked when it made the device, it says of the device.
-        let signed_by = table.is_signed().then_some(CheckedBy::Keyring);
+        let signed_by = table.is_signed().then_some(CheckedBy::Keyring).or(known);
         let root_hash_from = if table.is_signed() { HashOrigin::Signature } else { root_hash_from };
         Ok::<_, Error>(On::Verity(Verity { name: name.clone(), root_hash, root_hash_from, signed_by }))
     };
     let on = match root {
-        stage::Root::Closed(found) | stage::Root::InFiles(found, _) => verity(found.root_hash_from)?,
+        stage::Root::Closed(found) | stage::Root::InFiles(found, _) => verity(found.root_hash_from, None)?,
         stage::Root::Open(_) => {
             let previous = state.previous.as_ref().and_then(Root::verity);
-            verity(previous.map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from))?
+            let from = previous.map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from);
+            verity(from, previous.and_then(|root| root.signed_by.clone()))?
         }
         // Its device may have another number by now.
         stage::Root::Plain(before) => {

@@ -3,6 +3,8 @@
 
 pub mod boot;
 pub mod bounded;
+#[cfg(feature = "signatures")]
+pub mod certificates;
 pub mod execute;
 mod failure;
 pub mod log;

@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use crate::{
-    format::verity::{
-        root_hash::RootHash,
-        signature::{self, Signature, partition},
+    format::{
+        kernel::devno::Devno,
+        verity::{
+            root_hash::RootHash,
+            signature::{self, Signature},
+        },
     },
     plan::{
         signed::{CheckedBy, Handed, Place},
@@ -13,7 +16,6 @@ use crate::{
     },
     sys::{
         self,
-        block::{Device, Entry},
         dm::{Control, Target},
         file::{LastLink, RegularFile},
         keyring::ThreadKey,
@@ -116,7 +118,7 @@ fn by_kernel(
 
 #[cfg(feature = "signatures")]
 fn certificate(signature: &Signature, root_hash: &RootHash) -> Result<String, Unvouched> {
-    use crate::run::verity::certificates::trusted;
+    use crate::run::certificates::trusted;
     use signature::check::{self, check};
 
     let found = trusted(None).map_err(|error| Unvouched::Unknown(error.to_string()))?;
@@ -143,11 +145,19 @@ fn file(path: &str) -> Result<Signature, String> {
     Signature::read(&bytes).map_err(|e| e.to_string())
 }
 
-fn partition_of(
-    name: &str,
-    devno: crate::format::kernel::devno::Devno,
-    root_hash: &RootHash,
-) -> Result<Signature, String> {
+/// The init takes no slots: its signatures come with the kernel command line.
+#[cfg(not(feature = "cli"))]
+fn partition_of(_: &str, _: Devno, _: &RootHash) -> Result<Signature, String> {
+    Err("this build reads no signature partitions".to_owned())
+}
+
+#[cfg(feature = "cli")]
+fn partition_of(name: &str, devno: Devno, root_hash: &RootHash) -> Result<Signature, String> {
+    use crate::{
+        format::verity::signature::partition,
+        sys::block::{Device, Entry},
+    };
+
     let node = Entry { name: name.to_owned() }.node();
     let device = Device::open(&node, devno).map_err(|e| e.in_one_line())?;
     // One byte more, so that what is too large is seen to be.

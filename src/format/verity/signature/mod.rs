@@ -66,6 +66,7 @@ pub enum NotASignature {
 }
 
 /// The labels of PEM: those of openssl smime and openssl cms.
+#[cfg(feature = "signatures")]
 const LABELS: [&str; 2] = ["PKCS7", "CMS"];
 
 impl Signature {
@@ -89,6 +90,12 @@ impl Signature {
         &self.0
     }
 
+    #[cfg(not(feature = "signatures"))]
+    fn of_pem(_: &[u8]) -> Result<Self, NotASignature> {
+        Err(NotASignature::Pem("this build reads DER only".to_owned()))
+    }
+
+    #[cfg(feature = "signatures")]
     fn of_pem(bytes: &[u8]) -> Result<Self, NotASignature> {
         let (label, der) =
             pem_rfc7468::decode_vec(bytes).map_err(|error| NotASignature::Pem(error.to_string()))?;
