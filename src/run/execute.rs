@@ -50,7 +50,7 @@ pub struct Executor<'a> {
     /// Loop devices, by the number that stands for them in the plan; open, so that they stay.
     loops: BTreeMap<Devno, Attached>,
     /// What signatures were found to hold by, by dm name.
-    checked: BTreeMap<String, CheckedBy>,
+    checked: Vec<(String, CheckedBy)>,
     notes: Vec<String>,
     arguments: Vec<String>,
     init: Option<String>,
@@ -62,7 +62,7 @@ impl<'a> Executor<'a> {
     #[must_use]
     pub fn new(loader: Option<&'a Loader>, arguments: Vec<String>) -> Self {
         let (verity, reused, loops) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let (checked, notes) = (BTreeMap::new(), Vec::new());
+        let (checked, notes) = (Vec::new(), Vec::new());
         Self { loader, verity, reused, loops, checked, notes, arguments, init: None }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Executor<'a> {
     /// What the signature of this dm-verity device was found to hold by.
     #[must_use]
     pub fn checked(&self, name: &str) -> Option<&CheckedBy> {
-        self.checked.get(name)
+        self.checked.iter().rfind(|(of, _)| of == name).map(|(_, by)| by)
     }
 
     /// A plan that was done, with root hashes by their signers where those were found out.
@@ -83,7 +83,7 @@ impl<'a> Executor<'a> {
         let mut plan = plan.clone();
         for step in &mut plan.steps {
             if let Step::OpenVerity(open) = step
-                && self.checked.contains_key(&open.name)
+                && self.checked(&open.name).is_some()
             {
                 open.root_hash_from = HashOrigin::Signature;
             }
@@ -163,7 +163,7 @@ impl<'a> Executor<'a> {
         })?;
         if let Some(by) = checked {
             self.notes.push(format!("the signature of {} holds by {by}", open.table.root_hash));
-            self.checked.insert(open.name.clone(), by);
+            self.checked.push((open.name.clone(), by));
         }
         self.notes.extend(note);
         self.verity.insert(open.name.clone(), devno);

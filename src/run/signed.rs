@@ -165,3 +165,46 @@ fn partition_of(name: &str, devno: Devno, root_hash: &RootHash) -> Result<Signat
     let bytes = device.read(0, length).map_err(|e| e.in_one_line())?;
     partition::Signed::parse(&bytes).and_then(|signed| signed.of(root_hash)).map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{device::Device, signed::Signed, step::HashOrigin};
+
+    #[test]
+    fn signatures_are_read_before_anything_is_opened() {
+        let devno = Devno { major: 0, minor: 1 };
+        let device = Device { name: "nothing".to_owned(), devno };
+        let table = format!("1 0:1 0:1 4096 4096 1 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
+        let mut open = OpenVerity {
+            name: "root".to_owned(),
+            uuid: String::new(),
+            data: device.clone(),
+            hash: device.clone(),
+            table,
+            root_hash_from: HashOrigin::File,
+            signature: None,
+        };
+        assert!(read(&open).unwrap().is_none());
+        let file =
+            |name: &str| Place::File(format!("{}/tests/signatures/{name}", env!("CARGO_MANIFEST_DIR")));
+        for (at, expected) in [
+            (file("p256.p7s"), Ok(212)),
+            (file("stream.p7s"), Err("stream.p7s cannot be used: it is BER of indefinite length")),
+            (file("p256.crt"), Err("its PEM cannot be read: it is CERTIFICATE, not PKCS7 or CMS")),
+            (file("missing"), Err("missing: No such file")),
+            (file(""), Err("it is no regular file")),
+            (
+                Place::Partition(device),
+                Err("from nothing (0:1) cannot be used: open /dev/nothing: No such file"),
+            ),
+        ] {
+            open.signature = Some(Handed { signed: Signed::found(at), key: "k".to_owned() });
+            match (read(&open), expected) {
+                (Ok(signature), Ok(length)) => assert_eq!(signature.unwrap().der().len(), length),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (read, expected) => panic!("{read:?}, not {expected:?}"),
+            }
+        }
+    }
+}
