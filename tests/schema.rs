@@ -15,6 +15,7 @@ use nextroot::{
         Plan, Step,
         carry::Row,
         preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
+        signed::CheckedBy,
         state::{Failed, On, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
     },
@@ -191,6 +192,8 @@ fn root(from: HashOrigin, known: bool) -> Root {
             name: "0a0f-verity".to_owned(),
             root_hash: "0a0f".to_owned(),
             root_hash_from: from,
+            signed_by: (from == HashOrigin::Signature)
+                .then(|| CheckedBy::Certificate("/etc/verity.d/a.crt".to_owned())),
         }),
         system: known.then(|| "Debian GNU/Linux 13 (trixie)".to_owned()),
         version: known.then(|| "1.3".to_owned()),
@@ -226,7 +229,7 @@ fn staged(complete: bool) -> Staged {
         Step::Publish { at: at(), relay: Box::new(relay) },
     ];
     Staged {
-        root: root(HashOrigin::Arguments, true),
+        root: root(HashOrigin::Signature, true),
         direct: !complete,
         complete,
         begun: Plan { steps },
@@ -261,6 +264,7 @@ fn status_is_described() {
         HashOrigin::Arguments,
         HashOrigin::PartitionUuids,
         HashOrigin::File,
+        HashOrigin::Signature,
     ];
     let mut values: Vec<Value> =
         origins.map(|from| status(Some(root(from, false)), None, pass(Some("no")))).to_vec();

@@ -11,7 +11,7 @@ _nextroot() {
 		esac
 	done
 	case $before in
-	--facts | --config | --carry | --no-carry | --hash-device | --root-hash-file)
+	--facts | --config | --carry | --no-carry | --hash-device | --root-hash-file | --root-hash-signature)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
@@ -43,7 +43,7 @@ _nextroot() {
 		verify) options="$tree $fec --no-superblock --root-hash-file --help" ;;
 		open)
 			options="$tree $fec --no-superblock --root-hash-file --ignore-corruption --restart-on-corruption --panic-on-corruption"
-			options+=" --error-as-corruption --ignore-zero-blocks --check-at-most-once --use-tasklets --help"
+			options+=" --error-as-corruption --ignore-zero-blocks --check-at-most-once --use-tasklets --root-hash-signature --help"
 			;;
 		close) options="--deferred --cancel-deferred --help" ;;
 		status) options="--help" ;;

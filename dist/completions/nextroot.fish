@@ -56,6 +56,7 @@ complete -c nextroot -n $open -l panic-on-corruption -d 'Panic when a block does
 complete -c nextroot -n $open -l error-as-corruption -d 'The same when a block cannot be read'
 complete -c nextroot -n $open -l ignore-zero-blocks -d 'Do not read blocks of zeros'
 complete -c nextroot -n $open -l check-at-most-once -d 'Check a block only the first time'
+complete -c nextroot -n $open -l root-hash-signature -r -d 'Signature of the root hash'
 complete -c nextroot -n $open -l use-tasklets -d 'Check in tasklets'
 set -l close "$verity; and __fish_seen_subcommand_from close"
 complete -c nextroot -n $close -l deferred -d 'Close it when nobody uses it'

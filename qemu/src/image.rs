@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Outcome, cache,
+    Outcome, cache, keys,
     progress::Progress,
     recipe::{CORRECTED_TREE, MINI, Prepare, RECIPES, Recipe, Source},
     sandbox,
@@ -100,7 +100,11 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
     let key = format!("{:?} {partitions:?} {mini} {id} {} 7", recipe.prepare, tools.0.display());
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
-        make(recipe, source.as_ref(), &tools, dist, path)
+        let openssl = match recipe.prepare {
+            Prepare::Keys => Some(tree::get("openssl", progress)?),
+            _ => None,
+        };
+        make(recipe, source.as_ref(), &tools, openssl.as_ref(), dist, path)
     })?;
     let facts = serde_json::from_str(&fs::read_to_string(directory.join("facts.json"))?)?;
     Ok(Image { directory, facts })
@@ -184,7 +188,14 @@ fn search(disk: &Path, partition: &Partition, text: &[u8]) -> Outcome<u64> {
     Ok(partition.offset + at as u64)
 }
 
-fn make(recipe: &Recipe, source: Option<&Tree>, tools: &Tree, dist: &Path, path: &Path) -> Outcome<()> {
+fn make(
+    recipe: &Recipe,
+    source: Option<&Tree>,
+    tools: &Tree,
+    openssl: Option<&Tree>,
+    dist: &Path,
+    path: &Path,
+) -> Outcome<()> {
     fs::create_dir_all(path.join("repart.d"))?;
     let small = path.join("small");
     let source = match source {
@@ -198,6 +209,7 @@ fn make(recipe: &Recipe, source: Option<&Tree>, tools: &Tree, dist: &Path, path:
         |program: &str, arguments: &[&str]| sandbox::run(&tools.0, path, Some(&source), program, arguments);
     let mut facts = Facts::default();
     prepare(recipe.prepare, path, &run, &mut facts.values)?;
+    openssl.map(|openssl| keys::make(openssl, path, &mut facts.values)).transpose()?;
     for (number, text) in recipe.partitions.iter().enumerate() {
         let is_root = text.contains("CopyFiles=/:/");
         let more = if recipe.mini && is_root { MINI } else { "" };
@@ -217,6 +229,7 @@ fn make(recipe: &Recipe, source: Option<&Tree>, tools: &Tree, dist: &Path, path:
         // Firmware reads no FAT with larger sectors than the disk's; repart would also take this for verity.
         arguments.push("--sector-size=512");
     }
+    arguments.extend(openssl.iter().flat_map(|_| keys::REPART));
     arguments.push("/mnt/disk.raw");
     let json = run("systemd-repart", &arguments)?;
     facts.partitions = serde_json::from_str(&json)?;
@@ -229,6 +242,7 @@ fn make(recipe: &Recipe, source: Option<&Tree>, tools: &Tree, dist: &Path, path:
         partition.content_uuid = field("UUID=");
         partition.content_label = field("LABEL=");
     }
+    openssl.map(|openssl| keys::sign(openssl, path, &facts.partitions, &mut facts.values)).transpose()?;
     fs::write(path.join("facts.json"), serde_json::to_vec_pretty(&facts)?)?;
     for left in ["data.img", "hash.img", "fec.img", "noise.img"] {
         let file = path.join(left);
@@ -245,7 +259,7 @@ fn prepare(
     run: &dyn Fn(&str, &[&str]) -> Outcome<String>,
     values: &mut BTreeMap<String, String>,
 ) -> Outcome<()> {
-    if let Prepare::Nothing = what {
+    if let Prepare::Nothing | Prepare::Keys = what {
         return Ok(());
     }
     if let Prepare::Noise = what {

@@ -8,6 +8,7 @@ mod cli;
 mod demo;
 mod image;
 mod initrd;
+mod keys;
 mod machine;
 mod parallel;
 mod payload;

@@ -32,6 +32,8 @@ pub(crate) enum Prepare {
     Corrected,
     /// `noise.img`: no file system.
     Noise,
+    /// Keys, certificates and signatures: see qemu/src/keys.rs.
+    Keys,
 }
 
 /// How long a hash device is whose parity is made: it covers the device to its end, so the partition has to be as long.
@@ -75,6 +77,17 @@ const PLAIN: [&str; 4] = [
     PAIR[1],
     PAIR[4],
     "[Partition]\nType=linux-generic\nLabel=plain\nFormat=ext4\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nSizeMinBytes=768M\nSizeMaxBytes=768M\n",
+];
+
+/// A pair whose root hashes are signed. Labels say which signature is whose, as systemd-sysupdate writes them.
+const SIGNED: [&str; 7] = [
+    PAIR[0],
+    PAIR[1],
+    "[Partition]\nType=root-verity-sig\nLabel=os_1_verity_sig\nVerity=signature\nVerityMatchKey=a\n",
+    PAIR[2],
+    PAIR[3],
+    "[Partition]\nType=root-verity-sig\nLabel=os_2_verity_sig\nVerity=signature\nVerityMatchKey=b\n",
+    PAIR[4],
 ];
 
 /// What makes a mini guest of a root.
@@ -145,6 +158,9 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("mini-trixie", "trixie", &PAIR).mini(),
     Recipe::system("mini-bookworm", "bookworm", &PAIR).mini(),
     Recipe::system("mini-forky", "forky", &PAIR).mini(),
+    Recipe::system("signed-trixie", "trixie", &SIGNED).mini().prepared(Prepare::Keys),
+    Recipe::system("signed-bookworm", "bookworm", &SIGNED).mini().prepared(Prepare::Keys),
+    Recipe::system("signed-forky", "forky", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("plain-trixie", "trixie", &PLAIN).mini(),
     Recipe::system("plain-bookworm", "bookworm", &PLAIN).mini(),
     Recipe::system("plain-forky", "forky", &PLAIN).mini(),

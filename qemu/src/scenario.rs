@@ -147,13 +147,14 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
     ("policy.toml", include_str!("../scenarios/policy.toml")),
     ("systems.toml", include_str!("../scenarios/systems.toml")),
     ("soft.toml", include_str!("../scenarios/soft.toml")),
+    ("signed.toml", include_str!("../scenarios/signed.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 

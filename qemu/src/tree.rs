@@ -61,12 +61,20 @@ const SYSTEM: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 6] = [
+const RECIPES: [Recipe; 7] = [
     Recipe {
         name: "tools",
         suite: "trixie",
         variant: "apt",
         packages: TOOLS,
+        backports: false,
+        system: false,
+    },
+    Recipe {
+        name: "openssl",
+        suite: "trixie",
+        variant: "apt",
+        packages: &["openssl"],
         backports: false,
         system: false,
     },

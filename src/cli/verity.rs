@@ -153,6 +153,9 @@ struct Open {
     /// read the root hash from this file
     #[argh(option)]
     root_hash_file: Option<PathBuf>,
+    /// signature of the root hash (PKCS#7), which the kernel has to take
+    #[argh(option)]
+    root_hash_signature: Option<PathBuf>,
     /// bytes before the superblock on the hash device; default: 0
     #[argh(option)]
     hash_offset: Option<u64>,
@@ -379,6 +382,7 @@ fn open(asked: Open) -> Result<(), verity::Error> {
         fec_roots: asked.fec_roots,
     };
     let activation = Activation {
+        root_hash_signature: asked.root_hash_signature,
         ignore_corruption: asked.ignore_corruption,
         restart_on_corruption: asked.restart_on_corruption,
         panic_on_corruption: asked.panic_on_corruption,
@@ -388,5 +392,5 @@ fn open(asked: Open) -> Result<(), verity::Error> {
         use_tasklets: asked.use_tasklets,
     };
     let (root_hash, file) = (asked.root_hash.as_deref(), asked.root_hash_file.as_deref());
-    verity::open(&asked.data, &asked.name, &asked.hash_device, root_hash, file, &written, activation)
+    verity::open(&asked.data, &asked.name, &asked.hash_device, root_hash, file, &written, &activation)
 }

@@ -131,6 +131,10 @@ fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Resu
         }
         let begin = log.elapsed();
         executor.execute(step)?;
+        for note in executor.take_notes() {
+            log.info(&note);
+            record.note(note);
+        }
         record.add(step.to_string(), begin, log.elapsed());
     }
     Err(execute::Error::Plan { what: "an init to execute".to_owned() }.into())

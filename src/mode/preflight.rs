@@ -93,7 +93,7 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
     let new = Path::new(at);
     let mut rows = rows(request, &prepared.facts, new)?;
     carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
-    let report = examine(request, looking, &rows, new);
+    let report = examine(request, &executor.proven(looking), &rows, new);
     let (source, skipped) = (request.source.clone(), prepared.opening.skipped.clone());
     Ok(Examined { version: PREFLIGHT_VERSION, source, report, mounts: rows, skipped })
 }

@@ -13,6 +13,7 @@ use crate::{
         choose::{self, Chosen, Written},
         demands::{self, Demands},
         facts::{Content, Facts},
+        signed,
         soft_reboot::{self, Answer, Asked, Opening},
         source::Source,
         state::State,
@@ -50,6 +51,8 @@ pub struct Request {
     pub replace: bool,
     /// What nextroot.conf says.
     pub configured: Configured,
+    /// `systemd.allow_userspace_verity=no` on the kernel command line: signatures are left to the kernel.
+    pub kernel_only: bool,
 }
 
 /// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
@@ -67,6 +70,7 @@ impl Request {
             self.root_hash = self.root_hash.or_else(|| named.map(ToString::to_string));
         }
         let configured = of_config(&config)?;
+        self.kernel_only = !signed::allows_userspace(&CommandLine::parse(&machine::command_line()?));
         Ok((self.with(configured), config.warnings))
     }
 
@@ -96,6 +100,7 @@ impl Request {
             wanted: self.wanted.clone(),
             verity_required: self.configured.verity_required,
             demands: self.configured.demands.clone(),
+            kernel_only: self.kernel_only,
             source_name: asked.source_name,
         })
     }
@@ -157,6 +162,9 @@ pub enum Error {
     /// The image policy of the kernel command line.
     #[error(transparent)]
     Policy(#[from] demands::NotAPolicy),
+    /// The kernel command line.
+    #[error(transparent)]
+    Machine(#[from] machine::Error),
     /// No source, neither here nor there.
     #[error("no source is named: write one, or Source= in nextroot.conf")]
     NoSource,

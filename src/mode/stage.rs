@@ -189,6 +189,7 @@ impl Staging<'_> {
             mounts: Vec::new(),
         });
         self.steps(&mounting)?;
+        let mounting = self.executor.proven(&mounting);
         let new = intent.mounted_at();
         let new = Path::new(&new);
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
@@ -234,6 +235,12 @@ impl Staging<'_> {
                 staged.begun.steps.pop();
             }
             done?;
+            self.executor.take_notes().iter().for_each(|line| (self.tell)(line));
+            if let Step::OpenVerity(open) = step
+                && let (Some(by), Some(staged)) = (self.executor.checked(&open.name), &mut self.state.staged)
+            {
+                staged.root.is_signed_by(by.clone());
+            }
         }
         Ok(())
     }

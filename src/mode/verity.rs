@@ -137,8 +137,10 @@ fn code_of(error: &io::Error) -> Option<u8> {
 }
 
 /// What `open` is told of the kernel's part.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Activation {
+    /// `--root-hash-signature`
+    pub root_hash_signature: Option<PathBuf>,
     /// `--ignore-corruption`
     pub ignore_corruption: bool,
     /// `--restart-on-corruption`
@@ -156,8 +158,8 @@ pub struct Activation {
 }
 
 impl Activation {
-    fn corruption(self) -> Result<Corruption, Error> {
-        let Self { ignore_corruption, restart_on_corruption, panic_on_corruption, .. } = self;
+    fn corruption(&self) -> Result<Corruption, Error> {
+        let Self { ignore_corruption, restart_on_corruption, panic_on_corruption, .. } = *self;
         let corruption = match (ignore_corruption, restart_on_corruption, panic_on_corruption) {
             (false, false, false) => Corruption::Fail,
             (true, false, false) => Corruption::Ignore,
@@ -180,7 +182,7 @@ impl Activation {
 
 impl Written {
     /// As veritytab(5) would say it; what is not written is what the superblock says.
-    fn options(&self, activation: Activation) -> Result<VerityOptions, Error> {
+    fn options(&self, activation: &Activation) -> Result<VerityOptions, Error> {
         let parameters = self.parameters()?;
         Ok(VerityOptions {
             no_superblock: self.no_superblock,
@@ -195,6 +197,7 @@ impl Written {
             corruption: activation.corruption()?,
             ignore_zero_blocks: activation.ignore_zero_blocks,
             check_at_most_once: activation.check_at_most_once,
+            signature: None,
             fec_device: self.fec_device.as_ref().map(|path| path.display().to_string()),
             fec_offset: Bytes(self.fec_offset.unwrap_or_default()),
             fec_roots: self.fec_roots,
@@ -286,18 +289,20 @@ pub fn open(
     root_hash: Option<&str>,
     root_hash_file: Option<&Path>,
     written: &Written,
-    activation: Activation,
+    activation: &Activation,
 ) -> Result<(), Error> {
     let root_hash = &given(root_hash, root_hash_file)?;
     let options = written.options(activation)?;
     let fec = written.fec_device.as_deref();
-    let Activation { error_as_corruption, use_tasklets, .. } = activation;
+    let Activation { error_as_corruption, use_tasklets, .. } = *activation;
+    let signature = activation.root_hash_signature.as_deref();
     Ok(device::open(&Wanted {
         name,
         data,
         hash,
         fec,
         root_hash,
+        signature,
         options,
         error_as_corruption,
         use_tasklets,

@@ -5,6 +5,7 @@ use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
 use super::{
     facts::Facts,
     intent::{Tag, Verity},
+    signed::{Place, Signed},
     slot::{self, Running},
     source::{RootHashFrom, Source},
     stage::Root,
@@ -116,7 +117,13 @@ pub fn choose(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
         Source::RootHash(root_hash) => {
             agrees(written, Some(&root_hash.to_string()))?;
             let (data, _) = root_hash.partition_uuids();
-            return closed(written, root_hash, Tag::PartUuid(data.to_string()), facts);
+            let mut chosen = closed(written, root_hash, Tag::PartUuid(data.to_string()), facts)?;
+            // Where the partitions are not there, or not clear, that is said when they are opened.
+            let signature = slot::by_root_hash(facts, root_hash).ok().and_then(|slot| slot.signature);
+            if let Root::Closed(verity) = &mut chosen.root {
+                verity.signature = signature.map(Place::Partition).map(Signed::found);
+            }
+            return Ok(chosen);
         }
         source => device(source, facts)?,
     };
@@ -150,7 +157,8 @@ fn closed(written: &Written, root_hash: &RootHash, data: Tag, facts: &Facts) -> 
 #[must_use]
 pub fn verity(root_hash: &RootHash, root_hash_from: HashOrigin, data: Tag, hash: Tag) -> Verity {
     let (name, root_hash) = (dm_name(root_hash), root_hash.clone());
-    Verity { name, root_hash, root_hash_from, data, hash, fec: None, options: VerityOptions::default() }
+    let (options, signature) = (VerityOptions::default(), None);
+    Verity { name, root_hash, root_hash_from, data, hash, fec: None, options, signature }
 }
 
 /// A root hash's origin, as plans name it.
@@ -181,6 +189,7 @@ fn other_slot(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
     };
     let (data, hash) = (Tag::Number(slot.data.devno), Tag::Number(slot.hash.devno));
     let verity = verity(&slot.root_hash, origin(&slot.root_hash_from), data, hash);
+    let verity = Verity { signature: slot.signature.map(Place::Partition).map(Signed::found), ..verity };
     Ok(Chosen { root: Root::Closed(Box::new(verity)), skipped })
 }
 
@@ -316,6 +325,55 @@ mod tests {
             of("previous", &overlay),
             Err("source previous: the root that ran before cannot be mounted again: it is overlay; name an image, or start it by a full reboot".to_owned())
         );
+    }
+
+    /// systemd#39664: with two slots, the signature of the other one was taken.
+    #[test]
+    fn the_signature_of_the_same_image() {
+        use crate::format::disk::discoverable::{Purpose, own_types};
+        let of = |purpose| own_types().find(|(_, other)| *other == purpose).unwrap().0.to_string();
+        let part = |number: u32, purpose, label: &str| -> super::super::facts::BlockDevice {
+            let uuid = match number {
+                3 => "4f68bce3-e8cd-4db1-96e7-fbcaf984b709".to_owned(),
+                4 => "09040302-0102-0304-0506-070809101112".to_owned(),
+                _ => format!("{number:08x}-0000-4000-8000-000000000000"),
+            };
+            serde_json::from_value(serde_json::json!({
+                "name": format!("vda{number}"), "devno": format!("254:{number}"), "size": 4096,
+                "logical_block_size": 512, "dm_name": null, "table_error": null,
+                "partition": {"disk": "vda", "number": number, "uuid": uuid, "type_uuid": of(purpose),
+                    "label": label, "attributes": 0},
+            }))
+            .unwrap()
+        };
+        let signature_of = |labels: [&str; 2]| {
+            let devices = vec![
+                part(1, Purpose::RootVeritySig, labels[0]),
+                part(2, Purpose::RootVeritySig, labels[1]),
+                part(3, Purpose::Root, "os_2"),
+                part(4, Purpose::RootVerity, "os_2_verity"),
+            ];
+            let written = Written {
+                source: format!("roothash:{HASH}").parse().unwrap(),
+                root_hash: None,
+                hash_device: None,
+                failed_too: false,
+            };
+            let facts = Facts { devices, ..Facts::default() };
+            let Ok(Chosen { root: Root::Closed(verity), .. }) = choose(&written, &State::default(), &facts)
+            else {
+                panic!("{labels:?}")
+            };
+            verity.signature.map(|signed| (signed.at.to_string(), signed.required))
+        };
+        for (labels, expected) in [
+            (["os_1_verity_sig", "os_2_verity_sig"], Some("vda2 (254:2)")),
+            (["os_2_verity_sig", "os_1_verity_sig"], Some("vda1 (254:1)")),
+            (["os_1_verity_sig", "other"], None),
+            (["os_1_verity_sig", "PRT#os_2_verity_sig"], None),
+        ] {
+            assert_eq!(signature_of(labels), expected.map(|at| (at.to_owned(), false)), "{labels:?}");
+        }
     }
 
     #[test]

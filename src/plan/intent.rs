@@ -11,7 +11,7 @@ use crate::format::{
 };
 
 pub use super::invalid::Error;
-use super::{demands::Demands, step::HashOrigin};
+use super::{demands::Demands, signed::Signed, step::HashOrigin};
 
 /// What the init role is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,6 +88,9 @@ pub struct Verity {
     pub fec: Option<Tag>,
     /// `systemd.verity_root_options=`, `systemd.verity_usr_options=`.
     pub options: VerityOptions,
+    /// The signature of the root hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signed>,
 }
 
 /// How a block device is named.

@@ -18,6 +18,7 @@ use super::{
     facts::{BlockDevice, Content, Facts, Partition},
     find::{Found, find, is_partitioned},
     intent::{FileSystem, From, Tag, Verity},
+    signed::Handed,
     step::{Fstype, OpenVerity, Volume},
 };
 
@@ -160,6 +161,10 @@ impl<'a> Look<'a> {
             fec: fec.map(device),
             table,
             root_hash_from: verity.root_hash_from,
+            signature: verity
+                .signature
+                .clone()
+                .map(|signed| Handed { signed, key: setup::signature_key(uuid, &verity.name) }),
         };
         let steps = vec![
             Step::OpenVerity(open),

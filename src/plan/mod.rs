@@ -29,6 +29,7 @@ pub mod preflight;
 pub mod request;
 mod resolve;
 mod settings;
+pub mod signed;
 pub mod slot;
 pub mod soft_reboot;
 pub mod source;
@@ -112,6 +113,7 @@ mod tests {
                 fec: None,
                 table: table.clone(),
                 root_hash_from: HashOrigin::Arguments,
+                signature: None,
             })
         };
         let check = || Step::CheckVerity { name: "a".to_owned(), corruption_ignored: false };

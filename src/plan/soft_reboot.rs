@@ -15,6 +15,7 @@ use super::{
     choose::{self, Chosen, Written},
     demands::{Candidate, Demands, Proof, Refusal, allow_version},
     facts::Facts,
+    signed::CheckedBy,
     source::{self, Source},
     stage::{self, Intent, Way},
     state::{On, Root, Staged, State, Verity},
@@ -37,6 +38,8 @@ pub struct Asked {
     pub verity_required: bool,
     /// What image policies and a least version demand.
     pub demands: Demands,
+    /// Whether signatures are left to the kernel (`systemd.allow_userspace_verity=no`).
+    pub kernel_only: bool,
 }
 
 /// Why there is no plan.
@@ -151,7 +154,7 @@ impl Asked {
         let written = Written { source, root_hash, hash_device, failed_too: false };
         let (way, wanted) = (Way::default(), Wanted::default());
         let demands = Demands::default();
-        Ok(Self { source_name, written, way, wanted, verity_required: false, demands })
+        Ok(Self { source_name, written, way, wanted, verity_required: false, demands, kernel_only: false })
     }
 
     /// Refuses what is in files, into which only the machine itself can look.
@@ -171,7 +174,8 @@ pub fn choose(asked: &Asked, state: &State, facts: &Facts) -> Result<Chosen, Err
 
 /// Decides how the root that was chosen is opened and mounted.
 pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
-    let intent = Intent { root: chosen.root.clone(), way: asked.way, demands: asked.demands.clone() };
+    let root = with_signature(asked, &chosen.root);
+    let intent = Intent { root, way: asked.way, demands: asked.demands.clone() };
     let mounting = match stage::mounting(&intent, facts) {
         Decision::Go(plan) => plan,
         Decision::Read(wanted) => return Ok(Answer::Read(wanted)),
@@ -224,6 +228,25 @@ fn ignores_corruption(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| matches!(step, Step::CheckVerity { corruption_ignored: true, .. }))
 }
 
+/// A root with what hangs on its signature: it has to hold where less would not do.
+fn with_signature(asked: &Asked, root: &stage::Root) -> stage::Root {
+    let mut root = root.clone();
+    if let stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) = &mut root {
+        if let Some(signed) = &mut verity.signature {
+            signed.userspace &= !asked.kernel_only;
+        }
+        let would_do = |proof| {
+            let candidate = Candidate::Image { what: "", proof, has_tree: true };
+            (proof > Proof::Unprotected || !asked.verity_required)
+                && asked.demands.allow(Designator::Root, candidate).is_ok()
+        };
+        if !would_do(verity.proof()) && would_do(Proof::Signed) {
+            verity.rely_on_signature();
+        }
+    }
+    root
+}
+
 /// What `[Policy]` forbids; `--force` does not change it.
 fn allow(
     source_name: &str,
@@ -264,7 +287,7 @@ fn demanded(demands: &Demands, on: &On, ignores_corruption: bool) -> Result<(), 
 }
 
 fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Result<Root, Error> {
-    let verity = |root_hash_from| {
+    let verity = |root_hash_from, known: Option<CheckedBy>| {
         let opened = plan.steps.iter().find_map(|step| match step {
             Step::OpenVerity(open) => Some((&open.name, &open.table)),
             Step::ReuseVerity { name, table, .. } => Some((name, table)),
@@ -272,13 +295,17 @@ fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Res
         });
         let (name, table) = opened.ok_or(Error::NotOpened)?;
         let root_hash = table.root_hash.to_string();
-        Ok::<_, Error>(On::Verity(Verity { name: name.clone(), root_hash, root_hash_from }))
+        // What the kernel checked when it made the device, it says of the device.
+        let signed_by = table.is_signed().then_some(CheckedBy::Keyring).or(known);
+        let root_hash_from = if table.is_signed() { HashOrigin::Signature } else { root_hash_from };
+        Ok::<_, Error>(On::Verity(Verity { name: name.clone(), root_hash, root_hash_from, signed_by }))
     };
     let on = match root {
-        stage::Root::Closed(found) | stage::Root::InFiles(found, _) => verity(found.root_hash_from)?,
+        stage::Root::Closed(found) | stage::Root::InFiles(found, _) => verity(found.root_hash_from, None)?,
         stage::Root::Open(_) => {
             let previous = state.previous.as_ref().and_then(Root::verity);
-            verity(previous.map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from))?
+            let from = previous.map_or(HashOrigin::PartitionUuids, |root| root.root_hash_from);
+            verity(from, previous.and_then(|root| root.signed_by.clone()))?
         }
         // Its device may have another number by now.
         stage::Root::Plain(before) => {
@@ -305,6 +332,99 @@ impl fmt::Display for Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With a signature that has to hold, a root hash that is joined from UUIDs is as good as one that was named.
+    #[test]
+    fn policy_relies_on_signatures() {
+        use crate::format::config::ini::Placed;
+
+        use super::super::{
+            intent::Tag,
+            signed::{Place, Signed},
+        };
+        let asked = Asked::parse("slot:other", None, None).unwrap();
+        let uuids = HashOrigin::PartitionUuids;
+        for (from, required, policy, kernel_only, signed, expected) in [
+            (uuids, false, "", false, true, (uuids, Some((false, true)), true)),
+            (uuids, true, "", false, true, (HashOrigin::Signature, Some((true, true)), true)),
+            (uuids, true, "", true, true, (HashOrigin::Signature, Some((true, false)), true)),
+            (uuids, true, "", false, false, (uuids, None, false)),
+            (
+                HashOrigin::Arguments,
+                true,
+                "",
+                false,
+                true,
+                (HashOrigin::Arguments, Some((false, true)), true),
+            ),
+            // An image policy may want it of a root hash that was named, too.
+            (
+                HashOrigin::Arguments,
+                false,
+                "root=signed:usr=signed+absent",
+                false,
+                true,
+                (HashOrigin::Signature, Some((true, true)), true),
+            ),
+            (
+                HashOrigin::Arguments,
+                false,
+                "root=signed:usr=signed+absent",
+                false,
+                false,
+                (HashOrigin::Arguments, None, false),
+            ),
+            (
+                HashOrigin::File,
+                false,
+                "root=verity+signed:usr=absent",
+                false,
+                true,
+                (HashOrigin::Signature, Some((true, true)), true),
+            ),
+            (
+                HashOrigin::Arguments,
+                false,
+                "root=verity:usr=absent",
+                false,
+                true,
+                (HashOrigin::Arguments, Some((false, true)), true),
+            ),
+            (
+                HashOrigin::File,
+                false,
+                "root=unprotected:usr=absent",
+                false,
+                true,
+                (HashOrigin::File, Some((false, true)), true),
+            ),
+        ] {
+            let tag = || Tag::Name("vda1".to_owned());
+            let root_hash = "ab".repeat(32).parse().unwrap();
+            let mut verity = choose::verity(&root_hash, from, tag(), tag());
+            verity.signature = signed.then(|| Signed::found(Place::File("/p7s".to_owned())));
+            let image_policies = match policy {
+                "" => Vec::new(),
+                _ => vec![Placed { value: policy.parse().unwrap(), place: "here".to_owned() }],
+            };
+            let demands = Demands { image_policies, minimum_version: None };
+            let asked = Asked { verity_required: required, kernel_only, demands, ..asked.clone() };
+            let stage::Root::Closed(verity) = with_signature(&asked, &stage::Root::Closed(Box::new(verity)))
+            else {
+                panic!("{expected:?}")
+            };
+            let signed = verity.signature.map(|signed| (signed.required, signed.userspace));
+            let (name, root_hash) = (verity.name, "ab".repeat(32));
+            let on = On::Verity(Verity {
+                name,
+                root_hash,
+                root_hash_from: verity.root_hash_from,
+                signed_by: None,
+            });
+            let allowed = allow("slot:other", required, &asked.demands, &on, false).is_ok();
+            assert_eq!((verity.root_hash_from, signed, allowed), expected, "{from:?} {required} {policy}");
+        }
+    }
 
     #[test]
     fn policy_knows_no_plain_root() {

@@ -179,7 +179,11 @@ fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decisi
         Step::OpenVerity(open) => Some(&open.table),
         _ => None,
     });
-    let same = |open: &&OpenedVerity| !open.leaving && table.is_some_and(|table| equal(table, &open.table));
+    let same = |open: &&OpenedVerity| {
+        !open.leaving
+            && is_as_signed(verity, &open.table)
+            && table.is_some_and(|table| equal(table, &open.table.without_signature()))
+    };
     if let Some(open) = facts.verity.iter().find(same) {
         return Ok(again(open, at));
     }
@@ -287,6 +291,15 @@ fn held(number: usize) -> String {
     format!("{CARRY}/{number}")
 }
 
+/// Whether a device is open with what is asked for of signatures. One that a certificate vouched for does not tell, and is
+/// opened anew where that counts.
+fn is_as_signed(verity: &Verity, open: &VerityTable) -> bool {
+    match &verity.signature {
+        None => !open.is_signed(),
+        Some(signed) => open.is_signed() || !signed.required,
+    }
+}
+
 /// The kernel writes the optional words in an order of its own.
 fn equal(one: &VerityTable, other: &VerityTable) -> bool {
     let sorted = |table: &VerityTable| {
@@ -326,6 +339,31 @@ mod tests {
                 })
                 .collect();
             assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn devices_that_are_open_with_what_is_asked_of_signatures() {
+        use super::super::{
+            choose,
+            intent::Tag,
+            signed::{Place, Signed},
+            step::HashOrigin,
+        };
+        let tag = || Tag::Name("vda1".to_owned());
+        let root_hash: crate::format::verity::root_hash::RootHash = "ab".repeat(32).parse().unwrap();
+        let open: VerityTable = format!("1 7:1 7:2 4096 4096 2048 1 sha256 {root_hash} -").parse().unwrap();
+        let at = || Place::File("/p7s".to_owned());
+        for (signed, required, expected) in [
+            // Not signed, signed by the kernel.
+            (false, false, [true, false]),
+            (true, false, [true, true]),
+            (true, true, [false, true]),
+        ] {
+            let mut verity = choose::verity(&root_hash, HashOrigin::File, tag(), tag());
+            verity.signature = signed.then(|| Signed { required, ..Signed::found(at()) });
+            let found = [open.clone(), open.signed("k")].map(|open| is_as_signed(&verity, &open));
+            assert_eq!(found, expected, "{signed} {required}");
         }
     }
 

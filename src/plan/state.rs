@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, Step, carry::Row, plain::Plain, step::HashOrigin};
+use super::{Plan, Step, carry::Row, plain::Plain, signed::CheckedBy, step::HashOrigin};
 
 /// Version of the layout: raised whenever a field changes its meaning or goes away. Fields that a version
 /// does not know are passed over, so an older program reads what a newer one wrote.
@@ -143,6 +143,7 @@ struct OnFields {
     name: Option<String>,
     root_hash: Option<String>,
     root_hash_from: Option<HashOrigin>,
+    signed_by: Option<CheckedBy>,
     plain: Option<Plain>,
     unreachable: Option<String>,
 }
@@ -151,10 +152,10 @@ impl TryFrom<OnFields> for On {
     type Error = &'static str;
 
     fn try_from(fields: OnFields) -> Result<Self, Self::Error> {
-        let OnFields { name, root_hash, root_hash_from, plain, unreachable } = fields;
+        let OnFields { name, root_hash, root_hash_from, signed_by, plain, unreachable } = fields;
         match (name, root_hash, root_hash_from, plain, unreachable) {
             (Some(name), Some(root_hash), Some(root_hash_from), None, None) => {
-                Ok(Self::Verity(Verity { name, root_hash, root_hash_from }))
+                Ok(Self::Verity(Verity { name, root_hash, root_hash_from, signed_by }))
             }
             (None, None, None, Some(plain), None) => Ok(Self::Plain { plain }),
             (None, None, None, None, Some(unreachable)) => Ok(Self::Else { unreachable }),
@@ -172,6 +173,19 @@ pub struct Verity {
     pub root_hash: String,
     /// What the root hash proves.
     pub root_hash_from: HashOrigin,
+    /// What its signature was found to hold by, where it was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<CheckedBy>,
+}
+
+impl Root {
+    /// Takes in what the signature of its root hash was found to hold by.
+    pub fn is_signed_by(&mut self, by: CheckedBy) {
+        if let On::Verity(verity) = &mut self.on {
+            verity.root_hash_from = HashOrigin::Signature;
+            verity.signed_by = Some(by);
+        }
+    }
 }
 
 impl State {
@@ -243,8 +257,9 @@ impl fmt::Display for Root {
         f.write_str(self.system.as_deref().unwrap_or("?"))?;
         self.version.iter().try_for_each(|version| write!(f, " {version}"))?;
         match &self.on {
-            On::Verity(Verity { name, root_hash, .. }) => {
-                write!(f, ", dm-verity {name}, root hash {root_hash}")
+            On::Verity(Verity { name, root_hash, signed_by, .. }) => {
+                write!(f, ", dm-verity {name}, root hash {root_hash}")?;
+                signed_by.iter().try_for_each(|by| write!(f, ", signed: holds by {by}"))
             }
             On::Plain { plain } => write!(f, ", {plain}, not verified"),
             On::Else { unreachable } => write!(f, ", not verified, and no way back to it: {unreachable}"),
@@ -300,6 +315,7 @@ mod tests {
             name: name.to_owned(),
             root_hash: name.to_owned(),
             root_hash_from: HashOrigin::Arguments,
+            signed_by: None,
         });
         Root { source: name.to_owned(), on, system: None, version: None }
     }
@@ -441,6 +457,7 @@ mod tests {
             fec: None,
             table,
             root_hash_from: HashOrigin::Arguments,
+            signature: None,
         });
         for (steps, unused) in [(vec![open], vec!["b"]), (vec![], vec![])] {
             let begun = Plan { steps };

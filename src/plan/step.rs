@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, demands::Proof, device::Device, plain::Plain};
+use super::{Plan, demands::Proof, device::Device, plain::Plain, signed::Handed};
 use crate::{
     format::{config::ini::Placed, disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
     units::Bytes,
@@ -212,6 +212,9 @@ pub struct OpenVerity {
     pub table: VerityTable,
     /// What the root hash proves.
     pub root_hash_from: HashOrigin,
+    /// Its signature, checked before the device is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Handed>,
 }
 
 /// A stretch of a file.
@@ -241,6 +244,8 @@ pub enum HashOrigin {
     PartitionUuids,
     /// An unsigned file beside the image: it shows damage, and no attacker who can write that.
     File,
+    /// Wherever it comes from, its signature is checked: as trustworthy as whoever has the key.
+    Signature,
     /// Nobody wrote down where.
     Unknown,
 }
@@ -297,6 +302,7 @@ impl HashOrigin {
         match self {
             Self::CommandLine | Self::Config | Self::Arguments => Proof::Verity,
             Self::PartitionUuids | Self::File | Self::Unknown => Proof::Unprotected,
+            Self::Signature => Proof::Signed,
         }
     }
 }
@@ -347,7 +353,9 @@ impl fmt::Display for Step {
                     write!(f, " and parity on {fec}")?;
                 }
                 let OpenVerity { table, root_hash_from, .. } = open;
-                write!(f, ", root hash {} from {root_hash_from}: {table}", table.root_hash)
+                write!(f, ", root hash {} from {root_hash_from}", table.root_hash)?;
+                open.signature.iter().try_for_each(|handed| write!(f, ", {handed}"))?;
+                write!(f, ": {table}")
             }
             Self::ReuseVerity { name, devno, table } => {
                 write!(f, "go on with dm-verity {name} ({devno}), which is open: {table}")
@@ -422,6 +430,7 @@ impl fmt::Display for HashOrigin {
             Self::CommandLine => "the kernel command line",
             Self::Config => "the configuration",
             Self::Arguments => "the arguments",
+            Self::Signature => "its signer",
             Self::Unknown => "where nobody knows any more (unprotected)",
             Self::File => "a file beside the image (unprotected)",
             Self::PartitionUuids => "the partitions' UUIDs (unprotected)",

@@ -3,7 +3,10 @@
 use crate::{
     format::{
         disk::guid::Guid,
-        verity::{options::VerityOptions, root_hash::RootHash},
+        verity::{
+            options::{GivenSignature, VerityOptions},
+            root_hash::RootHash,
+        },
     },
     units::Bytes,
 };
@@ -12,6 +15,8 @@ use super::{
     intent::{Tag, Verity},
     invalid::{Error, value_error},
     request::{Given, Request},
+    settings::truth,
+    signed::{Place, Signed},
     tag::{self, Name, device},
 };
 
@@ -53,6 +58,7 @@ pub(super) struct Verified<'a> {
     data_device: Option<&'a Given>,
     hash_device: Option<&'a Given>,
     options: Option<&'a Given>,
+    userspace: Option<&'a Given>,
 }
 
 impl<'a> Verified<'a> {
@@ -64,6 +70,7 @@ impl<'a> Verified<'a> {
             data_device: request.root_data.as_ref(),
             hash_device: request.root_hash.as_ref(),
             options: request.root_options.as_ref(),
+            userspace: request.userspace_verity.as_ref(),
         }
     }
 
@@ -75,6 +82,7 @@ impl<'a> Verified<'a> {
             data_device: request.usr_data.as_ref(),
             hash_device: request.usr_hash.as_ref(),
             options: request.usr_options.as_ref(),
+            userspace: request.userspace_verity.as_ref(),
         }
     }
 
@@ -105,12 +113,22 @@ impl<'a> Verified<'a> {
             hash.value.parse().map_err(|source| Error::RootHash { parameter: names.hash, source })?;
         let (data_uuid, hash_uuid) = root_hash.partition_uuids();
         let list = self.options.map_or("", |given| given.value.as_str());
-        let options = VerityOptions::parse(list).map_err(|source| Error::Options {
+        let mut options = VerityOptions::parse(list).map_err(|source| Error::Options {
             parameter: names.options,
             value: list.to_owned(),
             source,
         })?;
+        let userspace = truth(self.userspace, true)?;
+        let signature = options.signature.take().map(|given| {
+            let from = format!("{}=", names.options);
+            let at = match given {
+                GivenSignature::Here(signature) => Place::Here { signature, from },
+                GivenSignature::File(path) => Place::File(path),
+            };
+            Signed { at, required: true, userspace }
+        });
         Ok(Some(Verity {
+            signature,
             name: names.dm.to_owned(),
             root_hash,
             root_hash_from: hash.source.hash_origin(),

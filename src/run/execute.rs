@@ -14,14 +14,15 @@ use crate::{
         verity::table::{VerityStatus, VerityTable},
     },
     plan::{
-        Step,
+        Plan, Step,
         plain::Plain,
-        step::{Fstype, OpenVerity, Volume},
+        signed::CheckedBy,
+        step::{Fstype, HashOrigin, OpenVerity, Volume},
     },
     sys::{
         self,
         block::Device as BlockDevice,
-        dm::{Control, Target},
+        dm::Control,
         kmsg::Follower,
         loopdev::Attached,
         mount::{self, Propagation},
@@ -33,6 +34,7 @@ use crate::{
 use crate::run::{
     boot::{api, modules::Loader, new_root},
     probe,
+    signed::{self, Loaded},
     soft_reboot::{image, staging},
 };
 
@@ -47,6 +49,9 @@ pub struct Executor<'a> {
     reused: BTreeSet<String>,
     /// Loop devices, by the number that stands for them in the plan; open, so that they stay.
     loops: BTreeMap<Devno, Attached>,
+    /// What signatures were found to hold by, by dm name.
+    checked: Vec<(String, CheckedBy)>,
+    notes: Vec<String>,
     arguments: Vec<String>,
     init: Option<String>,
 }
@@ -57,7 +62,33 @@ impl<'a> Executor<'a> {
     #[must_use]
     pub fn new(loader: Option<&'a Loader>, arguments: Vec<String>) -> Self {
         let (verity, reused, loops) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { loader, verity, reused, loops, arguments, init: None }
+        let (checked, notes) = (Vec::new(), Vec::new());
+        Self { loader, verity, reused, loops, checked, notes, arguments, init: None }
+    }
+
+    /// What is to be told of the steps so far, once.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// What the signature of this dm-verity device was found to hold by.
+    #[must_use]
+    pub fn checked(&self, name: &str) -> Option<&CheckedBy> {
+        self.checked.iter().rfind(|(of, _)| of == name).map(|(_, by)| by)
+    }
+
+    /// A plan that was done, with root hashes by their signers where those were found out.
+    #[must_use]
+    pub fn proven(&self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        for step in &mut plan.steps {
+            if let Step::OpenVerity(open) = step
+                && self.checked(&open.name).is_some()
+            {
+                open.root_hash_from = HashOrigin::Signature;
+            }
+        }
+        plan
     }
 
     /// Does a step. [`Step::Exec`] returns only where it failed.
@@ -112,21 +143,32 @@ impl<'a> Executor<'a> {
             BlockDevice::open(&node, device.devno)
                 .map_err(|error| Error::Changed { device: device.clone(), why: error.in_one_line() })?;
         }
+        let signature = signed::read(open)?;
         let follower = Follower::open()?;
         let control = Control::open()?;
         let devno = control.create(&open.name, &open.uuid)?;
-        let target = Target {
-            kind: "verity".to_owned(),
-            sectors: open.table.sectors().0,
-            text: open.table.to_string(),
+        let loaded = match open.signature.as_ref().zip(signature.as_ref()) {
+            Some((handed, signature)) => signed::load(&control, open, handed, signature),
+            None => {
+                let target = signed::target(open, open.table.to_string());
+                control.load_read_only(&open.name, &target).map(|()| Loaded::default()).map_err(Error::from)
+            }
         };
-        let live = control.load_read_only(&open.name, &target).and_then(|()| control.resume(&open.name));
-        if let Err(source) = live {
+        let live = loaded.and_then(|loaded| Ok(control.resume(&open.name).map(|()| loaded)?));
+        let Loaded { checked, note } = live.map_err(|error| {
             let kernel = follower.kernel_records();
             // Nothing can be done where even that fails; the error above is the one to show.
             let _ = control.remove(&open.name);
-            return Err(Error::Verity { name: open.name.clone(), kernel, source });
+            match error {
+                Error::Call(source) => Error::Verity { name: open.name.clone(), kernel, source },
+                other => other,
+            }
+        })?;
+        if let Some(by) = checked {
+            self.notes.push(format!("the signature of {} holds by {by}", open.table.root_hash));
+            self.checked.push((open.name.clone(), by));
         }
+        self.notes.extend(note);
         self.verity.insert(open.name.clone(), devno);
         link_mapper(&open.name, devno.minor)
     }

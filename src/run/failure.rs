@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::{
+    format::verity::root_hash::RootHash,
     plan::{device::Device, step::Volume},
     sys::{self, dm, mount::CreateError},
 };
@@ -28,6 +29,32 @@ pub enum Error {
         device: Device,
         /// How.
         why: String,
+    },
+    /// A signature that is none, or of another root hash.
+    #[error("the signature of {root_hash} from {from} cannot be used: {why}")]
+    Signature {
+        /// The root hash.
+        root_hash: RootHash,
+        /// Where it stands.
+        from: String,
+        /// Why not.
+        why: String,
+    },
+    /// A signature that nobody vouches for.
+    #[error(
+        "open dm-verity {name}: the signature of {root_hash} from {from} does not hold: by the kernel: {kernel}; by a certificate in verity.d: {userspace}"
+    )]
+    Unsigned {
+        /// The dm name.
+        name: String,
+        /// The root hash.
+        root_hash: RootHash,
+        /// Where the signature stands.
+        from: String,
+        /// What the kernel said.
+        kernel: String,
+        /// What the certificates say.
+        userspace: String,
     },
     /// The kernel refused the dm-verity table.
     #[error("open dm-verity {name}{}", said(.kernel))]

@@ -3,11 +3,14 @@
 
 pub mod boot;
 pub mod bounded;
+#[cfg(feature = "signatures")]
+pub mod certificates;
 pub mod execute;
 mod failure;
 pub mod log;
 pub mod machine;
 pub mod probe;
+mod signed;
 pub mod soft_reboot;
 mod table;
 mod tree;

@@ -10,6 +10,7 @@ pub mod dm;
 pub mod eventfd;
 pub mod file;
 pub mod kernel;
+pub mod keyring;
 pub mod kmsg;
 pub mod lock;
 pub mod loopdev;
@@ -44,6 +45,13 @@ impl Error {
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self.source.raw_os_error(), Some(libc::ENOENT | libc::ENXIO))
+    }
+
+    /// Whether a key says that a signature is not its own, or may not be used (any more): EKEYREJECTED, EKEYREVOKED,
+    /// EKEYEXPIRED.
+    #[must_use]
+    pub fn is_key_rejected(&self) -> bool {
+        matches!(self.source.raw_os_error(), Some(libc::EKEYREJECTED | libc::EKEYREVOKED | libc::EKEYEXPIRED))
     }
 
     /// Whether nothing was mounted at what was to be unmounted: EINVAL, or ENOENT where not even the place is there.

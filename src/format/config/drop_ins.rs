@@ -1,5 +1,5 @@
-//! Which configuration files count: a main file, and drop-ins from several directories, by the rules of
-//! systemd (systemd-system.conf(5), "Configuration Directories and Precedence").
+//! Which files count of several directories: a main file of configuration, its drop-ins, or certificates, by the rules
+//! of systemd (systemd-system.conf(5), "Configuration Directories and Precedence").
 
 use std::collections::{BTreeMap, btree_map::Entry::Vacant};
 
@@ -43,7 +43,13 @@ pub fn main_file(listings: &[Listing], name: &str) -> Option<String> {
 /// several of one name the one in the first of `listings` counts, highest priority first.
 #[must_use]
 pub fn drop_ins(listings: &[Listing]) -> Vec<String> {
-    chosen(listings, |entry| entry.name.ends_with(".conf") && !entry.name.starts_with('.'))
+    of_suffix(listings, ".conf")
+}
+
+/// The same for files of any kind, by the end of their names.
+#[must_use]
+pub fn of_suffix(listings: &[Listing], suffix: &str) -> Vec<String> {
+    chosen(listings, |entry| entry.name.ends_with(suffix) && !entry.name.starts_with('.'))
 }
 
 fn chosen(listings: &[Listing], wanted: impl Fn(&Entry) -> bool) -> Vec<String> {

@@ -7,6 +7,7 @@ pub mod options;
 pub mod reed_solomon;
 pub mod root_hash;
 pub mod setup;
+pub mod signature;
 pub mod superblock;
 pub mod table;
 pub mod tree;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     from_hex,
     reed_solomon::ROOTS,
+    signature::{NotASignature, Signature},
     superblock::{LARGEST_BLOCK, LONGEST_SALT, is_algorithm},
 };
 use crate::{
@@ -45,6 +46,19 @@ pub struct VerityOptions {
     pub fec_offset: Bytes,
     /// `fec-roots=`
     pub fec_roots: Option<u32>,
+    /// `root-hash-signature=`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<GivenSignature>,
+}
+
+/// `root-hash-signature=`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivenSignature {
+    /// `base64:...`
+    Here(Signature),
+    /// The path of a file.
+    File(String),
 }
 
 /// What happens when a block does not match.
@@ -86,14 +100,12 @@ pub enum Error {
     /// A word that nobody knows.
     #[error("the option \"{0}\" is not known")]
     Unknown(String),
+    /// A signature that is none.
+    #[error("root-hash-signature=base64:...: {0}")]
+    Signature(NotASignature),
     /// Two actions for one event.
     #[error("{0} and {1} exclude each other")]
     Contradiction(&'static str, &'static str),
-    /// An option of a later version.
-    #[error(
-        "{0} is not available in this version, and without it the image would be less protected than asked for"
-    )]
-    NotYet(String),
 }
 
 impl VerityOptions {
@@ -170,7 +182,13 @@ impl VerityOptions {
                 let roots = value.parse().ok().filter(|roots| digits && ROOTS.contains(roots));
                 self.fec_roots = Some(roots.ok_or(wrong("a number from 2 to 24"))?);
             }
-            "root-hash-signature" => return Err(Error::NotYet(format!("{option}="))),
+            "root-hash-signature" => {
+                self.signature = Some(match value.strip_prefix("base64:") {
+                    Some(text) => GivenSignature::Here(text.parse().map_err(Error::Signature)?),
+                    None if value.starts_with('/') => GivenSignature::File(value.to_owned()),
+                    None => return Err(wrong("the absolute path of a file, or base64: and PKCS#7 in DER,")),
+                });
+            }
             _ if FLAGS.contains(&option) => {
                 return Err(Error::Shape { option: option.to_owned(), problem: "takes no value" });
             }
@@ -256,7 +274,8 @@ mod tests {
         let parsed = VerityOptions::parse(
             "superblock=no,format=1,data-block-size=4096,hash-block-size=1K,data-blocks=77,hash-offset=1M,salt=00ff,\
              uuid=4f68bce3-e8cd-4db1-96e7-fbcaf984b709,hash=sha512,panic-on-corruption,ignore-zero-blocks,check-at-most-once,\
-             fec-device=PARTLABEL=parity,fec-offset=8K,fec-roots=24",
+             fec-device=PARTLABEL=parity,fec-offset=8K,fec-roots=24,\
+             root-hash-signature=/etc/root.p7s",
         );
         let expected = VerityOptions {
             no_superblock: true,
@@ -274,6 +293,7 @@ mod tests {
             fec_device: Some("PARTLABEL=parity".to_owned()),
             fec_offset: Bytes(8192),
             fec_roots: Some(24),
+            signature: Some(GivenSignature::File("/etc/root.p7s".to_owned())),
         };
         assert_eq!(parsed, Ok(expected));
         assert_eq!(VerityOptions::parse(""), Ok(VerityOptions::default()));
@@ -281,6 +301,8 @@ mod tests {
         let plain = VerityOptions::parse("uuid=4f68bce3e8cd4db196e7fbcaf984b709,hash-offset=1P").unwrap();
         assert_eq!(plain.uuid, "4f68bce3-e8cd-4db1-96e7-fbcaf984b709".parse().ok());
         assert_eq!(plain.hash_offset, Bytes(1 << 50));
+        let signed = VerityOptions::parse("root-hash-signature=base64:MAMCAQE=").unwrap().signature;
+        assert_eq!(signed, Some(GivenSignature::Here("MAMCAQE=".parse().unwrap())));
         assert!(VerityOptions::parse("restart-on-corruption,restart-on-corruption").is_ok());
     }
 
@@ -306,6 +328,15 @@ mod tests {
             ("salt=", "salt=: - or up to 256 bytes in hexadecimal is needed"),
             ("uuid=1", "uuid=1: a UUID is needed"),
             ("hash=sha 256", "hash=sha 256: the kernel's name of a hash algorithm is needed"),
+            ("root-hash-signature", "root-hash-signature needs a value"),
+            (
+                "root-hash-signature=root.p7s",
+                "root-hash-signature=root.p7s: the absolute path of a file, or base64: and PKCS#7 in DER, is needed",
+            ),
+            (
+                "root-hash-signature=base64:MAMC",
+                "root-hash-signature=base64:...: it is cut off: 3 of 5 bytes are there",
+            ),
             ("hash", "hash needs a value"),
             ("ignore-corruption=yes", "ignore-corruption takes no value"),
             ("nonsense", "the option \"nonsense\" is not known"),
@@ -322,7 +353,7 @@ mod tests {
             ("fec-roots=+2", "fec-roots=+2: a number from 2 to 24 is needed"),
             (
                 "root-hash-signature=x",
-                "root-hash-signature= is not available in this version, and without it the image would be less protected than asked for",
+                "root-hash-signature=x: the absolute path of a file, or base64: and PKCS#7 in DER, is needed",
             ),
         ] {
             assert_eq!(VerityOptions::parse(list).unwrap_err().to_string(), message);

@@ -156,6 +156,14 @@ pub fn dm_uuid(uuid: Option<Guid>, name: &str) -> String {
     text
 }
 
+/// The description of the key with the signature of the root hash: `cryptsetup:UUID-NAME`, without the UUID where there
+/// is none.
+#[must_use]
+pub fn signature_key(uuid: Option<Guid>, name: &str) -> String {
+    let uuid = uuid.map(|uuid| format!("{uuid}-")).unwrap_or_default();
+    format!("cryptsetup:{uuid}{name}")
+}
+
 /// What the superblock says, where no option says other.
 fn agreed(options: &VerityOptions, superblock: &VeritySuperblock) -> Result<VeritySuperblock, Error> {
     fn same<T: PartialEq + ToString>(name: &str, option: Option<&T>, superblock: &T) -> Result<(), Error> {
@@ -470,6 +478,9 @@ mod tests {
         let uuid = Guid::from_bytes([0xab; 16]);
         assert_eq!(dm_uuid(Some(uuid), "root"), format!("CRYPT-VERITY-{}-root", "ab".repeat(16)));
         assert_eq!(dm_uuid(None, "usr"), "CRYPT-VERITY-usr");
+        let key = signature_key(Some(uuid), "root");
+        assert_eq!(key, "cryptsetup:abababab-abab-abab-abab-abababababab-root");
+        assert_eq!(signature_key(None, "usr"), "cryptsetup:usr");
         assert_eq!(dm_uuid(Some(uuid), &"n".repeat(127)).len(), 128);
     }
 }

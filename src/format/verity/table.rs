@@ -58,6 +58,9 @@ pub struct Error {
     line: String,
 }
 
+/// The option that names the key with the signature.
+const SIGNATURE: &str = "root_hash_sig_key_desc";
+
 impl VerityTable {
     /// The length of the device.
     #[must_use]
@@ -78,6 +81,32 @@ impl VerityTable {
         if let (Some(_), Some(value)) = (words.next(), words.next()) {
             *value = devno.to_string();
         }
+    }
+
+    /// With the description of the key that holds the signature of the root hash: the kernel makes the device only where
+    /// that holds (since Linux 5.4, where built with `CONFIG_DM_VERITY_VERIFY_ROOTHASH_SIG`).
+    #[must_use]
+    pub fn signed(&self, key: &str) -> Self {
+        let mut table = self.without_signature();
+        table.options.extend([SIGNATURE.to_owned(), key.to_owned()]);
+        table
+    }
+
+    /// Whether the kernel checked a signature when it made the device.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.options.iter().any(|word| word == SIGNATURE)
+    }
+
+    /// Without that description: what else the device is made of.
+    #[must_use]
+    pub fn without_signature(&self) -> Self {
+        let mut table = self.clone();
+        if let Some(at) = table.options.iter().position(|word| word == SIGNATURE) {
+            let end = table.options.len().min(at + 2);
+            table.options.drain(at..end);
+        }
+        table
     }
 }
 
@@ -185,6 +214,27 @@ mod tests {
             ),
         ] {
             assert_eq!(line.parse::<VerityTable>().unwrap().to_string(), line);
+        }
+    }
+
+    #[test]
+    fn signatures() {
+        let plain = format!("1 254:1 254:2 4096 4096 1000 1 sha256 {HASH} -");
+        for (options, signed, without) in [
+            ("", " 2 root_hash_sig_key_desc k", ""),
+            (
+                " 1 ignore_zero_blocks",
+                " 3 ignore_zero_blocks root_hash_sig_key_desc k",
+                " 1 ignore_zero_blocks",
+            ),
+            (" 3 root_hash_sig_key_desc j a", " 3 a root_hash_sig_key_desc k", " 1 a"),
+            (" 1 root_hash_sig_key_desc", " 2 root_hash_sig_key_desc k", ""),
+        ] {
+            let table: VerityTable = format!("{plain}{options}").parse().unwrap();
+            assert_eq!(table.is_signed(), options.contains("sig_key"), "{options}");
+            assert_eq!(table.signed("k").to_string(), format!("{plain}{signed}"), "{options}");
+            assert!(table.signed("k").is_signed());
+            assert_eq!(table.without_signature().to_string(), format!("{plain}{without}"), "{options}");
         }
     }
 

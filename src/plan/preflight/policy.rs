@@ -75,6 +75,8 @@ pub enum HashFrom {
     PartitionUuids,
     /// An unsigned file beside the image.
     Beside(String),
+    /// Its signature, which was checked.
+    Signature,
 }
 
 /// Whether a dm name can be had.
@@ -106,6 +108,7 @@ impl HashFrom {
         match self {
             Self::Arguments | Self::Config | Self::CommandLine | Self::State => Proof::Verity,
             Self::PartitionUuids | Self::Beside(_) => Proof::Unprotected,
+            Self::Signature => Proof::Signed,
         }
     }
 
@@ -117,6 +120,7 @@ impl HashFrom {
             Self::State => "as it ran before".to_owned(),
             Self::PartitionUuids => "joined from partition UUIDs".to_owned(),
             Self::Beside(path) => format!("from {path}, which is not signed"),
+            Self::Signature => "with a signature that was checked".to_owned(),
         }
     }
 }
@@ -129,6 +133,7 @@ impl From<HashOrigin> for HashFrom {
             HashOrigin::Arguments => Self::Arguments,
             HashOrigin::PartitionUuids => Self::PartitionUuids,
             HashOrigin::Unknown => Self::State,
+            HashOrigin::Signature => Self::Signature,
             HashOrigin::File => Self::Beside("a file beside the image".to_owned()),
         }
     }

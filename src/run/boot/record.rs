@@ -45,6 +45,11 @@ impl Boot {
         self.steps.push(Done { step, begin_us: begin.as_micros(), end_us: end.as_micros() });
     }
 
+    /// Adds what is to be told of it.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// Writes it to `directory`/boot.json, whole or not at all.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;

@@ -25,7 +25,7 @@ const NAME: &str = "nextroot.conf";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A directory.
-    #[error("list {directory} for configuration: make it readable, or remove it")]
+    #[error("list {directory}: make it readable, or remove it")]
     List {
         /// The directory.
         directory: String,
@@ -63,7 +63,7 @@ pub fn read(root: Option<&Path>) -> Result<HostConfig, Error> {
 }
 
 /// What is in a directory; nothing where there is none.
-fn list(directory: String) -> Result<Listing, Error> {
+pub(in crate::run) fn list(directory: String) -> Result<Listing, Error> {
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| look(&entry))).collect(),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

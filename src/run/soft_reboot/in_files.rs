@@ -10,6 +10,7 @@ use crate::{
         system::versioned_directory::Pattern,
         verity::{
             root_hash::RootHash,
+            signature::{Signature, partition},
             superblock::{self, VeritySuperblock},
         },
     },
@@ -18,6 +19,7 @@ use crate::{
         facts::{BlockDevice, Content, VerityRead},
         image_file::{self, Part},
         intent::Tag,
+        signed::{Place, Signed},
         stage::Root,
         step::FilePart,
     },
@@ -36,6 +38,16 @@ pub enum Error {
     /// What it holds.
     #[error(transparent)]
     Content(#[from] image_file::Error),
+    /// A signature that is none, or of another root hash.
+    #[error("the signature of {root_hash} from {from} cannot be used: {why}")]
+    Signature {
+        /// The root hash.
+        root_hash: RootHash,
+        /// Where it stands.
+        from: String,
+        /// Why not.
+        why: String,
+    },
     /// A layout that is not supported.
     #[error("{0} has a /usr of its own, which is not staged: build an image whose root has its /usr in it")]
     SplitUsr(String),
@@ -43,6 +55,9 @@ pub enum Error {
     #[error("{0} is no versioned directory: write DIR.v/")]
     NoPattern(String),
 }
+
+/// Bytes of a signature partition.
+const LARGEST_SIGNATURE: usize = partition::LARGEST.0 as usize;
 
 /// What was found.
 #[derive(Debug)]
@@ -80,8 +95,31 @@ pub fn look(path: &Path, given: Option<&RootHash>) -> Result<InFiles, Error> {
         parts.push((devno, file));
     }
     let [data, hash] = [1, 2].map(|minor| Tag::Number(Devno { major: 0, minor }));
-    let verity = choose::verity(&root.root_hash, choose::origin(&root.root_hash_from), data, hash);
+    let mut verity = choose::verity(&root.root_hash, choose::origin(&root.root_hash_from), data, hash);
+    verity.signature = signature(&open, root)?.map(Signed::found);
     Ok(InFiles { root: Root::InFiles(Box::new(verity), parts), devices, skipped: Vec::new() })
+}
+
+/// The signature of a root: it has to be one, and in a partition to be of this root hash.
+fn signature(open: &OpenImage, root: &image_file::Verified) -> Result<Option<Place>, Error> {
+    let (from, read) = match &root.signature {
+        None => return Ok(None),
+        Some(image_file::Signature::File(path)) => {
+            let beside = open.found.beside.iter().find(|beside| beside.path == *path);
+            let bytes = beside.and_then(|beside| beside.outcome.as_ref().ok()).map(|(_, bytes)| bytes);
+            (path.clone(), Signature::read(bytes.map_or(&[], Vec::as_slice)).map_err(|e| e.to_string()))
+        }
+        Some(image_file::Signature::Partition(part)) => {
+            // One byte more, so that what is too large is seen to be.
+            let bytes = open.read(part, LARGEST_SIGNATURE + 1)?;
+            let signed = partition::Signed::parse(&bytes).and_then(|signed| signed.of(&root.root_hash));
+            (format!("the signature partition of {}", open.found.path), signed.map_err(|e| e.to_string()))
+        }
+    };
+    match read {
+        Ok(signature) => Ok(Some(Place::Here { signature, from })),
+        Err(why) => Err(Error::Signature { root_hash: root.root_hash.clone(), from, why }),
+    }
 }
 
 fn device(open: &OpenImage, part: &Part, devno: Devno, file: &FilePart) -> BlockDevice {
@@ -104,5 +142,66 @@ fn device(open: &OpenImage, part: &Part, devno: Devno, file: &FilePart) -> Block
         partition: None,
         content,
         verity: vec![VerityRead { offset: Bytes(0), outcome }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::plan::{
+        image_file::{Place as File, Verified},
+        source::RootHashFrom,
+    };
+
+    const HASH: &str = "4f68bce3e8cd4db196e7fbcaf984b7094f68bce3e8cd4db196e7fbcaf984b709";
+
+    #[test]
+    fn signatures() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let der = include_bytes!("../../../tests/signatures/p256.p7s");
+        let json = format!("{{\"rootHash\":\"{HASH}\",\"signature\":\"{}\"}}", Signature::read(der).unwrap());
+        let mut image = vec![0; 8192];
+        image.extend(json.as_bytes());
+        image.resize(16384, 0);
+        fs::write(at("os.raw"), &image).unwrap();
+        let beside = at("os.roothash.p7s").display().to_string();
+        let part = |offset, size| Part { file: File::Image, offset: Bytes(offset), size: Bytes(size) };
+        let file = || image_file::Signature::File(beside.clone());
+        let partition = |offset, size| image_file::Signature::Partition(part(offset, size));
+        for (p7s, signature, hash, expected) in [
+            (&der[..], None, HASH, Ok(None)),
+            (&der[..], Some(file()), HASH, Ok(Some(beside.clone()))),
+            (&der[..50], Some(file()), HASH, Err("it is cut off: 50 of 212 bytes are there")),
+            (b"", Some(file()), HASH, Err("it is empty")),
+            (
+                b"",
+                Some(partition(8192, 8192)),
+                HASH,
+                Ok(Some(format!("the signature partition of {}", at("os.raw").display()))),
+            ),
+            (b"", Some(partition(0, 8192)), HASH, Err("it is no JSON with rootHash and signature")),
+            (b"", Some(partition(8192, 100)), HASH, Err("it is no JSON with rootHash and signature")),
+            (b"", Some(partition(8192, 8192)), &HASH.replace('4', "5"), Err("it belongs to another image")),
+        ] {
+            fs::write(&beside, p7s).unwrap();
+            let open = OpenImage::open(&at("os.raw"), LastLink::Refuse).unwrap();
+            let (root_hash, root_hash_from) = (hash.parse().unwrap(), RootHashFrom::Given);
+            let (data, hash) = (part(0, 4096), part(4096, 4096));
+            let found =
+                super::signature(&open, &Verified { data, hash, signature, root_hash, root_hash_from });
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => {
+                    assert_eq!(found.as_ref().map(Place::to_string), expected);
+                    assert!(found.is_none_or(
+                        |place| matches!(place, Place::Here { signature, .. } if signature.der() == der)
+                    ));
+                }
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (found, expected) => panic!("{found:?}, not {expected:?}"),
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     plan::{
         facts::Content,
         plain::{self, Plain},
+        signed::CheckedBy,
         state::{On, Root, State, Verity},
         step::HashOrigin,
     },
@@ -33,8 +34,10 @@ pub fn root() -> Option<Root> {
     let (source, on) = match verified(&mounts) {
         Some((name, table)) => {
             let root_hash = table.root_hash.to_string();
-            let root_hash_from = origin(&root_hash);
-            (format!("/dev/mapper/{name}"), On::Verity(Verity { name, root_hash, root_hash_from }))
+            let signed_by = table.is_signed().then_some(CheckedBy::Keyring);
+            let root_hash_from = if signed_by.is_some() { HashOrigin::Signature } else { origin(&root_hash) };
+            let source = format!("/dev/mapper/{name}");
+            (source, On::Verity(Verity { name, root_hash, root_hash_from, signed_by }))
         }
         None => plain(&mounts)?,
     };

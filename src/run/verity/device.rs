@@ -18,6 +18,7 @@ use crate::{
     plan::{
         Step,
         device::Device,
+        signed::{Handed, Place, Signed},
         step::{FilePart, HashOrigin, OpenVerity},
     },
     run::{
@@ -52,6 +53,8 @@ pub struct Wanted<'a> {
     pub fec: Option<&'a Path>,
     /// The root hash.
     pub root_hash: &'a RootHash,
+    /// The file with its signature, which the kernel has to take.
+    pub signature: Option<&'a Path>,
     /// As veritytab(5) has them.
     pub options: VerityOptions,
     /// An I/O error is dealt with as a block that does not match.
@@ -159,9 +162,16 @@ pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
     let failed = |source| Error::Setup { data: data.to_path_buf(), hash: hash.to_path_buf(), source };
     let mut table = table.map_err(failed)?;
     table.options.extend(wanted.use_tasklets.then(|| "try_verify_in_tasklet".to_owned()));
+    let uuid = superblock.map(|superblock| superblock.uuid);
+    let signature = wanted.signature.map(|path| Handed {
+        // The kernel has to take it, as with veritysetup: nobody said who else is trusted.
+        signed: Signed { at: Place::File(path.display().to_string()), required: true, userspace: false },
+        key: setup::signature_key(uuid, name),
+    });
     let open = OpenVerity {
         name: (*name).to_owned(),
-        uuid: setup::dm_uuid(superblock.map(|superblock| superblock.uuid), name),
+        uuid: setup::dm_uuid(uuid, name),
+        signature,
         data: data_part.0,
         hash: hash_part.0,
         fec: fec_part.map(|(device, _)| device),
