@@ -36,14 +36,24 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     };
     done(command).unwrap_or_else(|error| {
-        complain(format_args!("nextroot: {error}"));
+        complain(format_args!("nextroot: {}", cut(error.as_ref())));
         let mut cause = error.source();
         while let Some(error) = cause {
-            complain(format_args!("  because: {error}"));
+            complain(format_args!("  because: {}", cut(error)));
             cause = error.source();
         }
         ExitCode::FAILURE
     })
+}
+
+/// What an error says; a file's content that it names may have no end.
+fn cut(error: &dyn Error) -> String {
+    const LONGEST: usize = 4000;
+    let mut text = error.to_string();
+    if let Some((at, _)) = text.char_indices().nth(LONGEST) {
+        text.replace_range(at.., "...");
+    }
+    text
 }
 
 fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
