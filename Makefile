@@ -9,12 +9,18 @@ INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
 RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)
 
+# Fuzzing on stable Rust: the compiler's own pass counts edges, libFuzzer reads the counters (docs/decisions/0020).
+SECONDS ?= 10
+SANCOV   = -C passes=sancov-module $(addprefix -C llvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table)
+FUZZ     = RUSTFLAGS="$(SANCOV) -D warnings" $(CARGO) build --locked --profile fuzz -p nextroot-fuzz --target-dir target/fuzz
+FUZZ_RUN = FUZZ_PROGRAM=target/fuzz/$(TARGET)/fuzz/nextroot-fuzz ./fuzz/run
+
 PREFIX ?= /usr
 # What is installed is the vendor's part: /etc/nextroot belongs to whoever runs the machine.
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build install demo test test-full check matrix vm bench-verity audit
+.PHONY: help deps build install demo test test-full check matrix vm bench-verity audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,12 +57,22 @@ check: ## format, lints, unit and integration tests: no virtual machine
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
 
+fuzz: ## hostile input for every parser: make fuzz SECONDS=60 TARGETS="gpt elf"
+	$(FUZZ) --features libfuzzer
+	$(FUZZ_RUN) $(SECONDS) $(TARGETS)
+
+fuzz-planted: ## shows that fuzzing finds a bug: one that was planted, within a minute
+	$(FUZZ) --features libfuzzer,planted-bug
+	@rm -rf target/fuzz/planted
+	@if FUZZ_OUT=target/fuzz/planted $(FUZZ_RUN) 60 planted; then echo "fuzz: the planted bug was not found" >&2; exit 1; fi
+	@grep -q 'the planted bug' target/fuzz/planted/logs/planted && echo "fuzz: the planted bug was found"
+
 vm: build ## run scenarios: make vm SCENARIO="01 12"
 	@$(RIG) run $(SCENARIO)
 
 matrix: build ## hash trees and policies against the newest veritysetup and systemd, from a Debian tree of their own
 	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
-		$(CARGO) test --locked -p nextroot --test verity --test fec --test systemd_analyze
+		$(CARGO) test --locked -p nextroot --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
 
 bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 	$(CARGO) build --release --locked -p nextroot-bench
@@ -65,6 +81,8 @@ bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 		--work target/bench/work -o target/bench/verity.json
 
 test: deps check build matrix ## everything
+	@$(MAKE) --no-print-directory fuzz-planted
+	@$(MAKE) --no-print-directory fuzz SECONDS=2
 	@$(RIG) run --json target/rig/results.json
 
 test-full: deps check build matrix ## everything on every systemd: hours

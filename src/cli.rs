@@ -44,12 +44,22 @@ pub(crate) fn run() -> ExitCode {
 
 /// An error, with what led to it.
 fn fail(error: &dyn Error) {
-    complain(format_args!("nextroot: {error}"));
+    complain(format_args!("nextroot: {}", cut(error)));
     let mut cause = error.source();
     while let Some(error) = cause {
-        complain(format_args!("  because: {error}"));
+        complain(format_args!("  because: {}", cut(error)));
         cause = error.source();
     }
+}
+
+/// What an error says; a file's content that it names may have no end.
+fn cut(error: &dyn Error) -> String {
+    const LONGEST: usize = 4000;
+    let mut text = error.to_string();
+    if let Some((at, _)) = text.char_indices().nth(LONGEST) {
+        text.replace_range(at.., "...");
+    }
+    text
 }
 
 fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {

@@ -171,6 +171,7 @@ impl<'a> Look<'a> {
             Step::CheckVerity {
                 name: verity.name.clone(),
                 corruption_ignored: options.corruption == Corruption::Ignore,
+                repaired: fec.is_some(),
             },
             mount(fs, Volume::Verity(verity.name.clone()), None, at, true),
         ];

@@ -116,7 +116,7 @@ mod tests {
                 signature: None,
             })
         };
-        let check = || Step::CheckVerity { name: "a".to_owned(), corruption_ignored: false };
+        let check = || Step::CheckVerity { name: "a".to_owned(), corruption_ignored: false, repaired: false };
         let mut plan = Plan { steps: vec![open("a"), check(), open("b")] };
         let other =
             Plan { steps: vec![Step::ReuseVerity { name: "a".to_owned(), devno, table: table.clone() }] };

@@ -453,7 +453,8 @@ mod tests {
     fn what_is_staged_is_held_against_the_policy_of_now() {
         use crate::format::config::ini::Placed;
         let staged = |from: &str, version: Option<&str>, ignored: bool| -> Staged {
-            let check = Step::CheckVerity { name: "a".to_owned(), corruption_ignored: ignored };
+            let check =
+                Step::CheckVerity { name: "a".to_owned(), corruption_ignored: ignored, repaired: false };
             serde_json::from_value(serde_json::json!({
                 "root": {"source": "x", "name": "a", "root_hash": "ab", "root_hash_from": from, "system": null, "version": version},
                 "direct": false, "complete": true, "begun": Plan { steps: vec![check] }, "mounts": [],

@@ -2,7 +2,10 @@
 //! what is left for the relay, which only moves mounts.
 
 use crate::format::{
-    config::image_policy::Designator, kernel::devno::Devno, system::os_release, verity::table::VerityTable,
+    config::image_policy::Designator,
+    kernel::devno::Devno,
+    system::os_release,
+    verity::table::{FEC_DEVICE, VerityTable},
 };
 
 use super::{
@@ -222,7 +225,11 @@ fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
     let corruption_ignored = open.table.options.iter().any(|word| word == "ignore_corruption");
     vec![
         Step::ReuseVerity { name: name(), devno: open.devno, table: open.table.clone() },
-        Step::CheckVerity { name: name(), corruption_ignored },
+        Step::CheckVerity {
+            name: name(),
+            corruption_ignored,
+            repaired: open.table.value(FEC_DEVICE).is_some(),
+        },
         Step::Mount {
             what: Volume::Verity(name()),
             fstype: None,

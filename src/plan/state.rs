@@ -73,7 +73,7 @@ impl State {
             }
             None => {}
         }
-        self.generation += 1;
+        self.generation = self.generation.saturating_add(1);
         self.relay = Some(pass);
         self
     }
@@ -85,7 +85,7 @@ impl State {
             |staged: &Staged| staged.complete && running.as_ref().is_some_and(|root| root.is(&staged.root));
         if let Some(staged) = self.staged.take_if(|staged| !waits && switched(staged)) {
             self.switched(staged.root);
-            self.generation += 1;
+            self.generation = self.generation.saturating_add(1);
         }
         let Some(running) = running else { return };
         match self.current.as_mut().filter(|root| root.is(&running)) {
@@ -465,5 +465,13 @@ mod tests {
             let state = State { current: Some(root("a")), staged, ..State::default() };
             assert_eq!(names(&state.handed_over(pass(false)).unused()), unused);
         }
+    }
+
+    /// A state file may have any number in it: one more than the last wrapped, or ended the relay.
+    #[test]
+    fn the_last_generation_stays_the_last() {
+        let state = State { generation: u64::MAX, ..State::default() };
+        let pass = Pass { switched: true, took_us: 1, error: None, blames_image: false };
+        assert_eq!(state.handed_over(pass).generation, u64::MAX);
     }
 }

@@ -43,6 +43,10 @@ pub enum Step {
         name: String,
         /// Whether blocks that do not match were asked to be read all the same.
         corruption_ignored: bool,
+        /// Whether there is parity: the kernel counts a block of the tree as one that does not match before it repairs it
+        /// (drivers/md/dm-verity-fec.c), so that the status shows it for ever.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        repaired: bool,
     },
     /// Holds a block device to what it was when the plain root on it ran: its number and its UUIDs. Nothing is
     /// verified by that.
@@ -360,11 +364,14 @@ impl fmt::Display for Step {
             Self::ReuseVerity { name, devno, table } => {
                 write!(f, "go on with dm-verity {name} ({devno}), which is open: {table}")
             }
-            Self::CheckVerity { name, corruption_ignored: false } => {
-                write!(f, "check dm-verity {name}: status V and its first block")
-            }
-            Self::CheckVerity { name, corruption_ignored: true } => {
+            Self::CheckVerity { name, corruption_ignored: true, .. } => {
                 write!(f, "check dm-verity {name}: its first block; corruption is ignored, as asked")
+            }
+            Self::CheckVerity { name, repaired: true, .. } => {
+                write!(f, "check dm-verity {name}: its first block; what parity repairs is good")
+            }
+            Self::CheckVerity { name, .. } => {
+                write!(f, "check dm-verity {name}: status V and its first block")
             }
             Self::CheckPlain { plain } => {
                 write!(f, "check that {}; what it holds is not verified", plain.known_by())

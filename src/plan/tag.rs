@@ -116,14 +116,15 @@ fn path_below_dev(path: &str) -> Result<Name, String> {
     let valid = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     match directory {
         _ if !valid => Err(format!("\"/dev/{path}\" is no device: write /dev/NAME")),
+        _ if path.contains('!') => Err(format!("\"/dev/{path}\" is no device: write / where sysfs has a !")),
         "mapper" => Ok(Name::Mapper(name.to_owned())),
         "block" => match name.parse() {
             Ok(devno) => Ok(Name::Tag(Tag::Number(devno))),
             Err(error) => Err(error.to_string()),
         },
-        "disk/by-uuid" => Ok(Name::Tag(Tag::Uuid(unescape(name)))),
-        "disk/by-label" => Ok(Name::Tag(Tag::Label(unescape(name)))),
-        "disk/by-partlabel" => Ok(Name::Tag(Tag::PartLabel(unescape(name)))),
+        "disk/by-uuid" => unescape(name).map(|uuid| Name::Tag(Tag::Uuid(uuid))),
+        "disk/by-label" => unescape(name).map(|label| Name::Tag(Tag::Label(label))),
+        "disk/by-partlabel" => unescape(name).map(|label| Name::Tag(Tag::PartLabel(label))),
         "disk/by-partuuid" => part_uuid(name).map(Name::Tag),
         _ if directory.starts_with("disk") => Err(format!(
             "/dev/{directory} is made by udev's rules, which are not here: use UUID=, LABEL=, PARTUUID= or PARTLABEL="
@@ -133,8 +134,8 @@ fn path_below_dev(path: &str) -> Result<Name, String> {
     }
 }
 
-/// udev's escapes in file names: `\x20` for a space.
-fn unescape(name: &str) -> String {
+/// udev's escapes in file names: `\x20` for a space. No label and no UUID has a zero byte.
+fn unescape(name: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -147,7 +148,16 @@ fn unescape(name: &str) -> String {
         bytes.push(byte);
         rest = after;
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    if bytes.contains(&0) {
+        return Err(format!("\"{name}\" has a zero byte: no device is called so"));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A value as it is written: one that has quotes around it gets others, which are taken off where it is read.
+fn quoted(value: &str) -> String {
+    let has_quotes = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
+    if has_quotes { format!("\"{value}\"") } else { value.to_owned() }
 }
 
 impl fmt::Display for Tag {
@@ -157,9 +167,9 @@ impl fmt::Display for Tag {
             Self::Number(devno) => write!(f, "/dev/block/{devno}"),
             Self::PartUuid(uuid) => write!(f, "PARTUUID={uuid}"),
             Self::PartNrOff(uuid, offset) => write!(f, "PARTUUID={uuid}/PARTNROFF={offset}"),
-            Self::PartLabel(label) => write!(f, "PARTLABEL={label}"),
-            Self::Uuid(uuid) => write!(f, "UUID={uuid}"),
-            Self::Label(label) => write!(f, "LABEL={label}"),
+            Self::PartLabel(label) => write!(f, "PARTLABEL={}", quoted(label)),
+            Self::Uuid(uuid) => write!(f, "UUID={}", quoted(uuid)),
+            Self::Label(label) => write!(f, "LABEL={}", quoted(label)),
         }
     }
 }
@@ -195,5 +205,22 @@ mod tests {
             assert_eq!(tag.to_string(), expected, "{text}");
         }
         assert_eq!(parse("/dev/mapper/root"), Ok(Name::Mapper("root".to_owned())));
+    }
+
+    /// `/dev/mapper!root` was printed as /dev/mapper/root, which is another device; so was a label with quotes of its own.
+    #[test]
+    fn what_is_printed_names_the_same() {
+        for (text, expected) in [
+            ("/dev/mapper!root", "write / where sysfs has a !"),
+            ("/dev/disk!by-label!x", "write / where sysfs has a !"),
+            ("/dev/disk/by-label/\\x00", "has a zero byte"),
+        ] {
+            let Err(why) = parse(text) else { panic!("{text}") };
+            assert!(why.contains(expected), "{why}");
+        }
+        for text in ["LABEL=\"\"a\"\"", "PARTLABEL=\"", "UUID=\"\"\"", "/dev/disk/by-label/\\x22a\\x22"] {
+            let Ok(Name::Tag(tag)) = parse(text) else { panic!("{text}") };
+            assert_eq!(parse(&tag.to_string()), Ok(Name::Tag(tag)), "{text}");
+        }
     }
 }

@@ -100,7 +100,9 @@ impl<'a> Executor<'a> {
                 Ok(())
             }
             Step::OpenVerity(open) => self.open_verity(&self.attached(open)),
-            Step::CheckVerity { name, corruption_ignored } => self.check_verity(name, *corruption_ignored),
+            Step::CheckVerity { name, corruption_ignored, repaired } => {
+                self.check_verity(name, *corruption_ignored || *repaired)
+            }
             Step::CheckPlain { plain } => check_plain(plain),
             Step::Mount { what, fstype, at, read_only, options } => {
                 self.mount(what, fstype.as_ref(), Path::new(at), *read_only, options)
@@ -205,7 +207,7 @@ impl<'a> Executor<'a> {
     }
 
     /// The kernel opens a device whose root hash is wrong all the same; it shows at the first block.
-    fn check_verity(&self, name: &str, corruption_ignored: bool) -> Result<(), Error> {
+    fn check_verity(&self, name: &str, excused: bool) -> Result<(), Error> {
         let follower = Follower::open()?;
         let control = Control::open()?;
         // A device that was open before may have the block in memory, from when it was good.
@@ -216,7 +218,7 @@ impl<'a> Executor<'a> {
         let status = control.status(name)?;
         let why = match (read, VerityStatus::parse(&status.text)) {
             (Ok(_), Ok(VerityStatus::Verified)) => return Ok(()),
-            (Ok(_), Ok(VerityStatus::Corrupted)) if corruption_ignored => return Ok(()),
+            (Ok(_), Ok(VerityStatus::Corrupted)) if excused => return Ok(()),
             (Err(error), _) => match std::error::Error::source(&error) {
                 Some(source) => format!("its first block: {error}: {source}"),
                 None => format!("its first block: {error}"),

@@ -1,12 +1,14 @@
 //! What the machine says of itself besides its devices, and the end of its run.
 
-use std::{fs, io, path::Path, sync::mpsc, thread, time::Duration};
+use std::{io, path::Path, sync::mpsc, thread, time::Duration};
 
 use crate::{
     format::{disk::guid::Guid, kernel::mount_options::MountOptions},
     plan::intent::EmergencyAction,
     sys::{
-        self, module,
+        self,
+        file::{LONGEST_TEXT, whole_at},
+        module,
         mount::{self, CreateError},
         reboot::{self, Action},
         uevent,
@@ -44,10 +46,10 @@ pub fn command_line() -> Result<String, Error> {
     read("/proc/cmdline").map(Option::unwrap_or_default)
 }
 
-/// A file's text; `None` where there is no such file. What is not UTF-8 is replaced, and then refused by
-/// whoever reads it.
+/// The text of a regular file of [`LONGEST_TEXT`] at most; `None` where there is no such file. What is not UTF-8 is
+/// replaced, and then refused by whoever reads it.
 pub fn read(path: &str) -> Result<Option<String>, Error> {
-    match fs::read(path) {
+    match whole_at(Path::new(path), LONGEST_TEXT) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Read { path: path.to_owned(), source }),
@@ -97,7 +99,7 @@ pub fn loader_partition() -> Result<Option<Guid>, Error> {
     let at = Path::new(EFIVARS);
     let made = mount::create("efivarfs", None, &MountOptions::parse("ro,nosuid,nodev,noexec"));
     made.map_err(|e: CreateError| Error::Efi(e.into()))?.attach(at)?;
-    let read = fs::read(at.join(LOADER_PARTITION));
+    let read = whole_at(&at.join(LOADER_PARTITION), LONGEST_TEXT);
     mount::unmount(at)?;
     let bytes = read.map_err(|e| Error::Efi(e.into()))?;
     // Four bytes of attributes, then UTF-16 text that ends with a zero.

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::sys::{self, directory, root::open_below};
+use crate::sys::{self, directory, file::LONGEST_TEXT, root::open_below};
 
 /// A root directory, and what could not be read in it.
 #[derive(Debug)]
@@ -15,9 +15,6 @@ pub(super) struct Tree {
     /// Files that are there and could not be read, with the reason.
     pub(super) unread: Vec<String>,
 }
-
-/// Text files are shorter than this: modules.alias has 2 MiB.
-const TEXT: u64 = 16 << 20;
 
 impl Tree {
     pub(super) fn new(root: impl Into<PathBuf>) -> Self {
@@ -38,9 +35,15 @@ impl Tree {
         self.noted(read).flatten()
     }
 
-    /// A file's text. What is not UTF-8 is replaced.
+    /// A file's text. What is not UTF-8 is replaced. One that is longer than any such file is noted and passed over: half
+    /// of it might say something else than the whole.
     pub(super) fn text(&mut self, path: &str) -> Option<String> {
-        self.bytes(path, TEXT).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        let bytes = self.bytes(path, LONGEST_TEXT.0 + 1)?;
+        if bytes.len() as u64 > LONGEST_TEXT.0 {
+            self.unread.push(format!("{path}: it has more than {LONGEST_TEXT}"));
+            return None;
+        }
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The first of several files that is there: its path and text.
@@ -97,5 +100,26 @@ impl Tree {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_longer_than_text_is_noted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("short"), "text").unwrap();
+        fs::File::create(path("long")).unwrap().set_len(100 << 30).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut tree = Tree::new(directory.path());
+        assert_eq!(tree.text("short").as_deref(), Some("text"));
+        assert_eq!((tree.text("long"), tree.text("fifo"), tree.text("missing")), (None, None, None));
+        assert_eq!(tree.unread, ["long: it has more than 16.0 MiB"]);
+        assert_eq!(tree.bytes("long", 5).map(|bytes| bytes.len()), Some(5));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
@@ -108,6 +108,44 @@ pub fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
     }
 }
 
+/// The longest text that is read whole: of a machine's facts, the state, configuration, an index of modules. The
+/// largest that is real is an index of 3 MiB.
+pub const LONGEST_TEXT: Bytes = Bytes(16 << 20);
+
+/// `fstat; read`: all of an open file, which is regular and has `most` bytes at most. Files of /proc and /sys count as
+/// regular, whatever length they claim.
+///
+/// EINVAL: not a regular file; EFBIG: it is longer, or does not end.
+pub fn whole(file: &File, most: Bytes) -> io::Result<Vec<u8>> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    if metadata.len() > most.0 {
+        return Err(too_large(most));
+    }
+    until_end(file, most)
+}
+
+/// The same for a file by its name, opened without waiting for whoever writes to a FIFO of that name.
+pub fn whole_at(path: &Path, most: Bytes) -> io::Result<Vec<u8>> {
+    whole(&OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?, most)
+}
+
+/// `read` until the end, which is `most` bytes away at most.
+fn until_end(from: impl Read, most: Bytes) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = from.take(most.0.saturating_add(1)).read_to_end(&mut bytes)?;
+    if read as u64 > most.0 { Err(too_large(most)) } else { Ok(bytes) }
+}
+
+fn too_large(most: Bytes) -> io::Error {
+    io::Error::new(
+        ErrorKind::FileTooLarge,
+        format!("it has more than the {most} that are read of such a file"),
+    )
+}
+
 /// `readdir`: the names in a directory, sorted; those that are not UTF-8 are left out.
 pub fn names(directory: &Path) -> Result<Vec<String>, Error> {
     let failed = |e| Error::at("read", directory, e);
@@ -151,6 +189,57 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// A file that never ends, and counts what is read of it.
+    struct Endless(u64);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0 += buffer.len() as u64;
+            buffer.fill(b'x');
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn reading_ends() {
+        for most in [0, 1, 4096, 1 << 20] {
+            let mut endless = Endless(0);
+            assert_eq!(until_end(&mut endless, Bytes(most)).unwrap_err().kind(), ErrorKind::FileTooLarge);
+            assert!(endless.0 <= most + 1, "{} bytes read of {most}", endless.0);
+            let exact = vec![b'x'; most as usize];
+            assert_eq!(until_end(exact.as_slice(), Bytes(most)).unwrap(), exact);
+        }
+    }
+
+    #[test]
+    fn what_is_read_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), b"0123456789").unwrap();
+        File::create(path("sparse")).unwrap().set_len(100 << 30).unwrap();
+        let mode = nix::sys::stat::Mode::S_IRUSR;
+        nix::unistd::mkfifo(&path("fifo"), mode).unwrap();
+        symlink("/dev/zero", path("zero")).unwrap();
+        for (name, expected) in [
+            ("file", "0123456789"),
+            ("sparse", "it has more than the 16.0 MiB"),
+            ("fifo", "it is no regular file"),
+            ("zero", "it is no regular file"),
+            (".", "it is no regular file"),
+            ("missing", "No such file"),
+        ] {
+            let told = match whole_at(&path(name), LONGEST_TEXT) {
+                Ok(bytes) => String::from_utf8(bytes).unwrap(),
+                Err(error) => error.to_string(),
+            };
+            assert!(told.starts_with(expected), "{name}: {told}");
+        }
+        assert_eq!(whole_at(&path("file"), Bytes(9)).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert_eq!(whole_at(&path("file"), Bytes(10)).unwrap().len(), 10);
+        // A file whose length is said to be 0.
+        assert!(!whole_at(Path::new("/proc/self/mountinfo"), LONGEST_TEXT).unwrap().is_empty());
+    }
 
     #[test]
     fn what_is_opened() {

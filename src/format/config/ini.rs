@@ -79,7 +79,7 @@ impl Assignment {
             file: file.to_owned(),
             line: self.line,
             key: self.key.clone(),
-            value: self.value.clone(),
+            value: shortened(&self.value),
             allowed,
         }
     }
@@ -108,7 +108,7 @@ impl Assignment {
 /// Reads a file's text, `file` is its name for messages.
 pub fn parse(text: &str, file: &str) -> Result<Vec<Assignment>, Error> {
     match read(text) {
-        (_, Some((line, text))) => Err(Error::Line { file: file.to_owned(), line, text }),
+        (_, Some((line, text))) => Err(Error::Line { file: file.to_owned(), line, text: shortened(&text) }),
         (assignments, None) => Ok(assignments),
     }
 }
@@ -118,6 +118,14 @@ pub fn parse(text: &str, file: &str) -> Result<Vec<Assignment>, Error> {
 #[must_use]
 pub fn parse_leniently(text: &str) -> Vec<Assignment> {
     read(text).0
+}
+
+/// A text for a message, which is a line in a log.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut rest = text.chars();
+    let start: String = rest.by_ref().take(LONGEST).collect();
+    if rest.next().is_none() { start } else { start + "..." }
 }
 
 /// The assignments, and the first line that is neither a section nor one of them.
@@ -269,5 +277,14 @@ mod tests {
             let expected = expected.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>());
             assert_eq!(words(text), expected, "{text}");
         }
+    }
+
+    /// A line of 16 MiB was repeated in the message, which goes to the kernel log.
+    #[test]
+    fn a_message_is_no_longer_than_a_line() {
+        let long = "x".repeat(1 << 20);
+        assert!(parse(&long, "f").unwrap_err().to_string().len() < 300);
+        let assignment = Assignment { line: 1, section: String::new(), key: "Key".to_owned(), value: long };
+        assert!(assignment.impossible("f", "no").to_string().len() < 300);
     }
 }

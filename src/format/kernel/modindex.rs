@@ -107,7 +107,8 @@ impl Module {
 impl ModuleIndex {
     /// Reads an index. An empty text is an index without modules: a kernel with everything built in.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut lines = (1..).zip(text.lines());
+        // Not lines(), which takes carriage returns away.
+        let mut lines = (1..).zip(text.split_terminator('\n'));
         let mut index = Self::default();
         let Some((_, first)) = lines.next() else { return Ok(index) };
         index.release = first.strip_prefix(HEADER).ok_or(Error::Version)?.to_owned();
@@ -118,17 +119,18 @@ impl ModuleIndex {
             match (word, index.modules.last_mut()) {
                 ("module", _) => {
                     let (name, path) = rest.split_once(' ').ok_or(Error::Line(number))?;
+                    words(number, name)?;
                     places.0.insert(name, ModuleId(index.modules.len()));
                     let (name, path) = (name.to_owned(), path.to_owned());
                     index.modules.push(Module { name, path, ..Module::default() });
                 }
-                ("alias", Some(module)) => module.aliases.extend(rest.split(' ').map(str::to_owned)),
-                ("needs", Some(module)) => module.needs = places.find(number, rest)?,
-                ("pre", Some(module)) => module.pre = places.find(number, rest)?,
+                ("alias", Some(module)) => module.aliases.extend(words(number, rest)?),
+                ("needs", Some(module)) => module.needs = places.above(module, number, rest)?,
+                ("pre", Some(module)) => module.pre = places.above(module, number, rest)?,
                 ("options", Some(module)) => rest.clone_into(&mut module.options),
                 ("post", Some(_)) => later.push((number, index.modules.len(), rest)),
                 ("always", None) => later.push((number, 0, rest)),
-                ("builtin", None) => index.builtin.extend(rest.split(' ').map(str::to_owned)),
+                ("builtin", None) => index.builtin.extend(words(number, rest)?),
                 _ => return Err(Error::Line(number)),
             }
         }
@@ -237,11 +239,24 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 
 const HEADER: &str = "nextroot-modules 2 ";
 
+/// Words of a line, none of them empty: two spaces, or one at the end, are not written.
+fn words(number: usize, rest: &str) -> Result<Vec<String>, Error> {
+    let words = rest.split(' ').map(|word| (!word.is_empty()).then(|| word.to_owned()));
+    words.collect::<Option<_>>().ok_or(Error::Line(number))
+}
+
 /// Modules by name, as far as they were read.
 #[derive(Default)]
 struct Places<'a>(BTreeMap<&'a str, ModuleId>);
 
 impl Places<'_> {
+    /// Modules above the one that needs them, which so is none of them.
+    fn above(&self, of: &Module, line: usize, names: &str) -> Result<Vec<ModuleId>, Error> {
+        let found = self.find(line, names)?;
+        let itself = names.split(' ').any(|name| name == of.name);
+        if itself { Err(Error::Unknown { line, name: of.name.clone() }) } else { Ok(found) }
+    }
+
     fn find(&self, line: usize, names: &str) -> Result<Vec<ModuleId>, Error> {
         let unknown = |name: &str| Error::Unknown { line, name: name.to_owned() };
         names.split(' ').map(|name| self.0.get(name).copied().ok_or_else(|| unknown(name))).collect()
@@ -390,5 +405,26 @@ alias scsi:t-0x00* block-major-8-* fs-thing
     #[test]
     fn a_pattern_of_stars_ends() {
         assert!(!matches(&"*a".repeat(200), &"a".repeat(150)));
+    }
+
+    /// One that waited for itself was waited for.
+    #[test]
+    fn no_module_needs_itself() {
+        for word in ["needs", "pre"] {
+            let text = format!("{HEADER}6\nmodule a /a.ko\nmodule b /b.ko\n{word} a b\n");
+            let expected = Error::Unknown { line: 4, name: "b".to_owned() };
+            assert_eq!(ModuleIndex::parse(&text), Err(expected), "{word}");
+        }
+    }
+
+    /// An empty word was read and not written.
+    #[test]
+    fn no_word_is_empty() {
+        for lines in ["builtin \n", "module a /a\nalias a  b\n", "module a /a\nalias b \n", "module  /a\n"] {
+            let read = ModuleIndex::parse(&format!("{HEADER}6\n{lines}"));
+            assert_eq!(read, Err(Error::Line(1 + lines.lines().count())), "{lines}");
+        }
+        let text = format!("{HEADER}6\nmodule a /a\r\r\nalias b\r\n");
+        assert_eq!(ModuleIndex::parse(&text).unwrap().to_string(), text);
     }
 }

@@ -28,7 +28,10 @@ pub fn parse(text: &str) -> Vec<Entry> {
         let mut fields = line.split_ascii_whitespace();
         let (what, at, fstype) = (fields.next()?, fields.next()?, fields.next()?);
         let at = unescape(at);
-        let at = if at.len() > 1 { at.trim_end_matches('/').to_owned() } else { at };
+        let at = match at.trim_end_matches('/') {
+            "" => "/".to_owned(), // however many slashes
+            trimmed => trimmed.to_owned(),
+        };
         let options = fields.next().unwrap_or_default().to_owned();
         Some(Entry { what: unescape(what), at, fstype: fstype.to_owned(), options })
     };
@@ -69,6 +72,14 @@ mod tests {
         let found: Vec<_> =
             found.iter().map(|e| (e.what.as_str(), e.at.as_str(), e.fstype.as_str())).collect();
         assert_eq!(found, expected);
+    }
+
+    /// Two slashes were no place at all.
+    #[test]
+    fn a_root_of_several_slashes() {
+        for (line, at) in [("a // b", "/"), ("a / b", "/"), ("a ///x// b", "///x")] {
+            assert_eq!(parse(line).first().map(|entry| entry.at.as_str()), Some(at), "{line}");
+        }
     }
 
     #[test]

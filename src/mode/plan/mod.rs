@@ -1,7 +1,10 @@
 //! `nextroot plan`: what would be done, touching nothing. [`boot`]: by the init role. [`soft_reboot`]: by stage, and at
 //! the soft reboot.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use crate::{
     format::config::initramfs,
@@ -130,8 +133,14 @@ fn facts<T: DeserializeOwned>(path: &str, wanted: Use) -> Result<T, Error> {
 
 /// What facts are for that do not read as those that were wanted, by a field that only one of both kinds has.
 fn found_use(text: &str) -> Option<Use> {
-    let value: serde_json::Value = serde_json::from_str(text).ok()?;
-    match (value.get("devices"), value.get("machine")) {
+    /// Without what is in them: a tree of values takes many times the memory of its text.
+    #[derive(Deserialize)]
+    struct Fields {
+        devices: Option<IgnoredAny>,
+        machine: Option<IgnoredAny>,
+    }
+    let Fields { devices, machine } = serde_json::from_str(text).ok()?;
+    match (devices, machine) {
         (Some(_), None) => Some(Use::Boot),
         (None, Some(_)) => Some(Use::SoftReboot),
         _ => None,

@@ -152,4 +152,14 @@ mod tests {
             format!("{}:2: TimeoutSec=x: a time from 1s to 10min is needed", place.display())
         );
     }
+
+    #[test]
+    fn configuration_that_never_ends_is_not_read() {
+        let tree = tree(&[("etc/nextroot/nextroot.conf", "")]);
+        let file = fs::OpenOptions::new().write(true).open(tree.path().join("etc/nextroot/nextroot.conf"));
+        file.unwrap().set_len(100 << 30).unwrap();
+        let Err(Error::Read(error)) = read(Some(tree.path())) else { panic!("it was read") };
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("it has more than the 16.0 MiB"), "{error}: {cause}");
+    }
 }

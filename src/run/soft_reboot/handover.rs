@@ -1,7 +1,7 @@
 //! The relay at work: PID 1 for some milliseconds between one systemd and the next. It moves mounts, makes
 //! the new root the root and executes the real init; whatever fails, it goes back to the old root.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use crate::{
     plan::{
@@ -11,6 +11,7 @@ use crate::{
     },
     sys::{
         self,
+        file::{LONGEST_TEXT, whole_at},
         mount::{self, Detached, Propagation},
         process, root,
     },
@@ -228,7 +229,7 @@ fn has_gone(from: &str, to: &str, error: &sys::Error) -> bool {
 }
 
 fn read() -> Result<Relay, Error> {
-    let text = fs::read(RELAY).map_err(|e| Error::Read(e.into()))?;
+    let text = whole_at(Path::new(RELAY), LONGEST_TEXT).map_err(|e| Error::Read(e.into()))?;
     serde_json::from_slice(&text).map_err(|e| Error::Read(e.into()))
 }
 

@@ -4,8 +4,10 @@ use std::{fs, path::Path};
 
 use crate::{
     format::kernel::{devno::Devno, mountinfo::Mount},
-    sys::block::Entry,
+    sys::{block::Entry, file::whole_at},
 };
+
+use super::staging::MOUNTS;
 
 /// A process that sees a mount of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,8 @@ fn of(device: Devno) -> Vec<Holder> {
 }
 
 fn sees(process: &Path, device: Devno) -> Option<String> {
-    let text = fs::read(process.join("mountinfo")).ok()?;
+    // A user's own mount namespace may have more mounts than can be believed: it is passed over then.
+    let text = whole_at(&process.join("mountinfo"), MOUNTS).ok()?;
     let mounts = Mount::parse_all(&text).ok()?;
     let mount = mounts.into_iter().find(|mount| mount.devno == device)?;
     Some(mount.mount_point.display().to_string())

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind, Read},
+    io::{self, ErrorKind},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
@@ -23,9 +23,11 @@ use crate::{
         self,
         block::Entry,
         dm::Control,
+        file::{whole, whole_at},
         mount::{self, Propagation},
         root::{open_below, open_plainly_below},
     },
+    units::Bytes,
 };
 
 use crate::run::{boot::new_root, failure::Error};
@@ -34,6 +36,11 @@ use crate::run::{boot::new_root, failure::Error};
 pub const RELAY: &str = "/relay.json";
 /// Units of the administrator of this run of the machine (systemd.unit(5)).
 const UNITS: &str = "/run/systemd/system";
+/// Text files of a new root are shorter.
+const LONGEST: Bytes = Bytes(1 << 20);
+/// A list of mounts is shorter: a mount namespace has 100,000 at most (fs.mount-max, proc_sys_fs(5)), in lines of some
+/// hundred bytes.
+pub(super) const MOUNTS: Bytes = Bytes(64 << 20);
 
 fn write_error(path: &Path, source: io::Error) -> Error {
     Error::Write { path: path.display().to_string(), source }
@@ -142,15 +149,12 @@ pub fn os_release(root: &Path) -> Result<String, Error> {
     Err(Error::NoOsRelease { root: root.display().to_string() })
 }
 
-/// A text of a root that is not ours yet; `None` where there is no such file. What is no UTF-8, as in a comment, does not
-/// make the rest of it unreadable.
+/// The text of a regular file of a root that is not ours yet, of [`LONGEST`] at most; `None` where there is no such file.
+/// What is no UTF-8, as in a comment, does not make the rest of it unreadable.
 pub fn read_below(root: &Path, name: &str) -> Result<Option<String>, Error> {
-    let read = |mut file: fs::File| {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map(|_| String::from_utf8_lossy(&bytes).into_owned())
-    };
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     match open_below(root, name) {
-        Ok(file) => read(file).map(Some).map_err(|source| {
+        Ok(file) => whole(&file, LONGEST).map(text).map(Some).map_err(|source| {
             Error::Call(sys::Error::new("read", root.join(name).display().to_string(), source))
         }),
         Err(error) if error.is_absent() => Ok(None),
@@ -191,7 +195,9 @@ pub fn still_holds(staged: &Staged) -> Result<(), Error> {
     }
     for step in &staged.begun.steps {
         match step {
-            Step::CheckVerity { name, corruption_ignored } => verified(name, *corruption_ignored)?,
+            Step::CheckVerity { name, corruption_ignored, repaired } => {
+                verified(name, *corruption_ignored || *repaired)?;
+            }
             Step::FindInit { root, candidates } => drop(new_root::find_init(root, candidates)?),
             _ => {}
         }
@@ -199,12 +205,12 @@ pub fn still_holds(staged: &Staged) -> Result<(), Error> {
     Ok(())
 }
 
-/// The status of a dm-verity device: no block that did not match was read so far.
-fn verified(name: &str, corruption_ignored: bool) -> Result<(), Error> {
+/// The status of a dm-verity device: no block that did not match was read so far, unless that says nothing of it.
+fn verified(name: &str, excused: bool) -> Result<(), Error> {
     let status = Control::open()?.status(name)?;
     match VerityStatus::parse(&status.text) {
         Ok(VerityStatus::Verified) => Ok(()),
-        Ok(VerityStatus::Corrupted) if corruption_ignored => Ok(()),
+        Ok(VerityStatus::Corrupted) if excused => Ok(()),
         _ => Err(Error::Corrupt {
             name: name.to_owned(),
             why: format!("its status is \"{}\", not V", status.text),
@@ -295,7 +301,7 @@ fn unmount(at: &Path) -> Result<(), Error> {
 pub fn mounts() -> Result<Vec<Mount>, Error> {
     let path = "/proc/self/mountinfo";
     let failed = |source| Error::Call(sys::Error::new("read", path, source));
-    let bytes = fs::read(path).map_err(failed)?;
+    let bytes = whole_at(Path::new(path), MOUNTS).map_err(failed)?;
     Mount::parse_all(&bytes).map_err(|e| failed(io::Error::other(e)))
 }
 
@@ -334,5 +340,35 @@ mod tests {
         if !Path::new("/dev/mapper/control").exists() {
             close("nextroot-no-such-device").unwrap();
         }
+    }
+
+    /// The os-release and the fstab of an image were read to their ends, wherever those were.
+    #[test]
+    fn files_of_an_image_that_never_end_are_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join("etc").join(name);
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::File::create(path("os-release")).unwrap().set_len(100 << 30).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        fs::create_dir(path("directory")).unwrap();
+        fs::write(path("fstab"), "a /b c\n").unwrap();
+        for (name, expected) in [
+            ("os-release", "it has more than the 1.0 MiB"),
+            ("fifo", "it is no regular file"),
+            ("directory", "it is no regular file"),
+            ("missing", ""),
+            ("fstab", "a /b c\n"),
+        ] {
+            let told = match read_below(root.path(), &format!("etc/{name}")) {
+                Ok(text) => text.unwrap_or_default(),
+                Err(Error::Call(error)) => error.source.to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(told.starts_with(expected) && told.is_empty() == expected.is_empty(), "{name}: {told}");
+        }
+        assert!(
+            os_release(root.path()).is_err(),
+            "the second place does not stand in for a hostile first one"
+        );
     }
 }

@@ -9,7 +9,10 @@ use std::{
 
 use crate::{
     plan::state::{State, VERSION},
-    sys::lock::{Lock, LockError},
+    sys::{
+        file::{LONGEST_TEXT, whole_at},
+        lock::{Lock, LockError},
+    },
 };
 
 /// Where it lives; /run outlives every soft reboot.
@@ -81,7 +84,7 @@ impl Store {
     /// What is remembered; the default where nothing is.
     pub fn load(&self) -> Result<State, Error> {
         let path = self.path();
-        let text = match fs::read(&path) {
+        let text = match whole_at(&path, LONGEST_TEXT) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
             Err(error) => return Err(self.failed("read", &path, error)),
@@ -184,5 +187,15 @@ mod tests {
             assert!(message.contains(expected), "{text}: {message}");
         }
         fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_state_that_never_ends_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::at(directory.path());
+        fs::File::create(store.path()).unwrap().set_len(100 << 30).unwrap();
+        let error = store.load().unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("it has more than the 16.0 MiB"), "{error}: {cause}");
     }
 }

@@ -181,7 +181,11 @@ pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
     let corruption_ignored = options.corruption == Corruption::Ignore;
     let mut steps = backing.steps;
     steps.push(Step::OpenVerity(open));
-    steps.push(Step::CheckVerity { name: (*name).to_owned(), corruption_ignored });
+    steps.push(Step::CheckVerity {
+        name: (*name).to_owned(),
+        corruption_ignored,
+        repaired: wanted.fec.is_some(),
+    });
     let mut executor = Executor::new(None, Vec::new());
     for step in &steps {
         if let Err(error) = executor.execute(step) {

@@ -14,6 +14,7 @@ use crate::{
         superblock::{self, VeritySuperblock},
         tree::{self, Tree},
     },
+    sys::file::{LONGEST_TEXT, whole_at},
     units::Bytes,
 };
 
@@ -120,7 +121,8 @@ pub fn save(root_hash: &RootHash, path: &Path) -> Result<(), Error> {
 
 /// A root hash in a file of its own.
 pub fn load(path: &Path) -> Result<String, Error> {
-    let text = fs::read_to_string(path);
+    let text =
+        whole_at(path, LONGEST_TEXT).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
     let text = text.map_err(|source| Error::File { what: "read", path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
 }

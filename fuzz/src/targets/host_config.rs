@@ -1,0 +1,27 @@
+//! `format/config/host_config.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within
+//! its bounds; what is said of a file stands for a line of it; and reading it twice changes nothing but what is warned of.
+
+use std::time::Duration;
+
+use nextroot::format::config::host_config::HostConfig;
+
+pub(super) fn run(data: &[u8]) {
+    let text = super::text(data);
+    let mut config = HostConfig::default();
+    if config.read(&text, "f").is_err() {
+        return;
+    }
+    let carry = &config.carry;
+    for path in carry.paths.iter().chain(&carry.not) {
+        assert!(path.starts_with('/') && path.len() > 1 && !path.ends_with('/'), "{path}");
+        assert!(path.split('/').skip(1).all(|part| !matches!(part, "" | "." | "..")), "{path}");
+    }
+    assert!(!carry.paths.iter().any(|path| carry.not.contains(path)));
+    assert!((Duration::from_secs(1)..=Duration::from_secs(600)).contains(&config.hook.timeout));
+    assert!(config.warnings.len() <= text.lines().count());
+    assert!(config.stage.source.as_ref().is_none_or(|source| !source.is_empty()));
+    let mut again = config.clone();
+    again.read(&text, "f").unwrap();
+    assert_eq!((&again.stage, &again.hook), (&config.stage, &config.hook));
+    assert_eq!(again.verity_required, config.verity_required);
+}

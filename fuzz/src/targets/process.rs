@@ -1,0 +1,14 @@
+//! `format/kernel/process.rs`: names and groups are one line of the text.
+
+use nextroot::format::kernel::process::{control_group, is_marked, name, real_user};
+
+pub(super) fn run(data: &[u8]) {
+    let text = super::text(data);
+    for found in [name(&text), control_group(&text)].into_iter().flatten() {
+        assert!(text.contains(found) && !found.contains('\n'));
+    }
+    if let Some(user) = real_user(&text) {
+        assert_eq!(real_user(&format!("Uid:\t{user}\t{user}\t{user}\t{user}\n")), Some(user));
+    }
+    assert_eq!(is_marked(data), data.starts_with(b"@"));
+}
