@@ -17,11 +17,9 @@ pub enum Error {
     /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// A service with mounts of its own.
-    #[error(
-        "this runs in a mount namespace of its own, where nothing is staged that systemd sees: run it without PrivateTmp=, ProtectSystem= and the like, or by nsenter --mount --target 1"
-    )]
-    OwnMounts,
+    /// Mounts that are not the system's.
+    #[error(transparent)]
+    OwnMounts(#[from] running::OwnMounts),
     /// A step.
     #[error("undo, nextroot cancel may be tried again")]
     Undo(#[from] execute::Error),
@@ -50,9 +48,7 @@ pub struct Done {
 
 /// Takes it back.
 pub fn run() -> Result<Outcome, Error> {
-    if !running::shares_mounts() {
-        return Err(Error::OwnMounts);
-    }
+    running::shares_mounts()?;
     let store = Store::default();
     let _lock = store.lock()?;
     // Of a damaged state nothing can be kept: what it told of is known by what is there.

@@ -11,11 +11,9 @@ use crate::run::{
 /// Why nothing could be closed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A service with mounts of its own.
-    #[error(
-        "this runs in a mount namespace of its own, where / need not be what the system runs from: run it without PrivateTmp=, RootDirectory= and the like, or by nsenter --mount --target 1"
-    )]
-    OwnMounts,
+    /// Mounts that are not the system's.
+    #[error(transparent)]
+    OwnMounts(#[from] running::OwnMounts),
     /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
@@ -27,9 +25,7 @@ pub enum Error {
 /// Closes the devices of roots that are neither running, nor staged, nor the one before; a line each. One that
 /// is in use goes when that ends, and who uses it is named.
 pub fn run() -> Result<Vec<String>, Error> {
-    if !running::shares_mounts() {
-        return Err(Error::OwnMounts);
-    }
+    running::shares_mounts()?;
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;

@@ -38,9 +38,7 @@ pub struct Examined {
 
 /// Opens and mounts a source aside, looks, and closes it again.
 pub fn run(request: &Request) -> Result<Examined, Error> {
-    if !running::shares_mounts() {
-        return Err(Error::OwnMounts);
-    }
+    running::shares_mounts()?;
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;

@@ -25,7 +25,7 @@ use crate::{
         soft_reboot::{
             configuration,
             in_files::{self, InFiles},
-            mount_units, staging, state,
+            mount_units, running, staging, state,
         },
     },
 };
@@ -140,11 +140,9 @@ pub enum Error {
         /// What.
         source_name: String,
     },
-    /// A service with mounts of its own.
-    #[error(
-        "this runs in a mount namespace of its own: what is seen here is not what the system has, and systemd would see nothing of what is staged: run it without PrivateTmp=, ProtectSystem= and the like, or by nsenter --mount --target 1"
-    )]
-    OwnMounts,
+    /// Mounts that are not the system's.
+    #[error(transparent)]
+    OwnMounts(#[from] running::OwnMounts),
     /// Something that is not ours.
     #[error(
         "/run/nextroot is a mount that nextroot does not know of: nextroot cancel takes it back if it is a stage's whose state was lost, else unmount it"

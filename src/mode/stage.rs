@@ -105,9 +105,7 @@ impl Outcome {
 
 /// Stages; `tell` sees each step before it is done. Whatever fails, the machine is as before.
 pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Done, Error> {
-    if !running::shares_mounts() {
-        return Err(Error::OwnMounts);
-    }
+    running::shares_mounts()?;
     let store = Store::default();
     let _lock = store.lock()?;
     let state = running::settled::<Error>(&store)?;

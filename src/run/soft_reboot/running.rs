@@ -107,14 +107,20 @@ pub fn systemd() -> Option<u32> {
     SystemdVersion::in_maps(&maps).map(|version| version.number)
 }
 
+/// Mounts of our own: where / need not be what the system runs from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this runs in a mount namespace of its own, where systemd does not see what is mounted: run it without PrivateTmp=, RootDirectory= and the like, or by nsenter --mount --target 1"
+)]
+pub struct OwnMounts;
+
 /// Whether PID 1 sees the mounts that we see, and we its own. So it is taken to be where that cannot be told, as without
 /// privilege.
-#[must_use]
-pub fn shares_mounts() -> bool {
+pub fn shares_mounts() -> Result<(), OwnMounts> {
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt"));
     match (namespace("self"), namespace("1")) {
-        (Ok(ours), Ok(its)) => ours == its,
-        _ => true,
+        (Ok(ours), Ok(its)) if ours != its => Err(OwnMounts),
+        _ => Ok(()),
     }
 }
 
