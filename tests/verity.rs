@@ -164,6 +164,24 @@ fn trees_of_sha1_are_read() {
     }
 }
 
+/// A tree over another one: what is interrupted in the middle is neither of them.
+#[test]
+fn what_was_interrupted_is_no_tree() {
+    let images = Images::new();
+    for (more, limit) in [("", 8), ("--fec-device=FEC --fec-roots=24", 128)] {
+        let more = more.replace("FEC", &images.path("fec"));
+        assert!(images.run("format", &["data", "hash"], &format!("--salt=00 {more}")).status.success());
+        // The tree has 20 KiB, this parity 192: the kernel ends whoever writes past so many blocks of 512 bytes.
+        let limited = format!("ulimit -f {limit}; exec \"$0\" verity \"$@\"");
+        let program = ["sh", "-c", &limited, env!("CARGO_BIN_EXE_nextroot")];
+        let output = images.run_as(&program, "format", &["data", "hash"], &format!("--salt=01 {more}"));
+        assert!(!output.status.success(), "{more}");
+        assert_eq!(out(&output), "");
+        let dumped = images.run("dump", &["hash"], "");
+        assert!(err(&dumped).contains("read the superblock of"), "{more}: {dumped:?}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     let images = Images::new();

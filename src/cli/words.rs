@@ -1,4 +1,5 @@
-//! The words of the command line: an option's value may stand behind a `=`, as everywhere else.
+//! The words of the command line: an option's value may stand behind a `=`, as everywhere else; `verity` knows the short
+//! options of veritysetup(8).
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -39,8 +40,25 @@ fn parted(words: &[String]) -> Vec<&str> {
             _ => all.push(word.as_str()),
         }
     }
+    if let [first, of_verity @ ..] = all.as_mut_slice()
+        && *first == "verity"
+    {
+        lengthen(of_verity);
+    }
     all.extend(rest.iter().map(String::as_str));
     all
+}
+
+/// Short options of veritysetup. Its `-h` has a value; without one it asks for help here.
+fn lengthen(words: &mut [&str]) {
+    let last = words.len().saturating_sub(1);
+    for (number, word) in words.iter_mut().enumerate() {
+        match *word {
+            "-h" if number < last => *word = "--hash",
+            "-s" => *word = "--salt",
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +73,13 @@ mod tests {
             (&["--salt=", "--salt=-"], &["--salt", "", "--salt", "-"]),
             (&["--", "--a=b"], &["--", "--a=b"]),
             (&["a=b", "-c=d"], &["a=b", "-c=d"]),
+            (
+                &["verity", "format", "-h", "sha512", "-s", "-"],
+                &["verity", "format", "--hash", "sha512", "--salt", "-"],
+            ),
+            (&["verity", "format", "-h"], &["verity", "format", "-h"]),
+            (&["stage", "-h", "-s"], &["stage", "-h", "-s"]),
+            (&["verity", "dump", "--", "-s"], &["verity", "dump", "--", "-s"]),
         ] {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             assert_eq!(parted(&words), expected);
