@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::Target;
 
+mod certificate;
 mod cmdline;
 mod cpio;
 mod devno;
@@ -14,6 +15,8 @@ mod fstab;
 mod gpt;
 mod guid;
 mod host_config;
+mod image_filter;
+mod image_policy;
 mod inhibitor;
 mod ini;
 mod initramfs_config;
@@ -32,8 +35,12 @@ mod plan_soft_reboot;
 #[cfg(feature = "planted-bug")]
 mod planted;
 mod process;
+mod reed_solomon;
 mod relay;
 mod root_hash;
+mod signature;
+mod signature_check;
+mod signature_partition;
 mod source;
 mod state;
 mod systemd_version;
@@ -42,6 +49,7 @@ mod time_span;
 mod uevent;
 mod unit_properties;
 mod verity_digest;
+mod verity_fec;
 mod verity_options;
 mod verity_setup;
 mod verity_superblock;
@@ -57,6 +65,7 @@ macro_rules! targets {
 
 /// All of them.
 pub const ALL: &[Target] = targets![
+    certificate,
     cmdline,
     cpio,
     devno,
@@ -67,6 +76,8 @@ pub const ALL: &[Target] = targets![
     gpt,
     guid,
     host_config,
+    image_filter,
+    image_policy,
     inhibitor,
     ini,
     initramfs_config,
@@ -85,8 +96,12 @@ pub const ALL: &[Target] = targets![
     #[cfg(feature = "planted-bug")]
     planted,
     process,
+    reed_solomon,
     relay,
     root_hash,
+    signature,
+    signature_check,
+    signature_partition,
     source,
     state,
     systemd_version,
@@ -95,6 +110,7 @@ pub const ALL: &[Target] = targets![
     uevent,
     unit_properties,
     verity_digest,
+    verity_fec,
     verity_options,
     verity_setup,
     verity_superblock,
