@@ -87,7 +87,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image> {
     let recipe = RECIPES.iter().find(|recipe| recipe.name == name);
     let recipe = recipe.ok_or_else(|| format!("no image is called {name}"))?;
-    let tools = tree::get("tools", progress)?;
+    let tools = tree::get(recipe.tools, progress)?;
     let (source, id) = match recipe.source {
         Source::Small => (None, cache::hash_file(&dist.join("guest-init"))? + SMALL_OS_RELEASE),
         Source::System(name) => {

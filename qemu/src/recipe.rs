@@ -11,6 +11,8 @@ pub(crate) struct Recipe {
     pub(crate) partitions: &'static [&'static str],
     /// Whether its roots are mini guests: the system's own systemd, with a handful of units.
     pub(crate) mini: bool,
+    /// The tree whose systemd-repart lays it out.
+    pub(crate) tools: &'static str,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +43,14 @@ pub(crate) const CORRECTED_TREE: u64 = 16 << 20;
 
 impl Recipe {
     const fn small(name: &'static str, partitions: &'static [&'static str]) -> Self {
-        Self { name, source: Source::Small, prepare: Prepare::Nothing, partitions, mini: false }
+        Self {
+            name,
+            source: Source::Small,
+            prepare: Prepare::Nothing,
+            partitions,
+            mini: false,
+            tools: "tools",
+        }
     }
 
     const fn system(name: &'static str, tree: &'static str, partitions: &'static [&'static str]) -> Self {
@@ -54,6 +63,10 @@ impl Recipe {
 
     const fn mini(self) -> Self {
         Self { mini: true, ..self }
+    }
+
+    const fn laid_out_by(self, tools: &'static str) -> Self {
+        Self { tools, ..self }
     }
 }
 
@@ -160,7 +173,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("mini-forky", "forky", &PAIR).mini(),
     Recipe::system("signed-trixie", "trixie", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("signed-bookworm", "bookworm", &SIGNED).mini().prepared(Prepare::Keys),
-    Recipe::system("signed-forky", "forky", &SIGNED).mini().prepared(Prepare::Keys),
+    Recipe::system("signed-forky", "forky", &SIGNED).mini().prepared(Prepare::Keys).laid_out_by("tools-forky"),
     Recipe::system("plain-trixie", "trixie", &PLAIN).mini(),
     Recipe::system("plain-bookworm", "bookworm", &PLAIN).mini(),
     Recipe::system("plain-forky", "forky", &PLAIN).mini(),

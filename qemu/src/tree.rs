@@ -61,7 +61,7 @@ const SYSTEM: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 7] = [
+const RECIPES: [Recipe; 8] = [
     Recipe {
         name: "tools",
         suite: "trixie",
@@ -75,6 +75,15 @@ const RECIPES: [Recipe; 7] = [
         suite: "trixie",
         variant: "apt",
         packages: &["openssl"],
+        backports: false,
+        system: false,
+    },
+    // What lays out images of the newest systemd: signatures of its repart are not those of 257.
+    Recipe {
+        name: "tools-forky",
+        suite: "forky",
+        variant: "apt",
+        packages: &["systemd-repart", "cryptsetup-bin", "erofs-utils", "e2fsprogs"],
         backports: false,
         system: false,
     },
