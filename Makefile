@@ -5,7 +5,8 @@ DIST   := target/dist
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BUILT  := target/$(TARGET)/release
 # The init goes without unwind tables: docs/decisions/0003 has the figures.
-INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)/dist/init.ld", "-C", "link-arg=-Wl,--no-eh-frame-hdr"]'
+INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)/dist/init.ld", "-C", "link-arg=-Wl,--no-eh-frame-hdr"]'# What it may weigh, in bytes.
+INIT_MOST ?= 1500000
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
 RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)
 
@@ -20,7 +21,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build install demo test test-full check matrix vm bench-verity audit fuzz fuzz-planted
+.PHONY: help deps build init-size install demo test test-full check matrix vm bench-verity audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,6 +35,14 @@ build: ## static binaries, in target/dist/
 	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/nextroot-qemu $(DIST)/
 	$(CARGO) build --release --locked -p nextroot --no-default-features --target-dir target/init $(INIT)
 	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init
+	@$(MAKE) --no-print-directory init-size
+
+init-size: ## fails where the init weighs more than it may
+	@size=$$(stat -c %s $(DIST)/nextroot-init) || exit 1; case $(TARGET) in x86_64-*) ;; *) exit 0 ;; esac; \
+	if [ "$$size" -gt $(INIT_MOST) ]; then \
+		echo "build: $(DIST)/nextroot-init has $$size bytes, and may have $(INIT_MOST): cut what an init never does, as docs/decisions/0003-init-size.md shows" >&2; \
+		exit 1; \
+	fi
 
 install: ## binary, units, configuration, man pages, completions: DESTDIR= PREFIX=/usr
 	@test -x $(DIST)/nextroot || { echo "install: $(DIST)/nextroot is missing: run make build first" >&2; exit 1; }

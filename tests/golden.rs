@@ -12,6 +12,7 @@ use std::{fs, path::Path};
 use nextroot::{
     format::{config::initramfs::Config, kernel::cmdline::CommandLine},
     plan::{
+        Step,
         boot::{self, Decision},
         facts::Facts,
         intent::Intent,
@@ -40,6 +41,24 @@ fn facts(name: &str) -> Facts {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The steps of `run/soft_reboot/steps.rs`.
+fn is_of_soft_reboot(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::AttachLoop { .. }
+            | Step::CheckPlain { .. }
+            | Step::ReuseVerity { .. }
+            | Step::Isolate { .. }
+            | Step::Follow { .. }
+            | Step::FurnishRelay { .. }
+            | Step::Carry { .. }
+            | Step::LeaveUnits { .. }
+            | Step::Publish { .. }
+            | Step::Move { .. }
+            | Step::Pivot { .. }
+    )
+}
+
 fn outcome(line: &str, config: &Config, facts: &Facts) -> String {
     let intent = match Intent::resolve(&CommandLine::parse(line), config) {
         Ok(intent) => intent,
@@ -47,7 +66,11 @@ fn outcome(line: &str, config: &Config, facts: &Facts) -> String {
     };
     let notes: String = intent.notes.iter().map(|note| format!("note: {note}\n")).collect();
     let decision = match boot::decide(&intent, facts) {
-        Decision::Go(plan) => plan.to_string(),
+        Decision::Go(plan) => {
+            let missing = plan.steps.iter().find(|step| is_of_soft_reboot(step));
+            assert_eq!(missing, None, "{line}: the init is built without it");
+            plan.to_string()
+        }
         Decision::Wait(wants) => boot::waiting(&wants, facts, &[]) + "\n",
         Decision::Read(reads) => reads.iter().map(|read| format!("read {read}\n")).collect(),
         Decision::Refuse(error) => format!("refused: {}\n", chain(&error)),

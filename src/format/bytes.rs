@@ -1,4 +1,9 @@
-//! Fixed fields at fixed places of untrusted bytes.
+//! Fixed fields at fixed places of untrusted bytes, and the sum that some of them are held to.
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+
+/// The CRC-32 of Ethernet, which GUID partition tables have, too (UEFI Specification 2.10, section 5.3.2).
+pub static CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// The `N` bytes at `offset`; `None` where they are not all there.
 #[must_use]

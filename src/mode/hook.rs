@@ -8,10 +8,10 @@ use crate::{
     plan::{soft_reboot, state::Staged},
     run::{
         bounded::{self, Ended},
-        execute,
+        configuration, execute,
         log::Log,
         soft_reboot::{
-            configuration, running, staging,
+            running, staging,
             state::{self, Store},
         },
     },

@@ -21,7 +21,7 @@ use crate::{
     run::{
         boot::{
             api,
-            modules::{self, Loader, Rules},
+            modules::{self, Loader},
             record::Boot,
         },
         execute::{self, Executor},
@@ -156,10 +156,7 @@ fn intent(emergency: &mut Emergency) -> Result<Intent, Error> {
 pub(super) fn loader(intent: &intent::Modules, log: &Arc<Log>) -> Result<Loader, Error> {
     let index = machine::read(INDEX)?.unwrap_or_default();
     let index = ModuleIndex::parse(&index).map_err(Error::Index)?;
-    let parameters =
-        intent.parameters.iter().map(|(module, list)| (module.clone(), list.join(" "))).collect();
-    let rules = Rules { blacklist: intent.blacklist.iter().cloned().collect(), parameters };
-    Ok(Loader::start(index, rules, Arc::clone(log))?)
+    Ok(Loader::start(index, intent.clone(), Arc::clone(log))?)
 }
 
 /// Begins with what the command line names and what any plan for this intent needs, while devices are

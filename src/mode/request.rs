@@ -20,10 +20,9 @@ use crate::{
         system_facts::Configured,
     },
     run::{
-        execute, machine,
+        configuration, execute, machine,
         probe::{self, Prober},
         soft_reboot::{
-            configuration,
             in_files::{self, InFiles},
             mount_units, running, staging, state,
         },

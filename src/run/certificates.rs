@@ -7,7 +7,7 @@ use crate::{
         config::drop_ins,
         verity::signature::certificate::{self, Certificate},
     },
-    run::soft_reboot::configuration::{self, Error},
+    run::configuration::{self, Error},
     sys::file::{LastLink, RegularFile},
 };
 

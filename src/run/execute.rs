@@ -11,11 +11,10 @@ use crate::{
     format::{
         disk::superblock::{self, Superblock},
         kernel::{devno::Devno, mount_options::MountOptions},
-        verity::table::{VerityStatus, VerityTable},
+        verity::table::VerityStatus,
     },
     plan::{
         Plan, Step,
-        plain::Plain,
         signed::CheckedBy,
         step::{Fstype, HashOrigin, OpenVerity, Volume},
     },
@@ -25,17 +24,14 @@ use crate::{
         dm::Control,
         kmsg::Follower,
         loopdev::Attached,
-        mount::{self, Propagation},
-        process,
+        mount, process,
         root::{self, Initramfs},
     },
 };
 
 use crate::run::{
     boot::{api, modules::Loader, new_root},
-    probe,
     signed::{self, Loaded},
-    soft_reboot::{image, staging},
 };
 
 pub use super::failure::Error;
@@ -44,11 +40,11 @@ pub use super::failure::Error;
 #[derive(Debug)]
 pub struct Executor<'a> {
     loader: Option<&'a Loader>,
-    verity: BTreeMap<String, Devno>,
+    pub(super) verity: BTreeMap<String, Devno>,
     /// Those of them that were open before: they are not ours to close.
-    reused: BTreeSet<String>,
+    pub(super) reused: BTreeSet<String>,
     /// Loop devices, by the number that stands for them in the plan; open, so that they stay.
-    loops: BTreeMap<Devno, Attached>,
+    pub(super) loops: BTreeMap<Devno, Attached>,
     /// What signatures were found to hold by, by dm name.
     checked: Vec<(String, CheckedBy)>,
     notes: Vec<String>,
@@ -95,15 +91,10 @@ impl<'a> Executor<'a> {
     pub fn execute(&mut self, step: &Step) -> Result<(), Error> {
         match step {
             Step::LoadModules { names } => Ok(self.loader.map_or(Ok(()), |loader| loader.load(names))?),
-            Step::AttachLoop { part, stands_for } => {
-                self.loops.insert(*stands_for, image::attach(part)?);
-                Ok(())
-            }
             Step::OpenVerity(open) => self.open_verity(&self.attached(open)),
             Step::CheckVerity { name, corruption_ignored, repaired } => {
                 self.check_verity(name, *corruption_ignored || *repaired)
             }
-            Step::CheckPlain { plain } => check_plain(plain),
             Step::Mount { what, fstype, at, read_only, options } => {
                 self.mount(what, fstype.as_ref(), Path::new(at), *read_only, options)
             }
@@ -120,15 +111,6 @@ impl<'a> Executor<'a> {
                 self.init = Some(new_root::find_init(root, candidates)?);
                 Ok(())
             }
-            Step::ReuseVerity { name, devno, table } => self.reuse_verity(name, *devno, table),
-            Step::Isolate { at } => Ok(mount::propagate(Path::new(at), Propagation::Private)?),
-            Step::Follow { at } => Ok(mount::propagate(Path::new(at), Propagation::Shared)?),
-            Step::FurnishRelay { at } => staging::furnish(Path::new(at)),
-            Step::Carry { from, at } => staging::carry(Path::new(from), Path::new(at)),
-            Step::LeaveUnits { names } => staging::leave_units(names),
-            Step::Publish { at, relay } => staging::publish(Path::new(at), relay),
-            Step::Move { from, to } => Ok(mount::move_to(Path::new(from), Path::new(to))?),
-            Step::Pivot { root } => Ok(root::pivot(Path::new(root))?),
             Step::MoveApi { root } => move_api(Path::new(root)),
             Step::SwitchRoot { root } => {
                 let initramfs = Initramfs::open()?;
@@ -136,7 +118,24 @@ impl<'a> Executor<'a> {
                 Ok(initramfs.free()?)
             }
             Step::Exec => self.exec(),
+            Step::AttachLoop { .. }
+            | Step::CheckPlain { .. }
+            | Step::ReuseVerity { .. }
+            | Step::Isolate { .. }
+            | Step::Follow { .. }
+            | Step::FurnishRelay { .. }
+            | Step::Carry { .. }
+            | Step::LeaveUnits { .. }
+            | Step::Publish { .. }
+            | Step::Move { .. }
+            | Step::Pivot { .. } => self.execute_in_running_system(step),
         }
+    }
+
+    /// The steps that a cold boot never has are those of `run/soft_reboot/steps.rs`.
+    #[cfg(not(feature = "cli"))]
+    fn execute_in_running_system(&mut self, _: &Step) -> Result<(), Error> {
+        Err(Error::Plan { what: "a running system".to_owned() })
     }
 
     fn open_verity(&mut self, open: &OpenVerity) -> Result<(), Error> {
@@ -193,17 +192,6 @@ impl<'a> Executor<'a> {
             open.table.set_fec_device(device.devno);
         }
         open
-    }
-
-    fn reuse_verity(&mut self, name: &str, devno: Devno, table: &VerityTable) -> Result<(), Error> {
-        let loaded = Control::open()?.table(name)?;
-        let number = sys::block::Entry { name: format!("dm-{}", devno.minor) }.attribute("dm/name");
-        if loaded.text.parse().as_ref() != Ok(table) || number.as_deref() != Some(name) {
-            return Err(Error::Replaced { name: name.to_owned() });
-        }
-        self.verity.insert(name.to_owned(), devno);
-        self.reused.insert(name.to_owned());
-        Ok(())
     }
 
     /// The kernel opens a device whose root hash is wrong all the same; it shows at the first block.
@@ -318,14 +306,6 @@ impl<'a> Executor<'a> {
         process::restore_sigpipe()?;
         Err(process::execute(Path::new(init), &self.arguments).into())
     }
-}
-
-/// What was decided by may have changed since: a partition that was written anew is another root.
-fn check_plain(plain: &Plain) -> Result<(), Error> {
-    let changed = |why: String| Error::Changed { device: plain.device.clone(), why };
-    let entry = sys::block::Entry { name: plain.device.name.clone() };
-    let seen = probe::look_at(&entry).ok_or_else(|| changed("it is gone".to_owned()))?;
-    plain.is_on(&seen).map_err(changed)
 }
 
 /// `/dev/mapper/NAME`, which udev would make: veritysetup and fstab know the device by it.

@@ -5,13 +5,12 @@ use std::io;
 use crate::{
     format::verity::root_hash::RootHash,
     plan::{device::Device, step::Volume},
-    sys::{self, dm, mount::CreateError},
+    sys::{self, mount::CreateError},
 };
 
-use crate::run::{
-    boot::{modules, new_root},
-    soft_reboot::image,
-};
+use crate::run::boot::{modules, new_root};
+#[cfg(feature = "cli")]
+use crate::run::soft_reboot::image;
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +123,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A root that is none for systemd.
+    #[cfg(feature = "cli")]
     #[error(
         "{root} has no os-release, neither in /etc nor in /usr/lib: systemd would not take it as a root; is this a whole image?"
     )]
@@ -132,15 +132,18 @@ pub enum Error {
         root: String,
     },
     /// An image file.
+    #[cfg(feature = "cli")]
     #[error(transparent)]
     Image(#[from] image::Error),
     /// Something that was staged.
+    #[cfg(feature = "cli")]
     #[error("there is no {what} any more")]
     NotThere {
         /// What.
         what: String,
     },
     /// A dm device that was to be reused.
+    #[cfg(feature = "cli")]
     #[error("go on with dm-verity {name}: its table is not that of this image any more")]
     Replaced {
         /// The dm name.
@@ -159,10 +162,11 @@ pub enum Error {
 
 impl Error {
     /// Whether a dm name was taken just before: that device is somebody else's, and not to be closed by an undo.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub fn is_taken(&self) -> bool {
         matches!(self, Self::Call(error)
-            if error.call == dm::CREATE && error.source.kind() == io::ErrorKind::ResourceBusy)
+            if error.call == sys::dm::CREATE && error.source.kind() == io::ErrorKind::ResourceBusy)
     }
 }
 

@@ -5,14 +5,18 @@ pub mod boot;
 pub mod bounded;
 #[cfg(feature = "signatures")]
 pub mod certificates;
+#[cfg(any(feature = "cli", feature = "signatures"))]
+pub mod configuration;
 pub mod execute;
 mod failure;
 pub mod log;
 pub mod machine;
 pub mod probe;
 mod signed;
+#[cfg(feature = "cli")]
 pub mod soft_reboot;
 mod table;
+#[cfg(feature = "cli")]
 mod tree;
 #[cfg(feature = "cli")]
 pub mod verity;

@@ -34,7 +34,7 @@ fn partition(table: &Result<Table, String>, disk: &str, number: u32) -> (Partiti
     let nameless =
         |uuid| Partition { disk: disk.to_owned(), number, uuid, type_uuid: None, label: None, attributes: 0 };
     match table {
-        Ok(Table::Gpt(partitions)) => match partitions.get(&number) {
+        Ok(Table::Gpt(partitions)) => match partitions.iter().find(|found| found.number == number) {
             Some(found) => (Partition::of_gpt(disk, found), None),
             None => (nameless(None), Some(format!("it has no partition {number}"))),
         },
@@ -45,7 +45,7 @@ fn partition(table: &Result<Table, String>, disk: &str, number: u32) -> (Partiti
 
 #[derive(Debug)]
 enum Table {
-    Gpt(BTreeMap<u32, gpt::Partition>),
+    Gpt(Vec<gpt::Partition>),
     Mbr(u32),
 }
 
@@ -61,8 +61,7 @@ fn read(disk: &Entry) -> Result<Table, String> {
     if let Some(signature) = mbr::disk_signature(&first) {
         return Ok(Table::Mbr(signature));
     }
-    let partitions = gpt(&|offset, length| device.read(offset, length), block_size, blocks)?;
-    Ok(Table::Gpt(partitions.into_iter().map(|partition| (partition.number, partition)).collect()))
+    gpt(&|offset, length| device.read(offset, length), block_size, blocks).map(Table::Gpt)
 }
 
 /// Reads at an offset.

@@ -1,7 +1,7 @@
 //! GUID partition tables (UEFI Specification 2.10, chapter 5).
 
 use crate::format::{
-    bytes::{array, le16, le32, le64},
+    bytes::{CRC32, array, le16, le32, le64},
     disk::guid::Guid,
 };
 use crate::units::BlockSize;
@@ -107,7 +107,7 @@ impl Header {
             .filter(|size| (HEADER_SIZE..=block_size.get() as usize).contains(size))
             .and_then(|size| block.get(..size))
             .ok_or(Error::Field { field: "the header's size", value: u64::from(size) })?;
-        let mut crc = crc32fast::Hasher::new();
+        let mut crc = CRC32.digest();
         for (at, part) in [header.get(..16), Some(&[0; 4][..]), header.get(20..)].into_iter().enumerate() {
             crc.update(part.ok_or(Error::Field { field: "the header's size", value: at as u64 })?);
         }
@@ -153,7 +153,7 @@ impl Header {
     pub fn parse_entries(&self, bytes: &[u8]) -> Result<Vec<Partition>, Error> {
         let want = self.entries().map_or(usize::MAX, |(_, length)| length);
         let bytes = bytes.get(..want).ok_or(Error::Short { got: bytes.len(), want })?;
-        if crc32fast::hash(bytes) != self.entries_crc {
+        if CRC32.checksum(bytes) != self.entries_crc {
             return Err(Error::Checksum("entries"));
         }
         let mut found = Vec::new();
@@ -223,7 +223,7 @@ pub(crate) mod tests {
             header[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
         let count = (entries.len() / 128) as u32;
-        for (at, value) in [(80, count), (84, 128), (88, crc32fast::hash(&entries))] {
+        for (at, value) in [(80, count), (84, 128), (88, CRC32.checksum(&entries))] {
             header[at..at + 4].copy_from_slice(&value.to_le_bytes());
         }
         seal(&mut header);
@@ -232,7 +232,7 @@ pub(crate) mod tests {
 
     fn seal(header: &mut [u8]) {
         header[16..20].fill(0);
-        let crc = crc32fast::hash(&header[..92]);
+        let crc = CRC32.checksum(&header[..92]);
         header[16..20].copy_from_slice(&crc.to_le_bytes());
     }
 

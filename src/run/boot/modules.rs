@@ -4,7 +4,7 @@
 //! other are loaded by different threads, and only what a device, a step or the kernel asks for is loaded.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::VecDeque,
     os::fd::{AsFd, BorrowedFd},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     format::kernel::modindex::{ModuleId, ModuleIndex},
+    plan::intent,
     sys::{self, eventfd::Wakeup, module},
 };
 
@@ -57,15 +58,6 @@ pub enum Error {
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Names and parameters that apply to every load.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// Never loaded; underscores in the names.
-    pub blacklist: BTreeSet<String>,
-    /// Parameters by module.
-    pub parameters: BTreeMap<String, String>,
-}
-
 /// Loads modules in the background.
 #[derive(Debug)]
 pub struct Loader {
@@ -75,7 +67,8 @@ pub struct Loader {
 #[derive(Debug)]
 struct Shared {
     index: ModuleIndex,
-    rules: Rules,
+    /// What of it applies to every load: what is never loaded, and parameters.
+    rules: intent::Modules,
     log: Arc<Log>,
     state: Mutex<State>,
     changed: Condvar,
@@ -109,7 +102,7 @@ enum Failure {
 
 impl Loader {
     /// Starts the threads: one a CPU and one more, since a driver that looks for its devices may sleep.
-    pub fn start(index: ModuleIndex, rules: Rules, log: Arc<Log>) -> Result<Self, Error> {
+    pub fn start(index: ModuleIndex, rules: intent::Modules, log: Arc<Log>) -> Result<Self, Error> {
         let idle = Wakeup::new().map_err(|e| Error::Start(e.into()))?;
         let state = State { modules: vec![Progress::Unasked; index.modules.len()], ..State::default() };
         let shared =
@@ -272,8 +265,8 @@ impl Shared {
     fn load(&self, id: ModuleId) -> Result<(), Failure> {
         let Some(module) = self.index.get(id) else { return Ok(()) };
         // The kernel takes the last of two values: the command line's.
-        let asked = self.rules.parameters.get(&module.name).map_or("", String::as_str);
-        let parameters = [module.options.as_str(), asked].join(" ");
+        let asked = self.rules.parameters.get(&module.name).map_or(&[][..], Vec::as_slice);
+        let parameters = [std::slice::from_ref(&module.options), asked].concat().join(" ");
         let begun = self.log.elapsed();
         let outcome = module::load(Path::new(&module.path), parameters.trim());
         self.log.debug(|| {

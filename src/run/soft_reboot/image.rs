@@ -222,7 +222,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        format::disk::discoverable::{Purpose, own_types},
+        format::{
+            bytes::CRC32,
+            disk::discoverable::{Purpose, own_types},
+        },
         plan::image_file,
     };
 
@@ -252,11 +255,11 @@ mod tests {
             for (at, value) in [(24, own), (32, other), (40, usable.0), (48, usable.1), (72, entries_at)] {
                 header[at..at + 8].copy_from_slice(&value.to_le_bytes());
             }
-            let crc = crc32fast::hash(&entries[..16384]);
+            let crc = CRC32.checksum(&entries[..16384]);
             for (at, value) in [(80, 128), (84, 128), (88, crc)] {
                 header[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
             }
-            let crc = crc32fast::hash(&header[..92]);
+            let crc = CRC32.checksum(&header[..92]);
             header[16..20].copy_from_slice(&crc.to_le_bytes());
             header
         };

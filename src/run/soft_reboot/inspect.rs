@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use crate::{
     format::{
+        bytes::CRC32,
         kernel::{
             modindex::normalise,
             modules::{self, Dependencies},
@@ -195,7 +196,7 @@ pub(super) fn selinux(tree: &mut Tree) -> Option<SelinuxPolicy> {
     let number = |name: &String| name.strip_prefix("policy.")?.parse::<u32>().ok();
     let newest = tree.names(&directory).into_iter().filter_map(|name| Some((number(&name)?, name))).max();
     let policy = newest.and_then(|(_, name)| tree.bytes(&format!("{directory}/{name}"), PROGRAM));
-    let sum = policy.map(|bytes| (crc32fast::hash(&bytes), bytes.len() as u64));
+    let sum = policy.map(|bytes| (CRC32.checksum(&bytes), bytes.len() as u64));
     Some(SelinuxPolicy { kind, mode: value("SELINUX").unwrap_or_default(), sum })
 }
 
@@ -260,7 +261,7 @@ mod tests {
         assert_eq!(new.top, set(&["etc", "usr"]));
         let selinux = new.selinux.unwrap();
         assert_eq!((selinux.mode.as_str(), selinux.kind.as_str()), ("enforcing", "targeted"));
-        assert_eq!(selinux.sum, Some((crc32fast::hash(b"new"), 3)));
+        assert_eq!(selinux.sum, Some((CRC32.checksum(b"new"), 3)));
         assert_eq!((new.unread.as_slice(), new.initrd_release), (&[][..], false));
         let why = new.init.unwrap().unwrap_err();
         assert!(

@@ -1,6 +1,5 @@
 //! What only a soft reboot does: looking at the running system, image files, staging, the relay, and the state of it all.
 
-pub mod configuration;
 pub mod handover;
 pub mod holders;
 pub mod image;
@@ -10,6 +9,7 @@ pub mod mount_units;
 pub mod running;
 pub mod staging;
 pub mod state;
+mod steps;
 pub mod system;
 pub mod units;
 mod volatile_root;

@@ -22,7 +22,8 @@ use crate::{
     },
 };
 
-use super::{configuration::NULL, staging};
+use super::staging;
+use crate::run::configuration::NULL;
 
 /// A longer file is no unit's.
 const LONGEST: u64 = 1 << 20;

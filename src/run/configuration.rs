@@ -63,7 +63,7 @@ pub fn read(root: Option<&Path>) -> Result<HostConfig, Error> {
 }
 
 /// What is in a directory; nothing where there is none.
-pub(in crate::run) fn list(directory: String) -> Result<Listing, Error> {
+pub(super) fn list(directory: String) -> Result<Listing, Error> {
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| look(&entry))).collect(),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -89,7 +89,7 @@ fn look(entry: &fs::DirEntry) -> Entry {
 }
 
 /// Device number 1:3, /dev/null, as stat(2) encodes it.
-pub(super) const NULL: u64 = 0x103;
+pub(in crate::run) const NULL: u64 = 0x103;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,62 @@
+//! The steps that only a soft reboot has: what they do to the running system, and the relay to two.
+
+use std::path::Path;
+
+use super::{image, staging};
+use crate::{
+    format::{kernel::devno::Devno, verity::table::VerityTable},
+    plan::{Step, plain::Plain},
+    run::{
+        execute::{Error, Executor},
+        probe,
+    },
+    sys::{
+        block::Entry,
+        dm::Control,
+        mount::{self, Propagation},
+        root,
+    },
+};
+
+impl Executor<'_> {
+    /// Does a step that a cold boot never has: the init is built without it.
+    pub(in crate::run) fn execute_in_running_system(&mut self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::AttachLoop { part, stands_for } => {
+                self.loops.insert(*stands_for, image::attach(part)?);
+                Ok(())
+            }
+            Step::CheckPlain { plain } => check_plain(plain),
+            Step::ReuseVerity { name, devno, table } => self.reuse_verity(name, *devno, table),
+            Step::Isolate { at } => Ok(mount::propagate(Path::new(at), Propagation::Private)?),
+            Step::Follow { at } => Ok(mount::propagate(Path::new(at), Propagation::Shared)?),
+            Step::FurnishRelay { at } => staging::furnish(Path::new(at)),
+            Step::Carry { from, at } => staging::carry(Path::new(from), Path::new(at)),
+            Step::LeaveUnits { names } => staging::leave_units(names),
+            Step::Publish { at, relay } => staging::publish(Path::new(at), relay),
+            Step::Move { from, to } => Ok(mount::move_to(Path::new(from), Path::new(to))?),
+            Step::Pivot { root } => Ok(root::pivot(Path::new(root))?),
+            // `execute` has the others.
+            _ => Err(Error::Plan { what: format!("the step to {step}") }),
+        }
+    }
+
+    fn reuse_verity(&mut self, name: &str, devno: Devno, table: &VerityTable) -> Result<(), Error> {
+        let loaded = Control::open()?.table(name)?;
+        let number = Entry { name: format!("dm-{}", devno.minor) }.attribute("dm/name");
+        if loaded.text.parse().as_ref() != Ok(table) || number.as_deref() != Some(name) {
+            return Err(Error::Replaced { name: name.to_owned() });
+        }
+        self.verity.insert(name.to_owned(), devno);
+        self.reused.insert(name.to_owned());
+        Ok(())
+    }
+}
+
+/// What was decided by may have changed since: a partition that was written anew is another root.
+fn check_plain(plain: &Plain) -> Result<(), Error> {
+    let changed = |why: String| Error::Changed { device: plain.device.clone(), why };
+    let entry = Entry { name: plain.device.name.clone() };
+    let seen = probe::look_at(&entry).ok_or_else(|| changed("it is gone".to_owned()))?;
+    plain.is_on(&seen).map_err(changed)
+}
