@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, Write},
     str::FromStr,
 };
 
+use nextroot::{sys::file::until_end, units::Bytes};
 use zstd::zstd_safe::CParameter;
 
 /// How an archive is compressed.
@@ -89,16 +90,17 @@ fn lz4_legacy(archive: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Undoes the compression that a file's name tells.
-pub(crate) fn decompress(name: &str, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let mut plain = Vec::new();
+/// The largest module or firmware, before and after its compression is undone: some KiB can claim to be far more.
+pub(crate) const LARGEST: Bytes = Bytes(1 << 30);
+
+/// Undoes the compression that a file's name tells, up to `most` bytes.
+pub(crate) fn decompress(name: &str, bytes: Vec<u8>, most: Bytes) -> io::Result<Vec<u8>> {
     match name.rsplit('.').next() {
-        Some("xz") => liblzma::read::XzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?,
-        Some("zst") => zstd::stream::read::Decoder::new(bytes.as_slice())?.read_to_end(&mut plain)?,
-        Some("gz") => flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?,
-        _ => return Ok(bytes),
-    };
-    Ok(plain)
+        Some("xz") => until_end(liblzma::read::XzDecoder::new(bytes.as_slice()), most),
+        Some("zst") => until_end(zstd::stream::read::Decoder::new(bytes.as_slice())?, most),
+        Some("gz") => until_end(flate2::read::GzDecoder::new(bytes.as_slice()), most),
+        _ => Ok(bytes),
+    }
 }
 
 impl FromStr for Compression {
@@ -137,10 +139,13 @@ mod tests {
             let packed = compression.compress(&text).unwrap();
             assert_eq!(packed, compression.compress(&text).unwrap(), "{compression}");
             assert!(compression == Compression::None || packed.len() < text.len());
-            assert_eq!(decompress(suffix, packed).unwrap(), text, "{compression}");
+            let exact = Bytes(text.len() as u64);
+            assert_eq!(decompress(suffix, packed.clone(), exact).unwrap(), text, "{compression}");
+            let less = decompress(suffix, packed, Bytes(exact.0 - 1));
+            assert_eq!(less.is_err(), compression != Compression::None, "{compression}");
             assert_eq!(compression.to_string().parse(), Ok(compression));
         }
-        assert!(decompress("a.ko.xz", b"nonsense".to_vec()).is_err());
+        assert!(decompress("a.ko.xz", b"nonsense".to_vec(), LARGEST).is_err());
         assert!("bzip2".parse::<Compression>().is_err());
     }
 

@@ -1,13 +1,16 @@
 //! The configuration that is baked in: checked as the init will read it, and asked what it needs.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
-use nextroot::format::{
-    config::initramfs::{self, Config},
-    kernel::cmdline::same_name,
+use nextroot::{
+    format::{
+        config::initramfs::{self, Config},
+        kernel::cmdline::same_name,
+    },
+    sys::file::{LONGEST_TEXT, named},
 };
 
 use crate::select::Wishes;
@@ -32,7 +35,8 @@ const TYPES: [&str; 2] = ["rootfstype", "mount.usrfstype"];
 
 /// Reads a configuration: its text, and what it says.
 pub(crate) fn read(path: &Path) -> Result<(String, Config), Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = named(path, LONGEST_TEXT).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let text = text.map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let config = Config::parse(&text, &path.display().to_string())?;
     Ok((text, config))
 }

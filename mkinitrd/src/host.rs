@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nextroot::format::kernel::{devno::Devno, mountinfo::Mount};
+use nextroot::{
+    format::kernel::{devno::Devno, mountinfo::Mount},
+    sys::file::attribute,
+};
 
 /// A root on a block device.
 #[derive(Debug)]
@@ -56,8 +59,8 @@ impl Root {
             below.iter().for_each(|device| self.climb(top, device, depth + 1));
         }
         for place in device.ancestors().take_while(|path| path.starts_with(top)) {
-            if let Ok(modalias) = fs::read_to_string(place.join("modalias")) {
-                self.modaliases.push(modalias.trim().to_owned());
+            if let Some(modalias) = attribute(&place.join("modalias")) {
+                self.modaliases.push(modalias);
             }
             let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
             let driver = place.join("driver");

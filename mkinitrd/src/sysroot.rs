@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nextroot::format::kernel::{
-    modindex::normalise,
-    modules::{self, Dependencies, Softdep},
+use nextroot::{
+    format::kernel::{
+        modindex::normalise,
+        modules::{self, Dependencies, Softdep},
+    },
+    sys::file::{LONGEST_TEXT, whole_at},
 };
 
 use crate::compress::{self, Compression};
@@ -94,27 +97,32 @@ impl Sysroot {
         let directory = modules.join(&release);
         let depmod = |name: &str| {
             let path = directory.join(name);
-            fs::read_to_string(&path)
-                .map_err(|source| Error::Depmod { path: path.display().to_string(), source })
+            text(&path).map_err(|source| Error::Depmod { path: path.display().to_string(), source })
         };
         // A kernel may have none of these, or be older than they are.
-        let optional = |name: &str| fs::read(directory.join(name)).unwrap_or_default();
+        let optional = |name: &str| match whole_at(&directory.join(name), LONGEST_TEXT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(|source| {
+                let path = directory.join(name).display().to_string();
+                Error::Read { path, source }
+            }),
+        };
         let parse = |name| {
             let path = directory.join(name).display().to_string();
             move |source| Error::Parse { path, source }
         };
         let dependencies = Dependencies::parse(&depmod("modules.dep")?).map_err(parse("modules.dep"))?;
-        let softdeps = modules::softdeps(&String::from_utf8_lossy(&optional("modules.softdep")))
+        let softdeps = modules::softdeps(&String::from_utf8_lossy(&optional("modules.softdep")?))
             .map_err(parse("modules.softdep"))?;
         let aliases = depmod("modules.alias")?;
-        let modinfo = optional("modules.builtin.modinfo");
+        let modinfo = optional("modules.builtin.modinfo")?;
         Ok(Self {
             for_cpus: modules::aliases(&aliases)
                 .filter(|(alias, _)| alias.starts_with("cpu:"))
                 .map(|(_, module)| normalise(module))
                 .collect(),
             named: named(&aliases, &dependencies),
-            builtin: modules::builtin(&String::from_utf8_lossy(&optional("modules.builtin"))),
+            builtin: modules::builtin(&String::from_utf8_lossy(&optional("modules.builtin")?)),
             builtin_aliases: modules::builtin_aliases(&modinfo).map(|(alias, _)| normalise(alias)).collect(),
             dependencies,
             softdeps,
@@ -196,8 +204,8 @@ impl Sysroot {
         }
         let mut options: BTreeMap<String, String> = BTreeMap::new();
         for path in files.values() {
-            let text =
-                fs::read(path).map_err(|source| Error::Read { path: path.display().to_string(), source })?;
+            let text = whole_at(path, LONGEST_TEXT)
+                .map_err(|source| Error::Read { path: path.display().to_string(), source })?;
             for (name, parameters) in modules::options(&String::from_utf8_lossy(&text)) {
                 let all = options.entry(name).or_default();
                 *all = [all.as_str(), &parameters].join(" ").trim_start().to_owned();
@@ -211,7 +219,7 @@ impl Sysroot {
         let Some(option) = wanted.kernel_option() else { return Ok(()) };
         let name = format!("config-{}", self.release);
         let places = [self.root.join("boot").join(name), self.directory.join("config")];
-        let found = places.into_iter().find_map(|file| Some((fs::read_to_string(&file).ok()?, file)));
+        let found = places.into_iter().find_map(|file| Some((text(&file).ok()?, file)));
         let Some((config, file)) = found else { return Ok(()) };
         let is_set = |option: &str| config.lines().any(|line| line.strip_prefix(option) == Some("=y"));
         if is_set(option) {
@@ -228,8 +236,15 @@ impl Sysroot {
 
 /// Reads a file, decompressed as its name tells.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = fs::read(path).and_then(|bytes| compress::decompress(&path.to_string_lossy(), bytes));
+    let bytes = whole_at(path, compress::LARGEST);
+    let bytes =
+        bytes.and_then(|bytes| compress::decompress(&path.to_string_lossy(), bytes, compress::LARGEST));
     bytes.map_err(|source| Error::Read { path: path.display().to_string(), source })
+}
+
+/// Reads a list of depmod or a configuration, which is a regular file of a length that these have.
+fn text(path: &Path) -> io::Result<String> {
+    whole_at(path, LONGEST_TEXT).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
 }
 
 /// Modules by their aliases, as far as these are names and no patterns for devices.

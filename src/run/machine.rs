@@ -7,7 +7,7 @@ use crate::{
     plan::intent::EmergencyAction,
     sys::{
         self,
-        file::{LONGEST_TEXT, whole_at},
+        file::{self, LONGEST_TEXT, whole_at},
         module,
         mount::{self, CreateError},
         reboot::{self, Action},
@@ -49,7 +49,16 @@ pub fn command_line() -> Result<String, Error> {
 /// The text of a regular file of [`LONGEST_TEXT`] at most; `None` where there is no such file. What is not UTF-8 is
 /// replaced, and then refused by whoever reads it.
 pub fn read(path: &str) -> Result<Option<String>, Error> {
-    match whole_at(Path::new(path), LONGEST_TEXT) {
+    text(path, whole_at(Path::new(path), LONGEST_TEXT))
+}
+
+/// The same of a file of any kind that somebody named: a pipe is read as well.
+pub fn read_named(path: &str) -> Result<Option<String>, Error> {
+    text(path, file::named(Path::new(path), LONGEST_TEXT))
+}
+
+fn text(path: &str, read: io::Result<Vec<u8>>) -> Result<Option<String>, Error> {
+    match read {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Read { path: path.to_owned(), source }),

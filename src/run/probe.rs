@@ -25,6 +25,7 @@ use crate::{
         self,
         block::{Device, Entry},
         dm::Control,
+        file::attribute,
         uevent::{self, Received, Socket},
     },
     units::{Bytes, Sectors},
@@ -193,8 +194,7 @@ fn modaliases() -> Vec<String> {
     let mut found: Vec<String> = names(Path::new("/sys/bus"))
         .iter()
         .flat_map(|bus| names(&bus.join("devices")))
-        .filter_map(|device| fs::read_to_string(device.join("modalias")).ok())
-        .map(|text| text.trim().to_owned())
+        .filter_map(|device| attribute(&device.join("modalias")))
         .filter(|text| !text.is_empty())
         .collect();
     found.sort();

@@ -12,7 +12,10 @@ use std::{
 
 use crate::{format::kernel::devno::Devno, units::BlockSize};
 
-use super::{Error, file::pread};
+use super::{
+    Error,
+    file::{attribute, pread},
+};
 
 const CLASS: &str = "/sys/class/block";
 
@@ -55,8 +58,7 @@ impl Entry {
     /// An attribute's text, trimmed; `None` where the device has no such attribute, or is gone.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
-        let text = fs::read_to_string(self.path().join(name)).ok()?;
-        Some(text.trim().to_owned())
+        attribute(&self.path().join(name))
     }
 
     /// Whether it is one of dm-verity, by the UUID that everybody gives those (libcryptsetup, lib/libdevmapper.c).

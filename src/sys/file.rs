@@ -132,18 +132,40 @@ pub fn whole_at(path: &Path, most: Bytes) -> io::Result<Vec<u8>> {
     whole(&OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?, most)
 }
 
-/// `read` until the end, which is `most` bytes away at most.
-fn until_end(from: impl Read, most: Bytes) -> io::Result<Vec<u8>> {
+/// `open; read`: all of what a person names, of whatever kind: a pipe or /dev/stdin too. It has `most` bytes at most. Who
+/// names a FIFO waits for whoever writes to it.
+///
+/// EISDIR: a directory; EFBIG: it is longer, or does not end.
+pub fn named(path: &Path, most: Bytes) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if file.metadata()?.len() > most.0 {
+        return Err(too_large(most));
+    }
+    until_end(file, most)
+}
+
+/// The longest text that the kernel shows in an attribute of sysfs: a page (Documentation/filesystems/sysfs.rst), of which
+/// the largest have 64 KiB.
+const LONGEST_ATTRIBUTE: Bytes = Bytes(64 << 10);
+
+/// An attribute of sysfs, or a short file of /proc: its text, trimmed; `None` where there is none, or it is no such text.
+#[must_use]
+pub fn attribute(path: &Path) -> Option<String> {
+    let text = String::from_utf8(whole_at(path, LONGEST_ATTRIBUTE).ok()?).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// `read` until the end, which is `most` bytes away at most: of what a program writes, too.
+///
+/// EFBIG: it is longer, or does not end.
+pub fn until_end(from: impl Read, most: Bytes) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = from.take(most.0.saturating_add(1)).read_to_end(&mut bytes)?;
     if read as u64 > most.0 { Err(too_large(most)) } else { Ok(bytes) }
 }
 
 fn too_large(most: Bytes) -> io::Error {
-    io::Error::new(
-        ErrorKind::FileTooLarge,
-        format!("it has more than the {most} that are read of such a file"),
-    )
+    io::Error::new(ErrorKind::FileTooLarge, format!("it has more than the {most} that are read of it"))
 }
 
 /// `readdir`: the names in a directory, sorted; those that are not UTF-8 are left out.
@@ -218,7 +240,7 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         fs::write(path("file"), b"0123456789").unwrap();
         File::create(path("sparse")).unwrap().set_len(100 << 30).unwrap();
-        let mode = nix::sys::stat::Mode::S_IRUSR;
+        let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
         nix::unistd::mkfifo(&path("fifo"), mode).unwrap();
         symlink("/dev/zero", path("zero")).unwrap();
         for (name, expected) in [
@@ -235,6 +257,33 @@ mod tests {
             };
             assert!(told.starts_with(expected), "{name}: {told}");
         }
+        // Named by a person, it is read whatever it is.
+        for (name, expected) in [
+            ("file", "0123456789"),
+            ("sparse", "it has more than the 16.0 MiB"),
+            ("zero", "it has more than the 16.0 MiB"),
+            (".", "Is a directory"),
+            ("missing", "No such file"),
+        ] {
+            let told = match named(&path(name), LONGEST_TEXT) {
+                Ok(bytes) => String::from_utf8(bytes).unwrap(),
+                Err(error) => error.to_string(),
+            };
+            assert!(told.starts_with(expected), "{name}: {told}");
+        }
+        for (name, expected) in [
+            ("file", Some("0123456789")),
+            ("sparse", None),
+            ("zero", None),
+            ("fifo", None),
+            ("missing", None),
+        ] {
+            assert_eq!(attribute(&path(name)).as_deref(), expected, "{name}");
+        }
+        let (from, to) = (path("fifo"), path("fifo"));
+        let writer = std::thread::spawn(move || fs::write(to, b"by a pipe"));
+        assert_eq!(named(&from, LONGEST_TEXT).unwrap(), b"by a pipe");
+        writer.join().unwrap().unwrap();
         assert_eq!(whole_at(&path("file"), Bytes(9)).unwrap_err().kind(), ErrorKind::FileTooLarge);
         assert_eq!(whole_at(&path("file"), Bytes(10)).unwrap().len(), 10);
         // A file whose length is said to be 0.

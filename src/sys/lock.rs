@@ -26,6 +26,9 @@ pub enum LockError {
     Call(#[from] Error),
 }
 
+/// Bytes of the longest number of a process, with its newline.
+const LONGEST_NUMBER: u64 = 20;
+
 impl Lock {
     /// `open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); flock(LOCK_EX | LOCK_NB)`: takes the lock, or says which
     /// process has it. Whoever may read the file could take it, too.
@@ -46,12 +49,31 @@ impl Lock {
                 let _ = note(&mut lock);
                 Ok(Self(lock))
             }
-            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(failed)?;
-                Err(LockError::Held(holder.trim().to_owned()))
+            Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut holder = Vec::new();
+                file.take(LONGEST_NUMBER).read_to_end(&mut holder).map_err(failed)?;
+                Err(LockError::Held(String::from_utf8_lossy(&holder).trim().to_owned()))
             }
             Err((_, errno)) => Err(LockError::Call(Error::at("flock", path, errno))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_that_is_huge() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let _held = Lock::take(&path).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 30).unwrap();
+        match Lock::take(&path) {
+            Err(LockError::Held(holder)) => {
+                assert!(holder.len() as u64 <= LONGEST_NUMBER, "{}", holder.len())
+            }
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -7,7 +7,10 @@ use nix::{
     kmod::{ModuleInitFlags, finit_module},
 };
 
-use super::Error;
+use super::{
+    Error,
+    file::{LONGEST_TEXT, whole_at},
+};
 
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
@@ -38,8 +41,9 @@ pub fn load(path: &Path, parameters: &str) -> Result<Loaded, Error> {
 
 /// `read("/proc/sys/kernel/modprobe")`: the program that the kernel starts when it needs a module.
 pub fn helper() -> Result<String, Error> {
-    let text = std::fs::read_to_string(MODPROBE).map_err(|e| Error::new("read", MODPROBE, e))?;
-    Ok(text.trim_end().to_owned())
+    let read = whole_at(Path::new(MODPROBE), LONGEST_TEXT);
+    let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    Ok(text.map_err(|e| Error::new("read", MODPROBE, e))?.trim_end().to_owned())
 }
 
 /// `write("/proc/sys/kernel/modprobe", path)`

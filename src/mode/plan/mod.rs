@@ -152,8 +152,9 @@ fn unread(wanted: &[decision::Read], of: Use) -> Error {
     Error::Unread { wanted: wanted.join(", "), asked: of.asked() }
 }
 
+/// A file that was named on the command line.
 fn file(path: &str) -> Result<String, Error> {
-    machine::read(path)?.ok_or_else(|| Error::NoFile(path.to_owned()))
+    machine::read_named(path)?.ok_or_else(|| Error::NoFile(path.to_owned()))
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

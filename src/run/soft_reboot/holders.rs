@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use crate::{
     format::kernel::{devno::Devno, mountinfo::Mount},
-    sys::{block::Entry, file::whole_at},
+    sys::{
+        block::Entry,
+        file::{attribute, whole_at},
+    },
 };
 
 use super::staging::MOUNTS;
@@ -43,8 +46,8 @@ fn of(device: Devno) -> Vec<Holder> {
         }
         namespaces.push(namespace);
         if let Some(at) = sees(&entry.path(), device) {
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            found.push(Holder { process, name: name.trim().to_owned(), at });
+            let name = attribute(&entry.path().join("comm")).unwrap_or_default();
+            found.push(Holder { process, name, at });
         }
     }
     found

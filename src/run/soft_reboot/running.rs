@@ -15,7 +15,12 @@ use crate::{
         state::{On, Root, State, Verity},
         step::HashOrigin,
     },
-    sys::{block::Entry, dm::Control, process},
+    sys::{
+        block::Entry,
+        dm::Control,
+        file::{LONGEST_TEXT, whole_at},
+        process,
+    },
 };
 
 use crate::run::{
@@ -103,8 +108,8 @@ fn verity(devno: Devno) -> Option<(String, VerityTable)> {
 /// The version of the systemd that is PID 1, by the library that it has mapped; `None` where PID 1 is none.
 #[must_use]
 pub fn systemd() -> Option<u32> {
-    let maps = fs::read_to_string("/proc/1/maps").ok()?;
-    SystemdVersion::in_maps(&maps).map(|version| version.number)
+    let maps = whole_at(Path::new("/proc/1/maps"), LONGEST_TEXT).ok()?;
+    SystemdVersion::in_maps(&String::from_utf8_lossy(&maps)).map(|version| version.number)
 }
 
 /// Mounts of our own: where / need not be what the system runs from.

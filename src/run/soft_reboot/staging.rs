@@ -312,7 +312,7 @@ fn remove_units(names: &[String]) -> Result<(), Error> {
             fs::remove_file(&unfinished).map_err(|e| write_error(&unfinished, e))?;
         }
         let path = Path::new(UNITS).join(name);
-        if fs::read(&path).is_ok_and(|text| text == UNIT.as_bytes()) {
+        if whole_at(&path, Bytes(UNIT.len() as u64)).is_ok_and(|text| text == UNIT.as_bytes()) {
             fs::remove_file(&path).map_err(|e| write_error(&path, e))?;
         }
     }

@@ -1,7 +1,7 @@
 //! Asks systemd for its units, by `systemctl show`: docs/decisions/0011-asking-systemd.md says why.
 
 use std::{
-    io::{self, Read},
+    io,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -14,6 +14,8 @@ use crate::{
         unit_properties::{self, UnitProperties},
     },
     plan::preflight::unit::{PROPERTIES, Unit},
+    sys::file::until_end,
+    units::Bytes,
 };
 
 /// systemd's answers that cannot be had.
@@ -66,6 +68,9 @@ pub enum Error {
 
 /// PID 1 answers within milliseconds; under heavy load within seconds.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// What is read of an answer: of a unit there is a KiB or two, and a machine may have thousands of them.
+const LONGEST_ANSWER: Bytes = Bytes(64 << 20);
 
 /// Who is asked.
 #[derive(Clone, Debug)]
@@ -122,15 +127,14 @@ fn finish(mut child: Child, command: &str) -> Result<String, Error> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     // Ends with the program, or with the pipes that it leaves to nobody.
     thread::spawn(move || {
-        let (mut answer, mut message) = (Vec::new(), Vec::new());
-        let read = stdout.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut answer));
-        let read = read.and_then(|_| stderr.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut message)));
+        let answer = stdout.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
+        let message = || stderr.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
         // Nobody listens any more after a time-out, ignoring.
-        let _ = sender.send(read.map(|_| (answer, message)));
+        let _ = sender.send(answer.and_then(|answer| Ok((answer, message()?))));
     });
     let command = || command.to_owned();
     let read = receiver.recv_timeout(LONGEST);
-    if read.is_err() {
+    if !matches!(read, Ok(Ok(_))) {
         // It may have ended meanwhile, ignoring.
         let _ = child.kill();
     }
@@ -187,6 +191,8 @@ mod tests {
         assert!(message.ends_with("/systemctl show '*' failed (exit status: 1): no bus"), "{message}");
         assert!(matches!(answers("echo nonsense").1, Err(Error::Answer { .. })));
         assert!(matches!(answers("true").0, Ok(None)));
+        let endless = answers("trap '' PIPE; exec yes Id=a.service").0.unwrap_err();
+        assert!(matches!(endless, Error::Read { .. }), "{endless}");
         let missing = Systemctl::at("/nowhere/systemctl").version();
         assert!(matches!(missing, Err(Error::Start { .. })), "{missing:?}");
     }

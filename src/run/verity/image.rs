@@ -14,7 +14,7 @@ use crate::{
         superblock::{self, VeritySuperblock},
         tree::{self, Tree},
     },
-    sys::file::{LONGEST_TEXT, whole_at},
+    sys::file::{LONGEST_TEXT, named},
     units::Bytes,
 };
 
@@ -121,8 +121,7 @@ pub fn save(root_hash: &RootHash, path: &Path) -> Result<(), Error> {
 
 /// A root hash in a file of its own.
 pub fn load(path: &Path) -> Result<String, Error> {
-    let text =
-        whole_at(path, LONGEST_TEXT).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let text = named(path, LONGEST_TEXT).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
     let text = text.map_err(|source| Error::File { what: "read", path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
 }
