@@ -34,6 +34,8 @@ build: ## static binaries, in target/dist/
 	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/nextroot-qemu $(DIST)/
 	$(CARGO) build --release --locked -p nextroot --no-default-features --target-dir target/init $(INIT)
 	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init
+	$(CARGO) build --release --locked -p nextroot --no-default-features --features signatures --target-dir target/init $(INIT)
+	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init-signatures
 
 install: ## binary, units, configuration, man pages, completions: DESTDIR= PREFIX=/usr
 	@test -x $(DIST)/nextroot || { echo "install: $(DIST)/nextroot is missing: run make build first" >&2; exit 1; }
