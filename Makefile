@@ -35,6 +35,8 @@ build: ## static binaries, in target/dist/
 	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/nextroot-qemu $(DIST)/
 	$(CARGO) build --release --locked -p nextroot --no-default-features --target-dir target/init $(INIT)
 	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init
+	$(CARGO) build --release --locked -p nextroot --no-default-features --features signatures --target-dir target/init $(INIT)
+	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init-signatures
 	@$(MAKE) --no-print-directory init-size
 
 init-size: ## fails where the init weighs more than it may

@@ -7,14 +7,17 @@ use std::{
 };
 
 use argh::FromArgs;
-use nextroot::{sys::kernel, units::Bytes};
+use nextroot::{format::config::initramfs::Config, sys::kernel, units::Bytes};
 
 use crate::{
+    certificates::Certificates,
     compress::Compression,
     config,
     contents::Contents,
-    drivers, host, index, init,
+    drivers, host, index,
+    init::{self, Init},
     select::{self, Selection, Wishes},
+    signatures,
     sysroot::Sysroot,
     write,
 };
@@ -26,6 +29,7 @@ use crate::{
 #[derive(FromArgs, Debug)]
 #[argh(example = "mkinitrd -o /boot/initrd.img")]
 #[argh(example = "mkinitrd -o initrd --sysroot image/ --config nextroot.conf --add-driver nvme_tcp")]
+#[argh(example = "mkinitrd -o initrd --certificate image.crt")]
 pub(crate) struct Arguments {
     /// file to write; replaced as a whole, readable by its owner only
     #[argh(option, short = 'o')]
@@ -43,13 +47,21 @@ pub(crate) struct Arguments {
     /// nextroot.conf to bake in: it outranks the kernel command line
     #[argh(option)]
     config: Option<PathBuf>,
+    /// one more certificate in PEM that signatures of root hashes are checked with, beside those in the sysroot's
+    /// etc/verity.d, usr/local/lib/verity.d and usr/lib/verity.d; may be repeated
+    #[argh(option)]
+    certificate: Vec<PathBuf>,
+    /// take no certificates from the sysroot
+    #[argh(switch)]
+    no_certificates: bool,
     /// zstd, lz4, xz, gzip or none; default: zstd
     #[argh(option, default = "Compression::Zstd")]
     compress: Compression,
     /// take only what the running machine's root needs
     #[argh(switch)]
     host_only: bool,
-    /// the nextroot binary; default: nextroot-init or nextroot beside this program, then in /usr/lib/nextroot
+    /// the nextroot binary; default: nextroot-init, with certificates nextroot-init-signatures, or nextroot, beside this
+    /// program, then in /usr/lib/nextroot
     #[argh(option)]
     nextroot: Option<PathBuf>,
     /// show the contents with their sizes
@@ -82,9 +94,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     let time = modification_time()?;
     let sysroot = Sysroot::open(&arguments.sysroot, arguments.kernel.as_deref(), &kernel::release())?;
     sysroot.check_compression(arguments.compress)?;
-    let (config, wishes) = wishes(arguments)?;
+    let (text, config) = configuration(arguments)?;
+    let wishes = Wishes { drivers: arguments.add_driver.clone(), ..config::wishes(&config) };
     let selection = select(arguments, &sysroot, &wishes)?;
-    let mut contents = Contents::new(init::read(arguments.nextroot.as_deref())?, config);
+    let certificates =
+        Certificates::read(&arguments.sysroot, !arguments.no_certificates, &arguments.certificate)?;
+    let init = init(arguments, &certificates)?;
+    let mut contents = Contents::new(init.bytes, text);
+    contents.add_files(certificates.files)?;
+    contents.add_files(signatures(arguments, &config)?)?;
     let index = index::make(&sysroot, &selection)?;
     contents.add_drivers(&sysroot, &index, drivers::read_all(&sysroot, &index)?)?;
     say("note", &contents.notes);
@@ -123,16 +141,37 @@ fn modification_time() -> Outcome<u32> {
     })
 }
 
-/// What the arguments and the configuration ask for; with it the configuration's text.
-fn wishes(arguments: &Arguments) -> Outcome<(Option<String>, Wishes)> {
-    let drivers = arguments.add_driver.clone();
-    let Some(path) = &arguments.config else {
-        return Ok((None, Wishes { drivers, ..Wishes::default() }));
-    };
+/// The configuration that is baked in, where there is one: its text, and what it says.
+fn configuration(arguments: &Arguments) -> Outcome<(Option<String>, Config)> {
+    let Some(path) = &arguments.config else { return Ok((None, Config::default())) };
     let (text, config) = config::read(path)?;
     let unknown: Vec<String> = config.unknown.iter().map(|key| format!("{key} is not known")).collect();
     say("warning", &unknown);
-    Ok((Some(text), Wishes { drivers, ..config::wishes(&config) }))
+    Ok((Some(text), config))
+}
+
+/// The program that becomes /init: one that can do what the certificates are for.
+fn init(arguments: &Arguments, certificates: &Certificates) -> Outcome<Init> {
+    say("warning", &certificates.warnings);
+    let names = (!certificates.is_empty()).then(|| certificates.names());
+    let init = init::read(arguments.nextroot.as_deref(), names.clone())?;
+    if let Some(names) = names {
+        let taken = format!("{} checks signatures of root hashes with {names}", init.path.display());
+        say("note", &[taken]);
+    }
+    Ok(init)
+}
+
+/// Signatures that the configuration names: without them the root would not be opened.
+fn signatures(arguments: &Arguments, config: &Config) -> Outcome<Vec<(String, Vec<u8>)>> {
+    match signatures::read(&arguments.sysroot, config) {
+        Err(error) if arguments.force => {
+            let cause = error.source().map_or_else(String::new, |source| format!(": {source}"));
+            say("warning", &[format!("{error}{cause}")]);
+            Ok(Vec::new())
+        }
+        read => Ok(read?),
+    }
 }
 
 fn select(arguments: &Arguments, sysroot: &Sysroot, wishes: &Wishes) -> Outcome<Selection> {

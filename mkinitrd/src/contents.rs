@@ -24,6 +24,14 @@ pub(crate) struct Contents {
     pub(crate) notes: Vec<String>,
 }
 
+/// A file that cannot be where it should.
+#[derive(Debug, thiserror::Error)]
+#[error("put {path} into the initramfs: {there} is there for another purpose: choose another path")]
+pub(crate) struct Occupied {
+    path: String,
+    there: String,
+}
+
 #[derive(Debug)]
 struct File {
     mode: u32,
@@ -49,6 +57,28 @@ impl Contents {
             contents.add(init::CONFIG, FILE | 0o644, config.into_bytes());
         }
         contents
+    }
+
+    /// Adds files that are there for what the operator said.
+    pub(crate) fn add_files(&mut self, files: Vec<(String, Vec<u8>)>) -> Result<(), Occupied> {
+        for (path, bytes) in files {
+            // What is in /lib lies in /usr/lib, as below the root.
+            let place = match path.strip_prefix("/lib/") {
+                Some(rest) => format!("usr/lib/{rest}"),
+                None => path.trim_start_matches('/').to_owned(),
+            };
+            let parents = place.match_indices('/').filter_map(|(at, _)| place.get(..at));
+            let is_file = |parent: &&str| {
+                self.files.get(*parent).is_some_and(|file| file.mode & 0o170_000 != DIRECTORY)
+            };
+            let there =
+                parents.into_iter().find(is_file).or(self.files.contains_key(&place).then_some(&place));
+            if let Some(there) = there {
+                return Err(Occupied { there: format!("/{there}"), path });
+            }
+            self.add(&place, FILE | 0o644, bytes);
+        }
+        Ok(())
     }
 
     /// Adds modules, their firmware, and the index to load them by.
@@ -136,6 +166,30 @@ fn release() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_have_places_of_their_own() {
+        for (path, expected) in [
+            ("/etc/verity.d/a.crt", Ok("etc/verity.d/a.crt")),
+            ("/lib/a.p7s", Ok("usr/lib/a.p7s")),
+            ("/init", Err("/init")),
+            ("/init/a.p7s", Err("/init")),
+            ("/sbin/modprobe", Err("/sbin/modprobe")),
+            ("/lib", Err("/lib")),
+            ("/etc/nextroot/nextroot.conf", Err("/etc/nextroot/nextroot.conf")),
+            ("/etc", Err("/etc")),
+        ] {
+            let mut contents = Contents::new(Vec::new(), Some(String::new()));
+            let added = contents.add_files(vec![(path.to_owned(), b"x".to_vec())]);
+            match (added, expected) {
+                (Ok(()), Ok(expected)) => assert_eq!(contents.files[expected].data, b"x"),
+                (Err(error), Err(there)) => {
+                    assert_eq!((error.path.as_str(), error.there.as_str()), (path, there))
+                }
+                (added, _) => panic!("{path}: {added:?}"),
+            }
+        }
+    }
 
     #[test]
     fn parents_come_first() {

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nextroot::format::system::elf::{self, Program};
+use nextroot::{
+    format::system::elf::{self, Program},
+    mode::init::CHECKS_SIGNATURES,
+};
 
 /// A binary that cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -20,30 +23,56 @@ pub(crate) enum Error {
     },
     #[error("{path} cannot be an init: {why}: take a static build of nextroot")]
     Unfit { path: PathBuf, why: String },
+    #[error(
+        "{path} leaves signatures to the kernel, and there are certificates to check them with ({certificates}): name \
+         nextroot-init-signatures with --nextroot, or leave certificates out with --no-certificates"
+    )]
+    NoCheck { path: PathBuf, certificates: String },
 }
 
-/// Names of the binary: the build for an initramfs only, then the one that has all commands.
-const NAMES: [&str; 2] = ["nextroot-init", "nextroot"];
+/// Names of the binary: the build for an initramfs only, then those that have more.
+const NAMES: [&str; 3] = ["nextroot-init", CHECKING, "nextroot"];
+/// Names of those that check signatures.
+const CHECKING_NAMES: [&str; 2] = [CHECKING, "nextroot"];
+const CHECKING: &str = "nextroot-init-signatures";
 
-/// Reads the binary that is given, or the first of those that are installed.
-pub(crate) fn read(given: Option<&Path>) -> Result<Vec<u8>, Error> {
-    let path = match given {
-        Some(given) => given.to_owned(),
-        None => installed().ok_or(Error::Nowhere)?,
+/// A program, and where it was read.
+#[derive(Debug)]
+pub(crate) struct Init {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Reads the binary that is given, or the first of those that are installed. Where there are `certificates`, it has to be
+/// one that checks signatures with them.
+pub(crate) fn read(given: Option<&Path>, certificates: Option<String>) -> Result<Init, Error> {
+    let any = || installed(&NAMES).ok_or(Error::Nowhere);
+    let path = match (given, &certificates) {
+        (Some(given), _) => given.to_owned(),
+        (None, None) => any()?,
+        // That it cannot is said of the one that is there.
+        (None, Some(_)) => installed(&CHECKING_NAMES).map_or_else(any, Ok)?,
     };
     let bytes = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    match dependence(&bytes) {
-        None => Ok(bytes),
-        Some(why) => Err(Error::Unfit { path, why }),
+    if let Some(why) = dependence(&bytes) {
+        return Err(Error::Unfit { path, why });
+    }
+    match certificates {
+        Some(certificates) if memchr::memmem::find(&bytes, CHECKS_SIGNATURES.as_bytes()).is_none() => {
+            Err(Error::NoCheck { path, certificates })
+        }
+        _ => Ok(Init { path, bytes }),
     }
 }
 
-fn installed() -> Option<PathBuf> {
+fn installed(names: &[&str]) -> Option<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
     let directories = [beside, Some(PathBuf::from("/usr/lib/nextroot"))];
-    let places =
-        directories.into_iter().flatten().flat_map(|directory| NAMES.map(|name| directory.join(name)));
-    places.into_iter().find(|path| path.is_file())
+    let mut places = directories
+        .into_iter()
+        .flatten()
+        .flat_map(|directory| names.iter().map(move |name| directory.join(name)));
+    places.find(|path| path.is_file())
 }
 
 /// What a program needs beside itself and the kernel, in words; `None`: nothing.

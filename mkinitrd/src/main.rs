@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod certificates;
 mod cli;
 mod compress;
 mod config;
@@ -11,6 +12,7 @@ mod host;
 mod index;
 mod init;
 mod select;
+mod signatures;
 mod sysroot;
 mod write;
 

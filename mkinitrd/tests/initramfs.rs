@@ -349,3 +349,156 @@ fn cpio_reads_it() {
         assert!(listing.contains(expected), "{expected}: {listing}");
     }
 }
+
+/// A certificate or a signature of the tests of nextroot.
+fn signed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/signatures").join(name)
+}
+
+/// A program that says that it checks signatures.
+fn checking_program() -> Vec<u8> {
+    [static_program(), b"+SIGNATURES".to_vec()].concat()
+}
+
+impl Sysroot {
+    fn lay(&self, path: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn run_checking(&self, arguments: &[&str]) -> Output {
+        let init = self.lay("init-signatures", &checking_program());
+        let output = self.output();
+        self.run_with(&init, &[&["-o", &output, "--compress", "none"], arguments].concat())
+    }
+
+    /// What the archive has in and below verity.d, and elsewhere by path.
+    fn packed(&self, paths: &[&str]) -> Vec<(String, Vec<u8>)> {
+        let archive = fs::read(self.output()).unwrap();
+        let entries = cpio::read(&archive).unwrap().into_iter();
+        let files = entries.filter(|entry| entry.mode & 0o170_000 == cpio::FILE);
+        let wanted = |path: &str| path.contains("verity.d/") || paths.contains(&path);
+        files.filter(|entry| wanted(&entry.path)).map(|entry| (entry.path, entry.data.to_vec())).collect()
+    }
+}
+
+#[test]
+fn certificates_of_the_sysroot_and_named_ones() {
+    let sysroot = Sysroot::new();
+    let pem = |name: &str| fs::read(signed(name)).unwrap();
+    sysroot.lay("usr/share/keys/c.crt", &pem("p384.crt"));
+    sysroot.lay("usr/lib/verity.d/a.crt", &pem("p256.crt"));
+    sysroot.lay("usr/lib/verity.d/masked.crt", &pem("p256.crt"));
+    sysroot.lay("usr/lib/verity.d/emptied.crt", &pem("p256.crt"));
+    sysroot.lay("usr/lib/verity.d/named.crt", &pem("p256.crt"));
+    sysroot.lay("usr/lib/verity.d/hidden.crt", &pem("p256.crt"));
+    sysroot.lay("usr/local/lib/verity.d/hidden.crt", &pem("p384.crt"));
+    sysroot.lay("run/verity.d/runtime.crt", &pem("p256.crt"));
+    sysroot.lay("etc/verity.d/emptied.crt", b"");
+    sysroot.lay("etc/verity.d/none.crt", b"no certificate");
+    sysroot.lay("etc/verity.d/named.crt", &pem("p384.crt"));
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, sysroot.path().join("etc/verity.d").join(name)).unwrap();
+    };
+    link("/dev/null", "masked.crt");
+    // An absolute link leads inside of the system that has it.
+    link("/usr/share/keys/c.crt", "linked.crt");
+    link("/nowhere", "dangling.crt");
+    let named = sysroot.lay("named.pem", &pem("rsa2048.crt")).display().to_string();
+
+    let write = || {
+        let output = good(sysroot.run_checking(&["--certificate", &named]));
+        (said(&output), fs::read(sysroot.output()).unwrap())
+    };
+    let ((said_first, first), (_, second)) = (write(), write());
+    assert_eq!(first, second, "the same bytes for the same input");
+    let expected = [
+        ("etc/verity.d/linked.crt", pem("p384.crt")),
+        ("etc/verity.d/named.crt", pem("rsa2048.crt")),
+        ("usr/lib/verity.d/a.crt", pem("p256.crt")),
+        ("usr/local/lib/verity.d/hidden.crt", pem("p384.crt")),
+    ];
+    let packed = sysroot.packed(&[]);
+    assert_eq!(packed, expected.map(|(path, bytes)| (path.to_owned(), bytes)));
+    for text in [
+        "init-signatures checks signatures of root hashes with /etc/verity.d/linked.crt, /etc/verity.d/named.crt, ",
+        "warning: /etc/verity.d/none.crt is no certificate, and is left out: it is no certificate in PEM",
+    ] {
+        assert!(said_first.contains(text), "{text}: {said_first}");
+    }
+
+    // An init without the check takes none, and says so.
+    let output = sysroot.run(&["-o", &sysroot.output()]);
+    assert!(!output.status.success());
+    let text = said(&output);
+    assert!(text.contains("/init leaves signatures to the kernel, and there are certificates"), "{text}");
+    assert!(text.contains("nextroot-init-signatures") && text.contains("--no-certificates"), "{text}");
+    good(sysroot.run(&["-o", &sysroot.output(), "--compress", "none", "--no-certificates"]));
+    assert_eq!(sysroot.packed(&[]), []);
+}
+
+#[test]
+fn certificates_that_are_none() {
+    let sysroot = Sysroot::new();
+    let crt = fs::read(signed("p256.crt")).unwrap();
+    let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    for (name, bytes, expected) in [
+        ("a.crt", b"no".as_slice(), "a.crt: it is no certificate in PEM"),
+        ("b.crt", &[crt.as_slice(), key].concat(), "b.crt: a private key is in the file, too"),
+        ("c.crt", &[b'\n'; 70_000], "c.crt: it has more than 65536 bytes"),
+    ] {
+        let path = sysroot.lay(name, bytes).display().to_string();
+        let output = sysroot.run_checking(&["--certificate", &path]);
+        assert!(!output.status.success() && said(&output).contains(expected), "{name}: {}", said(&output));
+    }
+    let (one, two) = (sysroot.lay("d.crt", &crt), sysroot.lay("other/d.pem", &crt));
+    let arguments =
+        ["--certificate", &one.display().to_string(), "--certificate", &two.display().to_string()];
+    let output = sysroot.run_checking(&arguments);
+    assert!(said(&output).contains("another --certificate is /etc/verity.d/d.crt, too"), "{}", said(&output));
+    let output = sysroot.run_checking(&["--certificate", "/nowhere.crt"]);
+    assert!(said(&output).contains("take the certificate /nowhere.crt: No such file"), "{}", said(&output));
+    assert!(!Path::new(&sysroot.output()).exists());
+}
+
+#[test]
+fn signatures_that_the_configuration_names() {
+    let sysroot = Sysroot::new();
+    let (der, pem) = (fs::read(signed("rsa2048.p7s")).unwrap(), fs::read(signed("pem.p7s")).unwrap());
+    sysroot.lay("etc/root.p7s", &der);
+    sysroot.lay("usr/share/usr.p7s", &pem);
+    sysroot.lay("etc/damaged.p7s", &der[..100]);
+    sysroot.lay("init.p7s", &der);
+    let config = |text: &str| sysroot.lay("c.conf", text.as_bytes()).display().to_string();
+    let options = |which: &str, path: &str| {
+        format!("CommandLine=systemd.verity_{which}_options=root-hash-signature={path}\n")
+    };
+    let (root, usr) = (options("root", "/etc/root.p7s"), options("usr", "/usr/share/usr.p7s"));
+    let missing = options("root", "/etc/missing.p7s");
+    let both = [("etc/root.p7s".to_owned(), der.clone()), ("usr/share/usr.p7s".to_owned(), der.clone())];
+    // PEM becomes DER. What is overridden is not needed.
+    for text in [format!("[Boot]\n{root}{usr}"), format!("[Boot]\n{missing}[Policy]\n{usr}{root}")] {
+        good(sysroot.run(&["-o", &sysroot.output(), "--compress", "none", "--config", &config(&text)]));
+        assert_eq!(sysroot.packed(&["etc/root.p7s", "usr/share/usr.p7s"]), both, "{text}");
+    }
+    for (path, expected) in [
+        ("/etc/missing.p7s", "open /etc/missing.p7s"),
+        ("/etc/damaged.p7s", "it is cut off: 100 of 408 bytes"),
+        ("etc/root.p7s", "the absolute path of a file"),
+        ("/etc/../root.p7s", "write an absolute path"),
+        ("/run/root.p7s", "outside of /dev, /proc, /run and /sys"),
+        ("base64:AAAA", "root-hash-signature=base64:...: "),
+    ] {
+        let config = config(&format!("[Boot]\n{}", options("root", path)));
+        let output = sysroot.run(&["-o", &sysroot.output(), "--config", &config]);
+        assert!(!output.status.success() && said(&output).contains(expected), "{path}: {}", said(&output));
+        let output = good(sysroot.run(&["-o", &sysroot.output(), "--config", &config, "--force"]));
+        assert!(said(&output).contains("warning: ") && said(&output).contains(expected), "{}", said(&output));
+    }
+    let config = config(&format!("[Boot]\n{}", options("root", "/init")));
+    fs::copy(sysroot.path().join("init.p7s"), sysroot.path().join("init")).unwrap();
+    let output = sysroot.run_checking(&["--config", &config]);
+    assert!(said(&output).contains("put /init into the initramfs: /init is there"), "{}", said(&output));
+}

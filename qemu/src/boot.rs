@@ -62,10 +62,6 @@ pub(crate) fn start_in(
 ) -> Outcome<Started> {
     let tools = tree::get("tools", progress)?;
     let kernel = tree::get(&boot.kernel, progress)?;
-    initrd::make(&rig.dist, &kernel, boot.config.as_deref(), &work.join("initrd"))?;
-    if boot.ballast > 0 {
-        add_ballast(&work.join("initrd"), boot.ballast)?;
-    }
     fs::copy(initrd::kernel_image(&kernel)?, work.join("kernel"))?;
     let mut images: Vec<Image> = Vec::new();
     let mut disks = Vec::new();
@@ -83,6 +79,13 @@ pub(crate) fn start_in(
         images.push(image);
     }
     let mut boot = boot.clone();
+    for text in boot.files.values_mut() {
+        *text = fill(text, &images)?;
+    }
+    initrd::make(&rig.dist, &kernel, &boot, &work)?;
+    if boot.ballast > 0 {
+        add_ballast(&work.join("initrd"), boot.ballast)?;
+    }
     if let Some(script) = &boot.script {
         payload::make(&rig.dist, &fill(script, &images)?, &work)?;
     }

@@ -1,19 +1,30 @@
 //! The initramfs under test, made by the mkinitrd under test.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::{Outcome, tree::Tree};
+use nextroot::format::verity::signature::{Signature, partition};
 
-/// Makes an initramfs for the kernel of a tree.
-pub(crate) fn make(dist: &Path, kernel: &Tree, config: Option<&str>, to: &Path) -> Outcome<()> {
+use crate::{Outcome, scenario::Boot, tree::Tree};
+
+/// Makes the initramfs of a boot, `initrd` in `work`, for the kernel of a tree.
+pub(crate) fn make(dist: &Path, kernel: &Tree, boot: &Boot, work: &Path) -> Outcome<()> {
     let mut command = Command::new(dist.join("mkinitrd"));
-    command.arg("-o").arg(to).arg("--sysroot").arg(&kernel.0).arg("--kernel").arg(kernel.kernel_release()?);
-    if let Some(config) = config {
-        let file = to.with_extension("conf");
+    command.arg("-o").arg(work.join("initrd")).arg("--kernel").arg(kernel.kernel_release()?);
+    if boot.files.is_empty() {
+        command.arg("--sysroot").arg(&kernel.0);
+    } else {
+        let sysroot = work.join("sysroot");
+        lay(kernel, &boot.files, &sysroot)?;
+        command.arg("--sysroot").arg(sysroot);
+    }
+    if let Some(config) = &boot.config {
+        let file = work.join("initrd.conf");
         fs::write(&file, config)?;
         command.arg("--config").arg(file);
     }
@@ -27,4 +38,29 @@ pub(crate) fn make(dist: &Path, kernel: &Tree, config: Option<&str>, to: &Path) 
 /// The kernel itself.
 pub(crate) fn kernel_image(kernel: &Tree) -> Outcome<PathBuf> {
     Ok(kernel.0.join("boot").join(format!("vmlinuz-{}", kernel.kernel_release()?)))
+}
+
+/// A system with the modules of a tree, and files of its own.
+fn lay(kernel: &Tree, files: &BTreeMap<String, String>, to: &Path) -> Outcome<()> {
+    fs::create_dir_all(to.join("usr/lib"))?;
+    for shared in ["boot", "usr/lib/modules", "usr/lib/firmware"] {
+        symlink(kernel.0.join(shared), to.join(shared))?;
+    }
+    for (path, text) in files {
+        let file = to.join(path.trim_start_matches('/'));
+        fs::create_dir_all(file.parent().ok_or("a file has a directory")?)?;
+        let bytes = match path.ends_with(".p7s") {
+            true => signature(text)?.der().to_vec(),
+            false => text.clone().into_bytes(),
+        };
+        fs::write(file, bytes)?;
+    }
+    Ok(())
+}
+
+fn signature(text: &str) -> Outcome<Signature> {
+    match text.starts_with('{') {
+        true => Ok(partition::Signed::parse(text.as_bytes())?.signature),
+        false => Ok(text.parse()?),
+    }
 }

@@ -1,5 +1,7 @@
 //! Scenarios: data, one file a subject, in qemu/scenarios/.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::{Outcome, image::Fault};
@@ -72,6 +74,10 @@ pub(crate) struct Boot {
     /// Files put into the initramfs's configuration.
     #[serde(default)]
     pub(crate) config: Option<String>,
+    /// Files of the system that the initramfs is made for, by their paths. What ends in .p7s is a signature, written here in
+    /// base64 or as a partition holds it, and in DER there.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, String>,
     /// Whether it boots by UEFI and the boot loader on the first disk's ESP.
     #[serde(default)]
     pub(crate) uefi: bool,

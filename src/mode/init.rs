@@ -39,6 +39,10 @@ pub const INDEX: &str = "/etc/nextroot/modules";
 pub const CONFIG: &str = "/etc/nextroot/nextroot.conf";
 /// What the kernel starts when it needs a module: a symbolic link to this program.
 const MODPROBE: &str = "/sbin/modprobe";
+/// What a build says at its start, and mkinitrd looks for in it: that certificates are checked with.
+pub const CHECKS_SIGNATURES: &str = "+SIGNATURES";
+/// What this build says.
+const FEATURES: &str = if cfg!(feature = "signatures") { CHECKS_SIGNATURES } else { "-SIGNATURES" };
 /// What of this boot is left for later.
 const STATE: &str = "/run/nextroot-state";
 /// How long nothing is said about a wait.
@@ -98,7 +102,7 @@ pub fn run(start: Instant, arguments: Vec<String>) -> ! {
 }
 
 fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Result<Infallible, Error> {
-    log.info(&format!("nextroot {} begins", env!("CARGO_PKG_VERSION")));
+    log.info(&format!("nextroot {} {FEATURES} begins", env!("CARGO_PKG_VERSION")));
     let kernel_time = machine::since_boot().saturating_sub(log.elapsed());
     let intent = intent(&mut progress.emergency)?;
     log.set_debug(intent.verbosity == Verbosity::Debug);

@@ -13,9 +13,10 @@ use crate::{
 
 /// Where they lie, highest priority first: a file hides those of its name in the directories behind, and so does an empty
 /// one or a link to /dev/null.
-const DIRECTORIES: [&str; 4] =
+pub const DIRECTORIES: [&str; 4] =
     ["/etc/verity.d", "/run/verity.d", "/usr/local/lib/verity.d", "/usr/lib/verity.d"];
-const SUFFIX: &str = ".crt";
+/// What their names end with.
+pub const SUFFIX: &str = ".crt";
 /// More than any machine trusts; each takes memory.
 const MOST: usize = 256;
 
