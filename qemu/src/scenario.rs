@@ -147,7 +147,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -155,6 +155,7 @@ const FILES: [(&str, &str); 8] = [
     ("systems.toml", include_str!("../scenarios/systems.toml")),
     ("soft.toml", include_str!("../scenarios/soft.toml")),
     ("signed.toml", include_str!("../scenarios/signed.toml")),
+    ("verity.toml", include_str!("../scenarios/verity.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 
