@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Outcome, cache, progress::Progress, sandbox};
+use crate::{Outcome, cache, progress::Progress, sandbox, secure_boot};
 
 /// A tree's recipe. Anything in it that changes makes a new tree.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ const SYSTEM: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 7] = [
+const RECIPES: [Recipe; 8] = [
     Recipe {
         name: "tools",
         suite: "trixie",
@@ -75,6 +75,14 @@ const RECIPES: [Recipe; 7] = [
         suite: "trixie",
         variant: "apt",
         packages: &["openssl"],
+        backports: false,
+        system: false,
+    },
+    Recipe {
+        name: secure_boot::TREE,
+        suite: "trixie",
+        variant: "apt",
+        packages: &["python3-virt-firmware", "sbsigntool", "systemd-ukify", "systemd-boot-efi"],
         backports: false,
         system: false,
     },
