@@ -238,7 +238,6 @@ fn what_cannot_be_meant_is_refused_and_nothing_is_lost() {
         ("format", &["data", "hash"], "--hash-offset=100", "multiple of 512 bytes"),
         ("format", &["data", "hash"], "--hash-offset=512 --no-superblock", "multiple of 4096 bytes"),
         ("format", &["empty", "hash"], "", "no data blocks"),
-        ("format", &["missing", "hash"], "", "No such file"),
         ("verify", &["data", "data"], "ab", "hexadecimal digits"),
         ("verify", &["data", "data"], &"ab".repeat(32), "there is no verity superblock"),
         ("verify", &["data", "empty"], &"ab".repeat(32), "there is no verity superblock"),
@@ -252,6 +251,30 @@ fn what_cannot_be_meant_is_refused_and_nothing_is_lost() {
     }
     assert!(fs::read(images.path("data")).unwrap() == before);
     assert_eq!(fs::metadata(images.path("hash")).map_or(0, |metadata| metadata.len()), 0);
+}
+
+#[test]
+fn an_image_that_is_not_there_has_the_exit_code_of_a_missing_device() {
+    let images = Images::new();
+    assert!(images.run("format", &["data", "hash"], "").status.success());
+    let (root_hash, hash) = ("ab".repeat(32), images.path("hash"));
+    let bare = "--no-superblock --salt=00 --data-blocks=300";
+    for (command, files, more, expected) in [
+        ("format", &["missing", "other"][..], String::new(), 4),
+        ("verify", &["missing", "hash"], root_hash.clone(), 4),
+        ("verify", &["data", "missing"], root_hash.clone(), 4),
+        ("verify", &["data", "hash"], "--root-hash-file=/missing".to_owned(), 1),
+        ("dump", &["missing"], String::new(), 4),
+        ("open", &["missing"], format!("image {hash} {root_hash}"), 4),
+        ("open", &["data"], format!("image {hash}.missing {root_hash}"), 4),
+        ("open", &["data"], format!("image {hash}.missing {root_hash} {bare}"), 4),
+        ("open", &["data"], format!("image {hash} {root_hash} --fec-device=/missing"), 4),
+        ("open", &["data"], format!("image {hash} --root-hash-file=/missing"), 1),
+    ] {
+        let output = images.run(command, files, &more);
+        assert_eq!(output.status.code(), Some(expected), "{command} {more}: {}", err(&output));
+        assert!(err(&output).contains("No such file"), "{command} {more}: {}", err(&output));
+    }
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use base64ct::{Base64, Encoding};
+use nextroot::format::cpio::{self, Entry};
 use regex::Regex;
 use sha2::{Digest, Sha256};
 
@@ -22,6 +24,7 @@ use crate::{
     rig::Rig,
     sandbox,
     scenario::Boot,
+    secure_boot,
     tree::{self, Tree},
 };
 
@@ -83,9 +86,7 @@ pub(crate) fn start_in(
         *text = fill(text, &images)?;
     }
     initrd::make(&rig.dist, &kernel, &boot, &work)?;
-    if boot.ballast > 0 {
-        add_ballast(&work.join("initrd"), boot.ballast)?;
-    }
+    add_files(&boot, &images, &work.join("initrd"))?;
     if let Some(script) = &boot.script {
         payload::make(&rig.dist, &fill(script, &images)?, &work)?;
     }
@@ -97,13 +98,20 @@ pub(crate) fn start_in(
         "console=ttyS0 panic=-1 rd.emergency=poweroff rig.nonce={nonce} {}",
         fill(&boot.cmdline, &images)?
     );
+    if boot.secure_boot {
+        let tree = tree::get(secure_boot::TREE, progress)?;
+        let image = images.first().ok_or("Secure Boot needs a disk")?;
+        secure_boot::prepare(&tree, image, &work, boot.uefi.then_some(command_line.as_str()))?;
+    }
     if boot.uefi {
-        install(&work, &tools, images.first().ok_or("UEFI needs a disk")?, &command_line)?;
+        let image = images.first().ok_or("UEFI needs a disk")?;
+        install(&work, &tools, image, (!boot.secure_boot).then_some(command_line.as_str()))?;
     }
     let direct = (!boot.uefi).then_some(command_line);
     let payload = boot.script.is_some();
     let (icount, accel) = (boot.icount, rig.accel(&tools, &kernel));
-    let machine = Machine { tools: &tools, work: &work, disks, icount, payload, direct, accel };
+    let secure_boot = boot.secure_boot;
+    let machine = Machine { tools: &tools, work: &work, disks, icount, payload, direct, secure_boot, accel };
     Ok(Started { running: machine.start(console)?, work, nonce, boot })
 }
 
@@ -274,8 +282,8 @@ fn fill(text: &str, images: &[Image]) -> Outcome<String> {
     }
 }
 
-/// Puts a boot loader, the kernel and the initramfs on a disk's ESP.
-fn install(work: &Path, tools: &Tree, image: &Image, command_line: &str) -> Outcome<()> {
+/// Puts a boot loader, the kernel and the initramfs on a disk's ESP; without a command line, the UKI that has one.
+fn install(work: &Path, tools: &Tree, image: &Image, command_line: Option<&str>) -> Outcome<()> {
     let esp = image
         .facts
         .partitions
@@ -283,13 +291,18 @@ fn install(work: &Path, tools: &Tree, image: &Image, command_line: &str) -> Outc
         .find(|partition| partition.label == "esp")
         .ok_or("the image has no ESP")?;
     let disk = format!("/mnt/disk0.raw@@{}", esp.offset);
+    let run = |program: &str, arguments: &[&str]| sandbox::run(&tools.0, work, None, program, arguments);
+    run("mmd", &["-i", &disk, "::/EFI", "::/EFI/BOOT"])?;
+    let Some(command_line) = command_line else {
+        let uki = format!("/mnt/{}", secure_boot::SIGNED);
+        return run("mcopy", &["-i", &disk, &uki, "::/EFI/BOOT/BOOTX64.EFI"]).map(drop);
+    };
     fs::write(
         work.join("entry.conf"),
         format!("title nextroot\nlinux /kernel\ninitrd /initrd\noptions {command_line}\n"),
     )?;
     fs::write(work.join("loader.conf"), "timeout 0\n")?;
-    let run = |program: &str, arguments: &[&str]| sandbox::run(&tools.0, work, None, program, arguments);
-    run("mmd", &["-i", &disk, "::/EFI", "::/EFI/BOOT", "::/loader", "::/loader/entries"])?;
+    run("mmd", &["-i", &disk, "::/loader", "::/loader/entries"])?;
     for (from, to) in [
         ("/usr/lib/systemd/boot/efi/systemd-bootx64.efi", "::/EFI/BOOT/BOOTX64.EFI"),
         ("/mnt/loader.conf", "::/loader/loader.conf"),
@@ -302,18 +315,28 @@ fn install(work: &Path, tools: &Tree, image: &Image, command_line: &str) -> Outc
     Ok(())
 }
 
-/// A second archive behind the initramfs: one file of noise, so that what is not freed is seen.
-fn add_ballast(initrd: &Path, mebibytes: usize) -> Outcome<()> {
-    use std::io::Write;
-    let mut noise = vec![0; mebibytes << 20];
-    fs::File::open("/dev/urandom")?.read_exact(&mut noise)?;
-    let entry = nextroot::format::cpio::Entry {
-        path: "ballast".to_owned(),
-        mode: nextroot::format::cpio::FILE | 0o644,
+/// A second archive behind the initramfs: the boot's files, and one of noise, so that what is not freed is seen.
+fn add_files(boot: &Boot, images: &[Image], initrd: &Path) -> Outcome<()> {
+    let entry = |path: &str, data: Vec<u8>| Entry {
+        path: path.to_owned(),
+        mode: cpio::FILE | 0o644,
         device: (0, 0),
-        data: noise.into(),
+        data: data.into(),
     };
-    let archive = nextroot::format::cpio::write(&[entry], 0)?;
+    let mut entries = Vec::new();
+    for (path, content) in &boot.added {
+        let content = Base64::decode_vec(&fill(content, images)?).map_err(|e| format!("{path}: {e}"))?;
+        entries.push(entry(path.trim_start_matches('/'), content));
+    }
+    if boot.ballast > 0 {
+        let mut noise = vec![0; boot.ballast << 20];
+        fs::File::open("/dev/urandom")?.read_exact(&mut noise)?;
+        entries.push(entry("ballast", noise));
+    }
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let archive = cpio::write(&entries, 0)?;
     let mut file = fs::File::options().append(true).open(initrd)?;
     // The kernel skips zeros up to the next multiple of four.
     let pad = vec![0; (4 - file.metadata()?.len() as usize % 4) % 4];

@@ -14,7 +14,7 @@ use crate::{
     Outcome, cache, keys,
     progress::Progress,
     recipe::{CORRECTED_TREE, MINI, Prepare, RECIPES, Recipe, Source},
-    sandbox,
+    sandbox, secure_boot,
     tree::{self, Tree},
 };
 
@@ -101,10 +101,16 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
         let openssl = match recipe.prepare {
-            Prepare::Keys => Some(tree::get("openssl", progress)?),
+            Prepare::Keys | Prepare::SecureBoot => Some(tree::get("openssl", progress)?),
             _ => None,
         };
-        make(recipe, source.as_ref(), &tools, openssl.as_ref(), dist, path)
+        make(recipe, source.as_ref(), &tools, openssl.as_ref(), dist, path)?;
+        match recipe.prepare {
+            Prepare::SecureBoot => {
+                secure_boot::enroll(&tree::get(secure_boot::TREE, progress)?, &tools, path)
+            }
+            _ => Ok(()),
+        }
     })?;
     let facts = serde_json::from_str(&fs::read_to_string(directory.join("facts.json"))?)?;
     Ok(Image { directory, facts })
@@ -115,6 +121,11 @@ impl Image {
     #[cfg(test)]
     pub(crate) fn of(facts: Facts) -> Self {
         Self { directory: PathBuf::new(), facts }
+    }
+
+    /// Where it lies, with what was made beside the disk.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The disk; not to be written.
@@ -242,7 +253,10 @@ fn make(
         partition.content_uuid = field("UUID=");
         partition.content_label = field("LABEL=");
     }
-    openssl.map(|openssl| keys::sign(openssl, path, &facts.partitions, &mut facts.values)).transpose()?;
+    let kept = matches!(recipe.prepare, Prepare::SecureBoot);
+    openssl
+        .map(|openssl| keys::sign(openssl, path, &facts.partitions, kept, &mut facts.values))
+        .transpose()?;
     fs::write(path.join("facts.json"), serde_json::to_vec_pretty(&facts)?)?;
     for left in ["data.img", "hash.img", "fec.img", "noise.img"] {
         let file = path.join(left);
@@ -259,7 +273,7 @@ fn prepare(
     run: &dyn Fn(&str, &[&str]) -> Outcome<String>,
     values: &mut BTreeMap<String, String>,
 ) -> Outcome<()> {
-    if let Prepare::Nothing | Prepare::Keys = what {
+    if let Prepare::Nothing | Prepare::Keys | Prepare::SecureBoot = what {
         return Ok(());
     }
     if let Prepare::Noise = what {

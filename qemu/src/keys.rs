@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use base64ct::{Base64, Encoding};
+
 use crate::{Outcome, image::Partition, sandbox, tree::Tree};
 
 /// Whose keys there are. `foreign` has the name and the serial number of `signer`; `expired` was valid in 2020.
@@ -10,6 +12,11 @@ const SIGNERS: [(&str, &str, &[&str]); 3] = [
     ("foreign", "1", &[]),
     ("expired", "2", &["-not_before", "20200101000000Z", "-not_after", "20210101000000Z"]),
 ];
+
+/// The file with the key of `signer`, while an image is made.
+pub(crate) const KEY: &str = "signer.key";
+/// The file with its certificate.
+pub(crate) const CERTIFICATE: &str = "signer.crt";
 
 /// What systemd-repart signs with, as its options have it.
 pub(crate) const REPART: [&str; 2] = ["--private-key=/mnt/signer.key", "--certificate=/mnt/signer.crt"];
@@ -29,12 +36,14 @@ pub(crate) fn make(openssl: &Tree, path: &Path, values: &mut BTreeMap<String, St
     Ok(())
 }
 
-/// Signs root hashes of an image that is laid out: `{sig:LABEL}` in base64 by `signer`, `{json:expired}` and `{json:mixed}` as
-/// partitions of os_2 hold them, the second with the signature of os_1. Then the keys go.
+/// Signs root hashes of an image that is laid out, in base64: `{sig:LABEL}` by `signer`, `{sig:foreign}` and `{sig:expired}` of os_1 by these,
+/// `{sig:damaged}` of os_1 with its last bit flipped; `{json:expired}` and `{json:mixed}` as partitions of os_2 hold them, the
+/// second with the signature of os_1. Then the keys go, but for that of `signer` where it is `kept`.
 pub(crate) fn sign(
     openssl: &Tree,
     path: &Path,
     partitions: &[Partition],
+    kept: bool,
     values: &mut BTreeMap<String, String>,
 ) -> Outcome<()> {
     let root_hash = |label: &str| {
@@ -54,10 +63,17 @@ pub(crate) fn sign(
     let json =
         |signature: &str| format!("{{\"rootHash\":\"{second}\",\"signature\":\"{}\"}}", signature.trim());
     let of_first = sign("signer", &first)?;
+    let mut damaged = fs::read(path.join("p7s"))?;
+    damaged.iter_mut().rev().take(1).for_each(|byte| *byte ^= 1);
+    values.insert("sig:damaged".to_owned(), Base64::encode_string(&damaged));
+    for signer in ["foreign", "expired"] {
+        values.insert(format!("sig:{signer}"), sign(signer, &first)?.trim().to_owned());
+    }
+    values.insert("sig:os_2".to_owned(), sign("signer", &second)?.trim().to_owned());
     values.insert("json:mixed".to_owned(), json(&of_first));
     values.insert("json:expired".to_owned(), json(&sign("expired", &second)?));
     values.insert("sig:os_1".to_owned(), of_first.trim().to_owned());
-    for (name, ..) in SIGNERS {
+    for (name, ..) in SIGNERS.iter().filter(|(name, ..)| !(kept && *name == "signer")) {
         fs::remove_file(path.join(format!("{name}.key")))?;
         fs::remove_file(path.join(format!("{name}.crt")))?;
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Outcome, payload, sandbox, scenario::Bus, tree::Tree};
+use crate::{Outcome, payload, sandbox, scenario::Bus, secure_boot, tree::Tree};
 
 /// A machine, before it is started. Files are names in its working directory.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) payload: bool,
     /// Kernel and initramfs, and their command line; without them it boots by UEFI from the first disk.
     pub(crate) direct: Option<String>,
+    /// Whether its firmware is UEFI with Secure Boot on, by the variables that lie in the working directory.
+    pub(crate) secure_boot: bool,
     /// What runs the guest's instructions.
     pub(crate) accel: Accel,
 }
@@ -100,7 +102,8 @@ impl Machine<'_> {
         } else {
             add(&["-accel", accel, "-smp", "2"]);
         }
-        add(&["-machine", "q35", "-cpu", "max", "-m", "1G"]);
+        let machine = if self.secure_boot { "q35,smm=on" } else { "q35" };
+        add(&["-machine", machine, "-cpu", "max", "-m", "1G"]);
         add(&["-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"]);
         match console {
             Console::Log => add(&["-chardev", "stdio,id=console,signal=off"]),
@@ -118,24 +121,14 @@ impl Machine<'_> {
         if self.disks.iter().any(|(_, bus, _)| *bus == Bus::Usb) {
             add(&["-device", "qemu-xhci,id=usb"]);
         }
-        match &self.direct {
-            Some(command_line) => {
-                add(&["-kernel", "/mnt/kernel", "-append", command_line]);
-                if self.work.join("initrd").exists() {
-                    add(&["-initrd", "/mnt/initrd"]);
-                }
-            }
-            None => {
-                add(&[
-                    "-drive",
-                    "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
-                ]);
-                add(&[
-                    "-drive",
-                    "if=pflash,format=raw,unit=1,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd",
-                ]);
+        if let Some(command_line) = &self.direct {
+            let kernel = if self.secure_boot { secure_boot::SIGNED } else { "kernel" };
+            add(&["-kernel", &format!("/mnt/{kernel}"), "-append", command_line]);
+            if self.work.join("initrd").exists() {
+                add(&["-initrd", "/mnt/initrd"]);
             }
         }
+        add(&self.firmware().iter().map(String::as_str).collect::<Vec<_>>());
         for (number, (file, bus, late)) in self.disks.iter().enumerate() {
             let drive = format!(
                 "if=none,id=d{number},file=/mnt/{file},format=raw,snapshot=on,file.locking=off,cache=unsafe"
@@ -154,6 +147,31 @@ impl Machine<'_> {
         if self.payload {
             let drive = format!("if=none,id=rig,file=/mnt/{},format=raw,readonly=on", payload::DISK);
             add(&["-drive", &drive, "-device", "virtio-blk-pci,drive=rig,serial=rig"]);
+        }
+        all
+    }
+}
+
+impl Machine<'_> {
+    /// SeaBIOS, which is QEMU's own choice, or OVMF: two flash devices, for code and variables. Where Secure Boot is on, only
+    /// code in system management mode may write the second, as on real machines.
+    fn firmware(&self) -> Vec<String> {
+        let (code, variables) = match (self.secure_boot, &self.direct) {
+            (true, _) => ("OVMF_CODE_4M.secboot.fd", format!("/mnt/{}", secure_boot::VARIABLES)),
+            (false, None) => ("OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd".to_owned()),
+            (false, Some(_)) => return Vec::new(),
+        };
+        let flash = |unit: usize, rest: &str| {
+            ["-drive".to_owned(), format!("if=pflash,format=raw,unit={unit},{rest}")]
+        };
+        let mut all = [
+            flash(0, &format!("readonly=on,file=/usr/share/OVMF/{code}")),
+            flash(1, &format!("snapshot=on,file={variables}")),
+        ]
+        .concat();
+        if self.secure_boot {
+            let globals = ["driver=cfi.pflash01,property=secure,value=on", "ICH9-LPC.disable_s3=1"];
+            all.extend(globals.iter().flat_map(|global| ["-global".to_owned(), (*global).to_owned()]));
         }
         all
     }

@@ -17,6 +17,7 @@ mod recipe;
 mod rig;
 mod sandbox;
 mod scenario;
+mod secure_boot;
 mod tree;
 mod trial;
 

@@ -36,6 +36,8 @@ pub(crate) enum Prepare {
     Noise,
     /// Keys, certificates and signatures: see qemu/src/keys.rs.
     Keys,
+    /// These, and variables of a firmware that trusts them: see `qemu/src/secure_boot.rs`.
+    SecureBoot,
 }
 
 /// How long a hash device is whose parity is made: it covers the device to its end, so the partition has to be as long.
@@ -75,6 +77,8 @@ const ROOT_VERITY: [&str; 2] = [
     "[Partition]\nType=root-verity\nLabel=root-verity\nVerity=hash\nVerityMatchKey=root\nMinimize=best\n",
 ];
 
+const ESP: &str = "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M\n";
+
 /// Two roots of one system, which differ by a directory, as systemd-sysupdate labels them, and a /var.
 const PAIR: [&str; 5] = [
     "[Partition]\nType=root\nLabel=os_1\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
@@ -102,6 +106,10 @@ const SIGNED: [&str; 7] = [
     "[Partition]\nType=root-verity-sig\nLabel=os_2_verity_sig\nVerity=signature\nVerityMatchKey=b\n",
     PAIR[4],
 ];
+
+/// The same behind an ESP.
+const SIGNED_ESP: [&str; 8] =
+    [ESP, SIGNED[0], SIGNED[1], SIGNED[2], SIGNED[3], SIGNED[4], SIGNED[5], SIGNED[6]];
 
 /// What makes a mini guest of a root.
 pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd/system\n";
@@ -151,7 +159,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::small(
         "auto",
         &[
-            "[Partition]\nType=esp\nLabel=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
+            ESP,
             "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
         ],
     ),
@@ -174,6 +182,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("signed-trixie", "trixie", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("signed-bookworm", "bookworm", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("signed-forky", "forky", &SIGNED).mini().prepared(Prepare::Keys).laid_out_by("tools-forky"),
+    Recipe::system("secure-trixie", "trixie", &SIGNED_ESP).mini().prepared(Prepare::SecureBoot),
     Recipe::system("plain-trixie", "trixie", &PLAIN).mini(),
     Recipe::system("plain-bookworm", "bookworm", &PLAIN).mini(),
     Recipe::system("plain-forky", "forky", &PLAIN).mini(),

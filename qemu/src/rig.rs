@@ -84,6 +84,7 @@ impl Rig {
             icount: false,
             payload: false,
             direct,
+            secure_boot: false,
             accel: Accel::Kvm,
         };
         let running = machine.start(Console::Log)?;

@@ -81,6 +81,13 @@ pub(crate) struct Boot {
     /// Whether it boots by UEFI and the boot loader on the first disk's ESP.
     #[serde(default)]
     pub(crate) uefi: bool,
+    /// Whether its firmware has Secure Boot on, with the certificate of the first disk's image as PK, KEK and db. With `uefi`
+    /// it boots a UKI from the ESP, else a signed kernel that is handed over.
+    #[serde(default)]
+    pub(crate) secure_boot: bool,
+    /// Files added to the initramfs: path, and content in base64, with `{...}` filled in from the image.
+    #[serde(default)]
+    pub(crate) added: BTreeMap<String, String>,
     /// Whether the guest's clock counts instructions (one CPU): its times can be compared, whatever the host does.
     #[serde(default)]
     pub(crate) icount: bool,
@@ -153,7 +160,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -161,6 +168,8 @@ const FILES: [(&str, &str); 8] = [
     ("systems.toml", include_str!("../scenarios/systems.toml")),
     ("soft.toml", include_str!("../scenarios/soft.toml")),
     ("signed.toml", include_str!("../scenarios/signed.toml")),
+    ("uefi.toml", include_str!("../scenarios/uefi.toml")),
+    ("verity.toml", include_str!("../scenarios/verity.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 

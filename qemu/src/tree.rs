@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Outcome, cache, progress::Progress, sandbox};
+use crate::{Outcome, cache, progress::Progress, sandbox, secure_boot};
 
 /// A tree's recipe. Anything in it that changes makes a new tree.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ const SYSTEM: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 8] = [
+const RECIPES: [Recipe; 9] = [
     Recipe {
         name: "tools",
         suite: "trixie",
@@ -84,6 +84,14 @@ const RECIPES: [Recipe; 8] = [
         suite: "forky",
         variant: "apt",
         packages: &["systemd-repart", "cryptsetup-bin", "erofs-utils", "e2fsprogs"],
+        backports: false,
+        system: false,
+    },
+    Recipe {
+        name: secure_boot::TREE,
+        suite: "trixie",
+        variant: "apt",
+        packages: &["python3-virt-firmware", "sbsigntool", "systemd-ukify", "systemd-boot-efi"],
         backports: false,
         system: false,
     },

@@ -111,9 +111,21 @@ impl Error {
         }
     }
 
+    /// Whether a file or device of the image is not there.
+    fn is_missing(&self) -> bool {
+        match self {
+            Self::Image(error) => error.is_missing(),
+            Self::Device(error) => error.is_missing(),
+            _ => false,
+        }
+    }
+
     /// The exit code that veritysetup(8) has for it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
+        if self.is_missing() {
+            return 4;
+        }
         let mut cause: Option<&dyn std::error::Error> = Some(self);
         while let Some(error) = cause {
             if let Some(code) = error.downcast_ref::<io::Error>().and_then(code_of) {

@@ -128,6 +128,16 @@ impl Error {
     pub fn is_mismatch(&self) -> bool {
         matches!(self, Self::Step(execute::Error::Corrupt { .. }))
     }
+
+    /// Whether a file or device of it is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Image(error) => error.is_missing(),
+            Self::Look { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
 }
 
 /// Opens a device, and reads its first block: one that does not hold is closed again.

@@ -29,6 +29,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A file or device that is not there.
+    #[error("open {}", .path.display())]
+    Missing {
+        /// Its path.
+        path: PathBuf,
+        /// ENOENT.
+        #[source]
+        source: io::Error,
+    },
     /// At some place.
     #[error("{what} {} at byte {at}", .path.display())]
     At {
@@ -171,6 +180,12 @@ impl Error {
     #[must_use]
     pub fn is_mismatch(&self) -> bool {
         matches!(self, Self::OtherRoot { .. } | Self::Block { .. } | Self::Spare { .. })
+    }
+
+    /// Whether a file or device is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
     }
 }
 

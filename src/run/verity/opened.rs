@@ -22,7 +22,10 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn new(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
         let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
-        let mut file = options.open(path).map_err(failed("open"))?;
+        let mut file = options.open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::Missing { path: path.to_owned(), source },
+            _ => failed("open")(source),
+        })?;
         let is_device = file.metadata().map_err(failed("stat"))?.file_type().is_block_device();
         let size = Bytes(file.seek(SeekFrom::End(0)).map_err(failed("measure"))?);
         Ok(Self { file, path: path.to_owned(), size, is_device })
