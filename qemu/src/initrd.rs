@@ -16,13 +16,12 @@ use crate::{Outcome, scenario::Boot, tree::Tree};
 pub(crate) fn make(dist: &Path, kernel: &Tree, boot: &Boot, work: &Path) -> Outcome<()> {
     let mut command = Command::new(dist.join("mkinitrd"));
     command.arg("-o").arg(work.join("initrd")).arg("--kernel").arg(kernel.kernel_release()?);
-    if boot.files.is_empty() {
-        command.arg("--sysroot").arg(&kernel.0);
-    } else {
-        let sysroot = work.join("sysroot");
-        lay(kernel, &boot.files, &sysroot)?;
-        command.arg("--sysroot").arg(sysroot);
+    // It goes when it was read: what is in it stands in the scenario.
+    let sysroot = (!boot.files.is_empty()).then(tempfile::tempdir).transpose()?;
+    if let Some(sysroot) = &sysroot {
+        lay(kernel, &boot.files, sysroot.path())?;
     }
+    command.arg("--sysroot").arg(sysroot.as_ref().map_or(kernel.0.as_path(), tempfile::TempDir::path));
     if let Some(config) = &boot.config {
         let file = work.join("initrd.conf");
         fs::write(&file, config)?;

@@ -111,6 +111,17 @@ const SIGNED: [&str; 7] = [
 const SIGNED_ESP: [&str; 8] =
     [ESP, SIGNED[0], SIGNED[1], SIGNED[2], SIGNED[3], SIGNED[4], SIGNED[5], SIGNED[6]];
 
+/// A boot loader's partition, and two small roots whose root hashes are signed.
+const DISSECTED: [&str; 7] = [
+    ESP,
+    "[Partition]\nType=root\nLabel=os_1\nFormat=erofs\nCopyFiles=/:/\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
+    PAIR[1],
+    SIGNED[2],
+    "[Partition]\nType=root\nLabel=os_2\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/second\nVerity=data\nVerityMatchKey=b\nMinimize=best\n",
+    PAIR[3],
+    SIGNED[5],
+];
+
 /// What makes a mini guest of a root.
 pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd/system\n";
 
@@ -163,6 +174,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
             "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
         ],
     ),
+    Recipe::small("dissected", &DISSECTED).prepared(Prepare::Keys),
     Recipe::small("noise", &["[Partition]\nType=linux-generic\nLabel=noise\nCopyBlocks=/mnt/noise.img\n"])
         .prepared(Prepare::Noise),
     Recipe::small(

@@ -175,7 +175,7 @@ fn start_loading(intent: &Intent, log: &Arc<Log>) -> Result<Loader, Error> {
 }
 
 fn needs_loader_partition(intent: &Intent) -> bool {
-    let auto = |fs: &intent::FileSystem| fs.from == From::GptAuto;
+    let auto = |fs: &intent::FileSystem| matches!(fs.from, From::GptAuto | From::Dissect(_));
     auto(&intent.root) || intent.usr.as_ref().is_some_and(auto)
 }
 

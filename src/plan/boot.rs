@@ -27,7 +27,7 @@ pub fn modules(intent: &Intent) -> Vec<String> {
     let all = [Some(&intent.root), intent.usr.as_ref()];
     let mut names: Vec<&str> = Vec::new();
     for fs in all.into_iter().flatten() {
-        names.extend(matches!(fs.from, From::Verity(_)).then_some("dm_verity"));
+        names.extend(matches!(fs.from, From::Verity(_) | From::Dissect(_)).then_some("dm_verity"));
         let types = fs.fstype.iter().flat_map(|list| list.split(','));
         names.extend(types.filter_map(|name| name.parse::<Kind>().ok()).filter_map(Kind::module));
     }
@@ -40,7 +40,7 @@ pub fn modules(intent: &Intent) -> Vec<String> {
 /// Decides.
 #[must_use]
 pub fn decide(intent: &Intent, facts: &Facts) -> Decision {
-    let mut look = Look::new(facts, &intent.filters, modules(intent));
+    let mut look = Look::new(facts, &intent.filters, &intent.demands, modules(intent));
     let root = look.file_system(&intent.root, "root", SYSROOT);
     let usr = intent.usr.as_ref().map(|usr| look.file_system(usr, "usr", "/sysroot/usr"));
     let (root, usr) = match (root, usr.transpose()) {

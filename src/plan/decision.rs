@@ -113,6 +113,24 @@ pub enum Error {
         /// What changed.
         why: String,
     },
+    /// A root of which a part is missing, or is there twice.
+    #[error("root=dissect takes {device}, and what belongs to it is not whole: {why}")]
+    Incomplete {
+        /// The data partition.
+        device: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A root that nothing is proven of.
+    #[error(
+        "{what} is unprotected, and {rule} requires a verified root: give it a signature partition, or name it by roothash="
+    )]
+    Unverified {
+        /// The root.
+        what: String,
+        /// The line of the configuration.
+        rule: String,
+    },
     /// A device without a file system.
     #[error("{role} {device} cannot be mounted: {why}")]
     NoFileSystem {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use crate::format::{
     config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed},
-    disk::discoverable::{EMPTY_LABEL, NO_AUTO, Purpose},
+    disk::discoverable::Purpose,
     system::version,
 };
 
@@ -13,6 +13,7 @@ use super::{
     facts::{BlockDevice, Facts, Partition},
     find::{Found, find},
     intent::Tag,
+    pair::Row,
 };
 
 /// What a look for the root gave.
@@ -74,8 +75,7 @@ pub(super) fn discover<'a>(facts: &'a Facts, filters: &[Placed<ImageFilter>]) ->
 fn is_candidate(partition: &Partition, filters: &[Placed<ImageFilter>]) -> bool {
     let label = partition.label.as_deref().unwrap_or_default();
     partition.purpose() == Some(Purpose::Root)
-        && partition.attributes & NO_AUTO == 0
-        && label != EMPTY_LABEL
+        && Row { of: &(), partition }.usable().is_ok()
         && filters.iter().all(|filter| filter.value.refuses(Designator::Root, label).is_none())
 }
 

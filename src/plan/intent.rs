@@ -65,10 +65,21 @@ pub enum From {
     Verity(Box<Verity>),
     /// Discoverable partitions on the disk that the boot loader names.
     GptAuto,
+    /// The same, with the hash tree and the signature that belong to the root.
+    Dissect(Dissect),
     /// An empty tmpfs.
     Tmpfs,
     /// A directory of the initramfs.
     Bind(String),
+}
+
+/// `root=dissect`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dissect {
+    /// Whether certificates in verity.d count where the kernel has no key for a signature (`systemd.allow_userspace_verity=`).
+    pub userspace: bool,
+    /// The line of the configuration that requires a verified root.
+    pub required: Option<String>,
 }
 
 /// A verified file system.

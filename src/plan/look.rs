@@ -13,8 +13,10 @@ use crate::format::{
 use super::{
     Step,
     decision::{Error, Read, Want},
+    demands::Demands,
     device::Device,
     discover::{Discovery, discover},
+    dissect::{self, Dissected, dissect},
     facts::{BlockDevice, Content, Facts, Partition},
     find::{Found, find, is_partitioned},
     intent::{FileSystem, From, Tag, Verity},
@@ -34,6 +36,7 @@ pub(super) struct Resolved {
 pub(super) struct Look<'a> {
     facts: &'a Facts,
     filters: &'a [Placed<ImageFilter>],
+    demands: &'a Demands,
     pub(super) reads: Vec<Read>,
     pub(super) wants: Vec<Want>,
     pub(super) modules: Vec<String>,
@@ -43,8 +46,13 @@ pub(super) struct Look<'a> {
 const ON_ERROR_SINCE: (u32, u32) = (6, 12);
 
 impl<'a> Look<'a> {
-    pub(super) fn new(facts: &'a Facts, filters: &'a [Placed<ImageFilter>], modules: Vec<String>) -> Self {
-        Self { facts, filters, reads: Vec::new(), wants: Vec::new(), modules }
+    pub(super) fn new(
+        facts: &'a Facts,
+        filters: &'a [Placed<ImageFilter>],
+        demands: &'a Demands,
+        modules: Vec<String>,
+    ) -> Self {
+        Self { facts, filters, demands, reads: Vec::new(), wants: Vec::new(), modules }
     }
 
     /// The file system `name` (`root` or `usr`), to be mounted at `at`; `None` where that left something to
@@ -62,9 +70,16 @@ impl<'a> Look<'a> {
                 Some(device) => self.plain(fs, device, role, at, fs.read_only),
                 None => Ok(None),
             },
-            From::GptAuto => match self.discover(role)? {
+            From::GptAuto | From::Dissect(_) => match self.discover(role)? {
                 Some((device, partition)) => {
                     let read_only = fs.read_only || partition.attributes & discoverable::READ_ONLY != 0;
+                    if let From::Dissect(asked) = &fs.from {
+                        let dissected = dissect(asked, device, self.facts, self.filters)?;
+                        dissect::allow(asked, self.demands, device, &dissected)?;
+                        if let Dissected::Verity(verity) = dissected {
+                            return self.verity(fs, &verity, at);
+                        }
+                    }
                     self.plain(fs, device, role, at, read_only)
                 }
                 None => Ok(None),

@@ -13,6 +13,7 @@ mod decision;
 pub mod demands;
 pub mod device;
 mod discover;
+mod dissect;
 pub mod facts;
 mod find;
 mod hold;

@@ -54,6 +54,12 @@ impl<'a> Policy<'a> {
         Err(self.forbidden(names, rule, what, format!("leave {} out", off.name)))
     }
 
+    /// By which line the root has to be verified, where that is known only once it was found.
+    pub(super) fn of_found_root(&self, has_usr: bool) -> Option<String> {
+        let rule = self.root.or(self.usr.filter(|_| !has_usr))?;
+        Some(format!("{} ({rule})", self.file))
+    }
+
     /// Whether these may be mounted.
     pub(super) fn allows(
         &self,
@@ -82,6 +88,10 @@ impl<'a> Policy<'a> {
         fs: &FileSystem,
         options: Option<&Given>,
     ) -> Result<(), Error> {
+        // What that is has to be found first; it is held to the same rule then.
+        if let From::Dissect(_) = &fs.from {
+            return Ok(());
+        }
         let From::Verity(verity) = &fs.from else {
             let what = format!("{} is no verified {}", describe(&fs.from), which(names));
             return Err(self.forbidden(names, rule, what, format!("name the image by {}=", names.hash)));
@@ -155,6 +165,9 @@ pub(super) fn meet(
     let options = [request.root_options.as_ref(), request.usr_options.as_ref()];
     let places = [(Designator::Root, Some(root)), (Designator::Usr, usr)];
     for ((which, fs), options) in places.into_iter().zip(options) {
+        if fs.is_some_and(|fs| matches!(fs.from, From::Dissect(_))) {
+            continue;
+        }
         let Some((what, proof)) = fs.and_then(|fs| proven(fs, options)) else {
             demands.allow(which, Candidate::None)?;
             continue;
@@ -168,7 +181,7 @@ pub(super) fn meet(
 /// What is proven of the image that a file system comes from; `None` where it comes from none.
 fn proven(fs: &FileSystem, options: Option<&Given>) -> Option<(String, Proof)> {
     match &fs.from {
-        From::Tmpfs | From::Bind(_) => None,
+        From::Tmpfs | From::Bind(_) | From::Dissect(_) => None,
         From::Device(_) | From::GptAuto => Some((describe(&fs.from), Proof::Unprotected)),
         From::Verity(verity) => {
             let ignored = options.filter(|given| {
@@ -195,7 +208,7 @@ fn describe(from: &From) -> String {
     match from {
         From::Device(tag) => tag.to_string(),
         From::Verity(verity) => format!("dm-verity {}", verity.name),
-        From::GptAuto => "a root by partition type".to_owned(),
+        From::GptAuto | From::Dissect(_) => "a root by partition type".to_owned(),
         From::Tmpfs => "an empty tmpfs".to_owned(),
         From::Bind(path) => format!("{path} of the initramfs"),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::format::{config::initramfs::Config, kernel::cmdline::CommandLine};
 
 use super::{
-    intent::{Emergency, FileSystem, From, Intent, Volatile},
+    intent::{Dissect, Emergency, FileSystem, From, Intent, Volatile},
     invalid::{Error, value_error},
     policy::{self, Policy},
     request::{Given, Request},
@@ -32,8 +32,11 @@ impl Intent {
         let off = if truth(request.verity.as_ref(), true)? { None } else { request.verity.as_ref() };
         let policy = Policy::of(config, &request);
         policy.allows_switch(off)?;
-        let root = root(&request, off)?;
+        let mut root = root(&request, off)?;
         let usr = usr(&request, off, &root)?;
+        if let From::Dissect(dissect) = &mut root.from {
+            dissect.required = policy.of_found_root(usr.is_some());
+        }
         policy.allows(&request, &root, usr.as_ref())?;
         let demands = policy::demands(config, &request)?;
         let filters = policy::filters(config, &request)?;
@@ -97,11 +100,25 @@ fn root(request: &Request, off: Option<&Given>) -> Result<FileSystem, Error> {
     let given = request.root.as_ref();
     let from = match (Verified::root(request).resolve(off)?, given) {
         (Some(verity), _) => From::Verity(Box::new(verity)),
+        (None, Some(given)) if given.value == "dissect" => match off {
+            // It would protect less than was asked for.
+            Some(off) => {
+                return Err(Error::Contradiction(format!(
+                    "{}={} and root=dissect together: write root=gpt-auto for a root that is not verified",
+                    off.name, off.value
+                )));
+            }
+            None => From::Dissect(Dissect {
+                userspace: truth(request.userspace_verity.as_ref(), true)?,
+                required: None,
+            }),
+        },
         (None, Some(given)) => unverified_root(given)?,
         (None, None) => From::GptAuto,
     };
     let discovery = truth(request.gpt_auto.as_ref(), true)?;
-    if let Some(switch) = request.gpt_auto.as_ref().filter(|_| from == From::GptAuto && !discovery) {
+    let by_type = matches!(from, From::GptAuto | From::Dissect(_));
+    if let Some(switch) = request.gpt_auto.as_ref().filter(|_| by_type && !discovery) {
         return Err(Error::Contradiction(format!(
             "{}={}, and nothing else names a root: write root= or roothash=",
             switch.name, switch.value
@@ -117,8 +134,8 @@ fn unverified_root(given: &Given) -> Result<From, Error> {
     match given.value.as_str() {
         "gpt-auto" => Ok(From::GptAuto),
         "tmpfs" => Ok(From::Tmpfs),
-        "dissect" | "dissect-force" | "gpt-auto-force" | "fstab" | "off" => {
-            Err(value_error(given, "not available in this version: use roothash= or gpt-auto"))
+        "dissect-force" | "gpt-auto-force" | "fstab" | "off" => {
+            Err(value_error(given, "not available in this version: use roothash=, dissect or gpt-auto"))
         }
         path => match path.strip_prefix("bind:") {
             Some(path) if path.starts_with('/') => Ok(From::Bind(path.to_owned())),

@@ -283,7 +283,11 @@ fn skip(data: Row<'_, BlockDevice>, reason: Reason) -> Skipped {
 
 /// A pair's partitions, where nothing leaves a doubt which they are: no second hash tree or signature, and no other
 /// partition with the same UUID.
-fn slot(pair: &Pair<'_, BlockDevice>, known: Option<&RootHash>, facts: &Facts) -> Result<Slot, Error> {
+pub(super) fn slot(
+    pair: &Pair<'_, BlockDevice>,
+    known: Option<&RootHash>,
+    facts: &Facts,
+) -> Result<Slot, Error> {
     let Pair { data, hash, rivals, signatures, .. } = pair;
     let about = pair.image.map_or_else(|| data.to_string(), |image| image.to_string());
     if !rivals.is_empty() {

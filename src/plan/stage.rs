@@ -172,7 +172,9 @@ fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decisi
         flags: String::new(),
         read_only: true,
     };
-    let mut look = Look::new(facts, &[], Vec::new());
+    // What is demanded of it is held against the whole plan.
+    let demands = Demands::default();
+    let mut look = Look::new(facts, &[], &demands, Vec::new());
     let resolved = look.file_system(&fs, "root", at).map_err(Decision::Refuse)?;
     if !look.reads.is_empty() {
         return Err(Decision::Read(look.reads));

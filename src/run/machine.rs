@@ -32,7 +32,7 @@ pub enum Error {
     Call(#[from] sys::Error),
     /// EFI variables are not there.
     #[error(
-        "read the EFI variable {LOADER_PARTITION}: root=gpt-auto needs an EFI boot loader that says which partition it came from (systemd-boot does); name the root with root= instead"
+        "read the EFI variable {LOADER_PARTITION}: root=gpt-auto and root=dissect need an EFI boot loader that says which partition it came from (systemd-boot does); name the root with root= instead"
     )]
     Efi(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

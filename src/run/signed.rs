@@ -145,13 +145,6 @@ fn file(path: &str) -> Result<Signature, String> {
     Signature::read(&bytes).map_err(|e| e.to_string())
 }
 
-/// The init takes no slots: its signatures come with the kernel command line.
-#[cfg(not(feature = "cli"))]
-fn partition_of(_: &str, _: Devno, _: &RootHash) -> Result<Signature, String> {
-    Err("this build reads no signature partitions".to_owned())
-}
-
-#[cfg(feature = "cli")]
 fn partition_of(name: &str, devno: Devno, root_hash: &RootHash) -> Result<Signature, String> {
     use crate::{
         format::verity::signature::partition,
