@@ -261,6 +261,9 @@ fn an_image_that_is_not_there_has_the_exit_code_of_a_missing_device() {
     let bare = "--no-superblock --salt=00 --data-blocks=300";
     for (command, files, more, expected) in [
         ("format", &["missing", "other"][..], String::new(), 4),
+        ("format", &["data", "nowhere/other"], String::new(), 1),
+        ("format", &["data", "other"], "--fec-device=/nowhere/fec".to_owned(), 1),
+        ("verify", &["data", "hash"], format!("{root_hash} --fec-device=/nowhere/fec"), 4),
         ("verify", &["missing", "hash"], root_hash.clone(), 4),
         ("verify", &["data", "missing"], root_hash.clone(), 4),
         ("verify", &["data", "hash"], "--root-hash-file=/missing".to_owned(), 1),

@@ -182,6 +182,14 @@ impl Error {
         matches!(self, Self::OtherRoot { .. } | Self::Block { .. } | Self::Spare { .. })
     }
 
+    /// The same of a file that was to be made: that one cannot be is another thing than that it is missing.
+    pub(super) fn of_making(self) -> Self {
+        match self {
+            Self::Missing { path, source } => Self::File { what: "make", path, source },
+            other => other,
+        }
+    }
+
     /// Whether a file or device is not there.
     #[must_use]
     pub fn is_missing(&self) -> bool {

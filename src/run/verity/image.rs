@@ -48,7 +48,7 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
     let encoded = superblock.encode().map_err(Error::Unwritable)?;
     let mut writing = OpenOptions::new();
     writing.read(true).write(true).create(true).truncate(false);
-    let hash = Opened::new(hash, &writing)?;
+    let hash = Opened::new(hash, &writing).map_err(Error::of_making)?;
     if data.is(&hash) && parameters.hash_offset < of_data {
         let (path, tree) = (hash.path, parameters.hash_offset.0);
         return Err(Error::Overlap { path, data: of_data.0, tree });
@@ -57,7 +57,9 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
         return Err(Error::Full { path: hash.path, needs: end, has: hash.size });
     }
     let length = hash.size.max(end);
-    let parity = |fec| Parity::open(fec, &writing, &hash, length, &superblock, (&tree, start));
+    let parity = |fec| {
+        Parity::open(fec, &writing, &hash, length, &superblock, (&tree, start)).map_err(Error::of_making)
+    };
     let parity = parameters.fec.as_ref().map(parity).transpose()?;
     if !hash.is_device && hash.size < end {
         hash.file.set_len(end.0).map_err(hash.failed("lengthen"))?;
