@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     let selection = select(arguments, &sysroot, &wishes)?;
     let certificates =
         Certificates::read(&arguments.sysroot, !arguments.no_certificates, &arguments.certificate)?;
-    let init = init(arguments, &certificates)?;
+    let init = init(arguments, &certificates, &config)?;
     let mut contents = Contents::new(init.bytes, text);
     contents.add_files(certificates.files)?;
     contents.add_files(signatures(arguments, &config)?)?;
@@ -151,13 +151,23 @@ fn configuration(arguments: &Arguments) -> Outcome<(Option<String>, Config)> {
 }
 
 /// The program that becomes /init: one that can do what the certificates are for.
-fn init(arguments: &Arguments, certificates: &Certificates) -> Outcome<Init> {
+fn init(arguments: &Arguments, certificates: &Certificates, config: &Config) -> Outcome<Init> {
     say("warning", &certificates.warnings);
-    let names = (!certificates.is_empty()).then(|| certificates.names());
-    let init = init::read(arguments.nextroot.as_deref(), names.clone())?;
-    if let Some(names) = names {
-        let taken = format!("{} checks signatures of root hashes with {names}", init.path.display());
-        say("note", &[taken]);
+    let need = match (certificates.is_empty(), signatures::by_partition(config)) {
+        (false, _) => {
+            let names = certificates.names();
+            Some(format!(
+                "there are certificates to check them with ({names}), which --no-certificates leaves out"
+            ))
+        }
+        (true, true) => {
+            Some("the configuration has root=dissect, for which signature partitions are read".to_owned())
+        }
+        (true, false) => None,
+    };
+    let init = init::read(arguments.nextroot.as_deref(), need.clone())?;
+    if let Some(need) = need {
+        say("note", &[format!("{} is the init, as it checks signatures: {need}", init.path.display())]);
     }
     Ok(init)
 }

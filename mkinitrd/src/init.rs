@@ -24,10 +24,9 @@ pub(crate) enum Error {
     #[error("{path} cannot be an init: {why}: take a static build of nextroot")]
     Unfit { path: PathBuf, why: String },
     #[error(
-        "{path} leaves signatures to the kernel, and there are certificates to check them with ({certificates}): name \
-         nextroot-init-signatures with --nextroot, or leave certificates out with --no-certificates"
+        "{path} leaves signatures to the kernel, and {need}: name nextroot-init-signatures with --nextroot"
     )]
-    NoCheck { path: PathBuf, certificates: String },
+    NoCheck { path: PathBuf, need: String },
 }
 
 /// Names of the binary: the build for an initramfs only, then those that have more.
@@ -43,11 +42,11 @@ pub(crate) struct Init {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Reads the binary that is given, or the first of those that are installed. Where there are `certificates`, it has to be
-/// one that checks signatures with them.
-pub(crate) fn read(given: Option<&Path>, certificates: Option<String>) -> Result<Init, Error> {
+/// Reads the binary that is given, or the first of those that are installed. Where there is a `need` for it, it has to be
+/// one that checks signatures.
+pub(crate) fn read(given: Option<&Path>, need: Option<String>) -> Result<Init, Error> {
     let any = || installed(&NAMES).ok_or(Error::Nowhere);
-    let path = match (given, &certificates) {
+    let path = match (given, &need) {
         (Some(given), _) => given.to_owned(),
         (None, None) => any()?,
         // That it cannot is said of the one that is there.
@@ -57,9 +56,9 @@ pub(crate) fn read(given: Option<&Path>, certificates: Option<String>) -> Result
     if let Some(why) = dependence(&bytes) {
         return Err(Error::Unfit { path, why });
     }
-    match certificates {
-        Some(certificates) if memchr::memmem::find(&bytes, CHECKS_SIGNATURES.as_bytes()).is_none() => {
-            Err(Error::NoCheck { path, certificates })
+    match need {
+        Some(need) if memchr::memmem::find(&bytes, CHECKS_SIGNATURES.as_bytes()).is_none() => {
+            Err(Error::NoCheck { path, need })
         }
         _ => Ok(Init { path, bytes }),
     }

@@ -56,16 +56,26 @@ const PARAMETERS: [&str; 2] = ["systemd.verity_root_options", "systemd.verity_us
 /// What is mounted over before a signature is read.
 const HIDDEN: [&str; 4] = ["dev", "proc", "run", "sys"];
 
+/// Whether the root that a configuration names is looked for with its signature partition.
+pub(crate) fn by_partition(config: &Config) -> bool {
+    last(config, "root").is_some_and(|root| root == "dissect")
+}
+
+/// The last value of a parameter: what cannot be changed goes before what can.
+fn last(config: &Config, parameter: &str) -> Option<String> {
+    let last = |line: &CommandLine| {
+        let given = line.parameters.iter().rfind(|given| same_name(&given.name, parameter));
+        given.and_then(|given| given.value.clone())
+    };
+    last(&config.fixed).or_else(|| last(&config.defaults))
+}
+
 /// The signatures that a configuration names, by their paths, from the system below `root`: in DER, as the kernel and
 /// every init take it.
 pub(crate) fn read(root: &Path, config: &Config) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     for parameter in PARAMETERS {
-        let last = |line: &CommandLine| {
-            let given = line.parameters.iter().rfind(|given| same_name(&given.name, parameter));
-            given.and_then(|given| given.value.clone())
-        };
-        let Some(value) = last(&config.fixed).or_else(|| last(&config.defaults)) else { continue };
+        let Some(value) = last(config, parameter) else { continue };
         let parsed = VerityOptions::parse(&value).map_err(|source| Error::Options {
             parameter: parameter.to_owned(),
             value,

@@ -423,7 +423,7 @@ fn certificates_of_the_sysroot_and_named_ones() {
     let packed = sysroot.packed(&[]);
     assert_eq!(packed, expected.map(|(path, bytes)| (path.to_owned(), bytes)));
     for text in [
-        "init-signatures checks signatures of root hashes with /etc/verity.d/linked.crt, /etc/verity.d/named.crt, ",
+        "init-signatures is the init, as it checks signatures: there are certificates to check them with (/etc/verity.d/linked.crt, /etc/verity.d/named.crt, ",
         "warning: /etc/verity.d/none.crt is no certificate, and is left out: it is no certificate in PEM",
     ] {
         assert!(said_first.contains(text), "{text}: {said_first}");

@@ -10,13 +10,14 @@ use crate::format::{
     },
 };
 
+#[cfg(any(feature = "cli", feature = "signatures"))]
+use super::dissect::{self, Dissected, dissect};
 use super::{
     Step,
     decision::{Error, Read, Want},
     demands::Demands,
     device::Device,
     discover::{Discovery, discover},
-    dissect::{self, Dissected, dissect},
     facts::{BlockDevice, Content, Facts, Partition},
     find::{Found, find, is_partitioned},
     intent::{FileSystem, From, Tag, Verity},
@@ -36,6 +37,10 @@ pub(super) struct Resolved {
 pub(super) struct Look<'a> {
     facts: &'a Facts,
     filters: &'a [Placed<ImageFilter>],
+    #[cfg_attr(
+        not(any(feature = "cli", feature = "signatures")),
+        expect(dead_code, reason = "nothing is taken apart here")
+    )]
     demands: &'a Demands,
     pub(super) reads: Vec<Read>,
     pub(super) wants: Vec<Want>,
@@ -73,6 +78,7 @@ impl<'a> Look<'a> {
             From::GptAuto | From::Dissect(_) => match self.discover(role)? {
                 Some((device, partition)) => {
                     let read_only = fs.read_only || partition.attributes & discoverable::READ_ONLY != 0;
+                    #[cfg(any(feature = "cli", feature = "signatures"))]
                     if let From::Dissect(asked) = &fs.from {
                         let dissected = dissect(asked, device, self.facts, self.filters)?;
                         dissect::allow(asked, self.demands, device, &dissected)?;

@@ -13,6 +13,7 @@ mod decision;
 pub mod demands;
 pub mod device;
 mod discover;
+#[cfg(any(feature = "cli", feature = "signatures"))]
 mod dissect;
 pub mod facts;
 mod find;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::format::{config::initramfs::Config, kernel::cmdline::CommandLine};
 
 use super::{
-    intent::{Dissect, Emergency, FileSystem, From, Intent, Volatile},
+    intent::{Emergency, FileSystem, From, Intent, Volatile},
     invalid::{Error, value_error},
     policy::{self, Policy},
     request::{Given, Request},
@@ -100,6 +100,14 @@ fn root(request: &Request, off: Option<&Given>) -> Result<FileSystem, Error> {
     let given = request.root.as_ref();
     let from = match (Verified::root(request).resolve(off)?, given) {
         (Some(verity), _) => From::Verity(Box::new(verity)),
+        #[cfg(not(any(feature = "cli", feature = "signatures")))]
+        (None, Some(given)) if given.value == "dissect" => {
+            return Err(value_error(
+                given,
+                "this init reads no signature partitions: make the initramfs with nextroot-init-signatures",
+            ));
+        }
+        #[cfg(any(feature = "cli", feature = "signatures"))]
         (None, Some(given)) if given.value == "dissect" => match off {
             // It would protect less than was asked for.
             Some(off) => {
@@ -108,7 +116,7 @@ fn root(request: &Request, off: Option<&Given>) -> Result<FileSystem, Error> {
                     off.name, off.value
                 )));
             }
-            None => From::Dissect(Dissect {
+            None => From::Dissect(super::intent::Dissect {
                 userspace: truth(request.userspace_verity.as_ref(), true)?,
                 required: None,
             }),
