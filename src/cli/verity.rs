@@ -7,7 +7,8 @@ use nextroot::mode::verity::{self, Activation, Closing, Written};
 
 use super::{bar::Bar, fail, show};
 
-/// Make, check and show the dm-verity hash trees of images, with the options and the format of veritysetup(8).
+/// Make, check and show the dm-verity hash trees of images, open and close devices over them, with the options and the
+/// format of veritysetup(8).
 #[derive(FromArgs)]
 #[argh(subcommand, name = "verity")]
 pub(super) struct Verity {
