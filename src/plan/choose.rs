@@ -1,6 +1,6 @@
 //! From a source as it was written to the root that it means.
 
-use crate::format::verity::{options::VerityOptions, root_hash::RootHash};
+use crate::format::verity::{options::VerityOptions, root_hash::RootHash, setup::LONGEST_NAME};
 
 use super::{
     facts::Facts,
@@ -195,9 +195,8 @@ fn other_slot(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
 
 /// `HASH-verity`, cut where dm would not take it.
 fn dm_name(root_hash: &RootHash) -> String {
-    const LONGEST: usize = 127;
     let mut hash = root_hash.to_string();
-    hash.truncate(LONGEST - "-verity".len());
+    hash.truncate(LONGEST_NAME - "-verity".len());
     hash + "-verity"
 }
 

@@ -3,7 +3,6 @@
 use crate::format::{
     config::{image_filter::ImageFilter, ini::Placed},
     disk::{discoverable, superblock::Kind},
-    kernel::kernel_release,
     verity::{
         options::Corruption,
         setup::{self, Part},
@@ -46,9 +45,6 @@ pub(super) struct Look<'a> {
     pub(super) wants: Vec<Want>,
     pub(super) modules: Vec<String>,
 }
-
-/// dm-verity's `*_on_error` words came with this kernel.
-const ON_ERROR_SINCE: (u32, u32) = (6, 12);
 
 impl<'a> Look<'a> {
     pub(super) fn new(
@@ -157,7 +153,7 @@ impl<'a> Look<'a> {
             }
         };
         let part = |device: &BlockDevice| Part { devno: device.devno, size: device.size };
-        let on_error = kernel_release::version(&self.facts.kernel_release) >= Some(ON_ERROR_SINCE);
+        let on_error = setup::has_on_error(&self.facts.kernel_release);
         let table = setup::table(
             part(data),
             part(hash),

@@ -5,7 +5,10 @@ use crate::format::{
     config::image_policy::Designator,
     kernel::devno::Devno,
     system::os_release,
-    verity::table::{FEC_DEVICE, VerityTable},
+    verity::{
+        setup::LONGEST_NAME,
+        table::{FEC_DEVICE, VerityTable},
+    },
 };
 
 use super::{
@@ -217,9 +220,6 @@ fn free_name(verity: &Verity, facts: &Facts) -> Result<Verity, Error> {
     }
     refusal.map_or_else(|| Ok(verity.clone()), Err)
 }
-
-/// The longest dm name (include/uapi/linux/dm-ioctl.h, `DM_NAME_LEN` without the zero at its end).
-const LONGEST_NAME: usize = 127;
 
 /// Mounts a root whose device is open.
 fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {

@@ -203,15 +203,13 @@ impl<'a> Executor<'a> {
             device.forget();
             Ok(device.read(0, 4096)?)
         });
-        let status = control.status(name)?;
-        let why = match (read, VerityStatus::parse(&status.text)) {
-            (Ok(_), Ok(VerityStatus::Verified)) => return Ok(()),
-            (Ok(_), Ok(VerityStatus::Corrupted)) if excused => return Ok(()),
+        let why = match (read, bad_status(&control, name, excused)?) {
+            (Ok(_), None) => return Ok(()),
+            (Ok(_), Some(why)) => why,
             (Err(error), _) => match std::error::Error::source(&error) {
                 Some(source) => format!("its first block: {error}: {source}"),
                 None => format!("its first block: {error}"),
             },
-            (Ok(_), _) => format!("its status is \"{}\", not V", status.text),
         };
         let kernel = follower.kernel_records();
         if !self.reused.contains(name) {
@@ -306,6 +304,16 @@ impl<'a> Executor<'a> {
         process::restore_sigpipe()?;
         Err(process::execute(Path::new(init), &self.arguments).into())
     }
+}
+
+/// What is wrong with the status of a dm-verity device: a block that did not match was read, and that is not `excused`.
+pub(super) fn bad_status(control: &Control, name: &str, excused: bool) -> Result<Option<String>, Error> {
+    let status = control.status(name)?;
+    Ok(match VerityStatus::parse(&status.text) {
+        Ok(VerityStatus::Verified) => None,
+        Ok(VerityStatus::Corrupted) if excused => None,
+        _ => Some(format!("its status is \"{}\", not V", status.text)),
+    })
 }
 
 /// `/dev/mapper/NAME`, which udev would make: veritysetup and fstab know the device by it.

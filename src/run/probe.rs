@@ -28,7 +28,7 @@ use crate::{
         file::attribute,
         uevent::{self, Received, Socket},
     },
-    units::{Bytes, Sectors},
+    units::Bytes,
 };
 
 use super::{log::Log, table::Tables};
@@ -223,8 +223,7 @@ fn describe_partition(entry: &Entry, tables: &mut Tables) -> Option<BlockDevice>
 
 /// What sysfs says of a block device; `None` where it has no medium or is going away.
 fn describe(entry: &Entry) -> Option<BlockDevice> {
-    let devno: Devno = entry.attribute("dev")?.parse().ok()?;
-    let size = Sectors(entry.attribute("size")?.parse().ok()?).to_bytes()?;
+    let (devno, size) = (entry.devno()?, entry.size()?);
     if size == Bytes(0) {
         return None;
     }

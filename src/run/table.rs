@@ -12,7 +12,7 @@ use crate::{
         self,
         block::{Device, Entry},
     },
-    units::{BlockSize, Sectors},
+    units::BlockSize,
 };
 
 /// Tables by disk, each read once however many partitions it has. To be forgotten as soon as the kernel
@@ -50,12 +50,9 @@ enum Table {
 }
 
 fn read(disk: &Entry) -> Result<Table, String> {
-    let devno =
-        disk.attribute("dev").and_then(|text| text.parse::<crate::format::kernel::devno::Devno>().ok());
-    let devno = devno.ok_or_else(|| format!("{} is gone", disk.name))?;
-    let size = disk.attribute("size").and_then(|text| text.parse().ok()).and_then(|n| Sectors(n).to_bytes());
+    let devno = disk.devno().ok_or_else(|| format!("{} is gone", disk.name))?;
     let block_size = disk.logical_block_size();
-    let blocks = size.map_or(0, |size| size.0 / u64::from(block_size.get()));
+    let blocks = disk.size().map_or(0, |size| size.0 / u64::from(block_size.get()));
     let device = Device::open(&disk.node(), devno).map_err(|e| e.in_one_line())?;
     let first = device.read(0, 512).map_err(|e| e.in_one_line())?;
     if let Some(signature) = mbr::disk_signature(&first) {

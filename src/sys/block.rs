@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{format::kernel::devno::Devno, units::BlockSize};
+use crate::{
+    format::kernel::devno::Devno,
+    units::{BlockSize, Bytes, Sectors},
+};
 
 use super::{
     Error,
@@ -59,6 +62,18 @@ impl Entry {
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<String> {
         attribute(&self.path().join(name))
+    }
+
+    /// Its number; `None` where it is gone.
+    #[must_use]
+    pub fn devno(&self) -> Option<Devno> {
+        self.attribute("dev")?.parse().ok()
+    }
+
+    /// Its length, which sysfs has in sectors; `None` where it is gone.
+    #[must_use]
+    pub fn size(&self) -> Option<Bytes> {
+        Sectors(self.attribute("size")?.parse().ok()?).to_bytes()
     }
 
     /// Whether it is one of dm-verity, by the UUID that everybody gives those (libcryptsetup, lib/libdevmapper.c).

@@ -10,7 +10,11 @@ use super::{
     tree,
 };
 use crate::{
-    format::{disk::guid::Guid, kernel::devno::Devno, verity::root_hash::RootHash},
+    format::{
+        disk::guid::Guid,
+        kernel::{devno::Devno, kernel_release},
+        verity::root_hash::RootHash,
+    },
     units::{BlockSize, Bytes},
 };
 
@@ -102,9 +106,18 @@ pub enum Error {
     },
 }
 
-/// Whether the kernel has `restart_on_error` and `panic_on_error` (6.12): without them an I/O error goes
-/// past the action that corruption has.
+/// Whether the kernel has `restart_on_error` and `panic_on_error`: without them an I/O error goes past the action that
+/// corruption has.
 pub type HasOnError = bool;
+
+/// Whether the kernel of this release has them: they came with 6.12.
+#[must_use]
+pub fn has_on_error(release: &str) -> HasOnError {
+    kernel_release::version(release) >= Some((6, 12))
+}
+
+/// The longest dm name in bytes (include/uapi/linux/dm-ioctl.h, `DM_NAME_LEN` without the zero at its end).
+pub const LONGEST_NAME: usize = 127;
 
 /// The table for a data and a hash device, and one with parity where there is one.
 pub fn table(

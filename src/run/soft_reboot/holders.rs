@@ -30,9 +30,9 @@ pub fn of_dm(name: &str) -> Vec<Holder> {
     let number =
         fs::read_dir("/sys/class/block").into_iter().flatten().filter_map(Result::ok).find_map(|entry| {
             let entry = Entry { name: entry.file_name().to_string_lossy().into_owned() };
-            (entry.attribute("dm/name").as_deref() == Some(name)).then(|| entry.attribute("dev"))?
+            (entry.attribute("dm/name").as_deref() == Some(name)).then(|| entry.devno())?
         });
-    number.and_then(|number| number.parse().ok()).map(of).unwrap_or_default()
+    number.map(of).unwrap_or_default()
 }
 
 fn of(device: Devno) -> Vec<Holder> {

@@ -11,7 +11,6 @@ use crate::{
     format::{
         kernel::{devno::Devno, mountinfo::Mount},
         system::os_release,
-        verity::table::VerityStatus,
     },
     plan::{
         Step,
@@ -30,7 +29,7 @@ use crate::{
     units::Bytes,
 };
 
-use crate::run::{boot::new_root, failure::Error};
+use crate::run::{boot::new_root, execute::bad_status, failure::Error};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
@@ -207,15 +206,9 @@ pub fn still_holds(staged: &Staged) -> Result<(), Error> {
 
 /// The status of a dm-verity device: no block that did not match was read so far, unless that says nothing of it.
 fn verified(name: &str, excused: bool) -> Result<(), Error> {
-    let status = Control::open()?.status(name)?;
-    match VerityStatus::parse(&status.text) {
-        Ok(VerityStatus::Verified) => Ok(()),
-        Ok(VerityStatus::Corrupted) if excused => Ok(()),
-        _ => Err(Error::Corrupt {
-            name: name.to_owned(),
-            why: format!("its status is \"{}\", not V", status.text),
-            kernel: Vec::new(),
-        }),
+    match bad_status(&Control::open()?, name, excused)? {
+        None => Ok(()),
+        Some(why) => Err(Error::Corrupt { name: name.to_owned(), why, kernel: Vec::new() }),
     }
 }
 
@@ -234,7 +227,7 @@ pub fn sweep() -> Result<bool, Error> {
     };
     unmount(next)?;
     let device = root.filter(is_alone).map(|devno| Entry { name: format!("dm-{}", devno.minor) });
-    let is_it = |device: &Entry| device.attribute("dev").and_then(|text| text.parse().ok()) == root;
+    let is_it = |device: &Entry| device.devno() == root;
     // A plain root's dm device, as of LVM or LUKS, was never ours.
     let name = device.filter(|device| is_it(device) && device.is_verity());
     match name.and_then(|device| device.attribute("dm/name")) {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     format::{
-        kernel::{devno::Devno, kernel_release},
+        kernel::devno::Devno,
         verity::{
             options::{Corruption, VerityOptions},
             root_hash::RootHash,
@@ -32,13 +32,10 @@ use crate::{
         file::{Inode, LastLink, RegularFile},
         kernel,
     },
-    units::{Bytes, Sectors},
+    units::Bytes,
 };
 
 use super::{failure, image, opened::Opened};
-
-/// `restart_on_error` and `panic_on_error` came with this kernel.
-const ON_ERROR_SINCE: (u32, u32) = (6, 12);
 
 /// What is to be opened.
 #[derive(Debug)]
@@ -144,11 +141,10 @@ impl Error {
 pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
     let Wanted { name, data, hash, root_hash, options, .. } = wanted;
     let good = |c: char| c.is_ascii_graphic() && c != '/';
-    if name.is_empty() || name.len() > 127 || !name.chars().all(good) {
+    if name.is_empty() || name.len() > setup::LONGEST_NAME || !name.chars().all(good) {
         return Err(Error::Name((*name).to_owned()));
     }
-    let on_error = kernel_release::version(&kernel::release()) >= Some(ON_ERROR_SINCE);
-    if wanted.error_as_corruption && !on_error {
+    if wanted.error_as_corruption && !setup::has_on_error(&kernel::release()) {
         return Err(Error::OnError("Linux 6.12"));
     }
     let superblock = match options.no_superblock {
@@ -237,11 +233,10 @@ impl Backing {
     fn part(&mut self, path: &Path) -> Result<(Device, Bytes), Error> {
         let look = |source| Error::Look { path: path.to_owned(), source };
         if let Some(entry) = Entry::of_node(path) {
-            let number = entry.attribute("dev").and_then(|text| text.parse().ok());
-            let sectors = entry.attribute("size").and_then(|text| text.parse().ok()).map(Sectors);
-            let gone = || look(io::Error::from(io::ErrorKind::NotFound));
-            let size = sectors.and_then(Sectors::to_bytes).ok_or_else(gone)?;
-            return Ok((Device { name: entry.name, devno: number.ok_or_else(gone)? }, size));
+            let (Some(devno), Some(size)) = (entry.devno(), entry.size()) else {
+                return Err(look(io::Error::from(io::ErrorKind::NotFound)));
+            };
+            return Ok((Device { name: entry.name, devno }, size));
         }
         let path = fs::canonicalize(path).map_err(look)?;
         let file = RegularFile::open(&path, LastLink::Refuse)?;
