@@ -9,7 +9,7 @@ use crate::format::{
     },
 };
 
-#[cfg(any(feature = "cli", feature = "signatures"))]
+#[cfg(feature = "dissect")]
 use super::dissect::{self, Dissected, dissect};
 use super::{
     Step,
@@ -36,10 +36,7 @@ pub(super) struct Resolved {
 pub(super) struct Look<'a> {
     facts: &'a Facts,
     filters: &'a [Placed<ImageFilter>],
-    #[cfg_attr(
-        not(any(feature = "cli", feature = "signatures")),
-        expect(dead_code, reason = "nothing is taken apart here")
-    )]
+    #[cfg_attr(not(feature = "dissect"), expect(dead_code, reason = "nothing is taken apart here"))]
     demands: &'a Demands,
     pub(super) reads: Vec<Read>,
     pub(super) wants: Vec<Want>,
@@ -74,7 +71,7 @@ impl<'a> Look<'a> {
             From::GptAuto | From::Dissect(_) => match self.discover(role)? {
                 Some((device, partition)) => {
                     let read_only = fs.read_only || partition.attributes & discoverable::READ_ONLY != 0;
-                    #[cfg(any(feature = "cli", feature = "signatures"))]
+                    #[cfg(feature = "dissect")]
                     if let From::Dissect(asked) = &fs.from {
                         let dissected = dissect(asked, device, self.facts, self.filters)?;
                         dissect::allow(asked, self.demands, device, &dissected)?;

@@ -13,7 +13,7 @@ mod decision;
 pub mod demands;
 pub mod device;
 mod discover;
-#[cfg(any(feature = "cli", feature = "signatures"))]
+#[cfg(feature = "dissect")]
 mod dissect;
 pub mod facts;
 mod find;

@@ -100,14 +100,14 @@ fn root(request: &Request, off: Option<&Given>) -> Result<FileSystem, Error> {
     let given = request.root.as_ref();
     let from = match (Verified::root(request).resolve(off)?, given) {
         (Some(verity), _) => From::Verity(Box::new(verity)),
-        #[cfg(not(any(feature = "cli", feature = "signatures")))]
+        #[cfg(not(feature = "dissect"))]
         (None, Some(given)) if given.value == "dissect" => {
             return Err(value_error(
                 given,
                 "this init reads no signature partitions: make the initramfs with nextroot-init-signatures",
             ));
         }
-        #[cfg(any(feature = "cli", feature = "signatures"))]
+        #[cfg(feature = "dissect")]
         (None, Some(given)) if given.value == "dissect" => match off {
             // It would protect less than was asked for.
             Some(off) => {

@@ -146,12 +146,12 @@ fn file(path: &str) -> Result<Signature, String> {
 }
 
 /// The small init takes none: its signatures come with the kernel command line.
-#[cfg(not(any(feature = "cli", feature = "signatures")))]
+#[cfg(not(feature = "dissect"))]
 fn partition_of(_: &str, _: Devno, _: &RootHash) -> Result<Signature, String> {
     Err("this build reads no signature partitions".to_owned())
 }
 
-#[cfg(any(feature = "cli", feature = "signatures"))]
+#[cfg(feature = "dissect")]
 fn partition_of(name: &str, devno: Devno, root_hash: &RootHash) -> Result<Signature, String> {
     use crate::{
         format::verity::signature::partition,
@@ -194,7 +194,7 @@ mod tests {
             true => "it is CERTIFICATE, not PKCS7 or CMS",
             false => "this build reads DER only",
         };
-        let partition = match cfg!(any(feature = "cli", feature = "signatures")) {
+        let partition = match cfg!(feature = "dissect") {
             true => "open /dev/nothing: No such file",
             false => "this build reads no signature partitions",
         };
