@@ -242,9 +242,7 @@ impl Written {
             fec: self.fec()?,
         })
     }
-}
 
-impl Written {
     fn fec(&self) -> Result<Option<Fec>, Error> {
         let offset = Bytes(self.fec_offset.unwrap_or(0));
         match (&self.fec_device, self.fec_offset, self.fec_roots) {

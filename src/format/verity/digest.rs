@@ -22,9 +22,15 @@ struct Begun<D> {
     after: Vec<u8>,
 }
 
+/// What is hashed before each block, and what behind it.
+#[must_use]
+pub fn around(salt: &[u8], format: u32) -> (&[u8], &[u8]) {
+    if format == 0 { (&[], salt) } else { (salt, &[]) }
+}
+
 impl<D: Digest + Clone + Send + Sync> Begun<D> {
     fn new(salt: &[u8], format: u32) -> Box<Self> {
-        let (before, after) = if format == 0 { (&[][..], salt) } else { (salt, &[][..]) };
+        let (before, after) = around(salt, format);
         Box::new(Self { before: D::new_with_prefix(before), after: after.to_vec() })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     format::verity::{
-        digest::{BlockDigest, Unknown},
+        digest::{BlockDigest, Unknown, around},
         superblock::VeritySuperblock,
     },
     sys::sha256_lanes::{LANES, Sha256Lanes},
@@ -22,8 +22,7 @@ impl Digests {
     /// For the parameters of a superblock.
     pub(super) fn new(superblock: &VeritySuperblock) -> Result<Self, Unknown> {
         let VeritySuperblock { algorithm, salt, format, .. } = superblock;
-        let (before, after) =
-            if *format == 0 { (&[][..], salt.as_slice()) } else { (salt.as_slice(), &[][..]) };
+        let (before, after) = around(salt, *format);
         let lanes = if algorithm == "sha256" { Sha256Lanes::new(before, after) } else { None };
         Ok(Self { one: BlockDigest::new(algorithm, salt, *format)?, lanes })
     }

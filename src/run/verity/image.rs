@@ -57,10 +57,8 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
         return Err(Error::Full { path: hash.path, needs: end, has: hash.size });
     }
     let length = hash.size.max(end);
-    let parity = |fec| {
-        Parity::open(fec, &writing, &hash, length, &superblock, (&tree, start)).map_err(Error::of_making)
-    };
-    let parity = parameters.fec.as_ref().map(parity).transpose()?;
+    let parity = Parity::open(parameters.fec.as_ref(), &writing, &hash, length, &superblock, (&tree, start));
+    let parity = parity.map_err(Error::of_making)?;
     if !hash.is_device && hash.size < end {
         hash.file.set_len(end.0).map_err(hash.failed("lengthen"))?;
     }
@@ -93,8 +91,8 @@ pub fn verify(
     let digest = Digests::new(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
     fits(&data, &superblock)?;
-    let parity = |fec| Parity::open(fec, &reading, &hash, hash.size, &superblock, (&tree, start));
-    let parity = parameters.fec.as_ref().map(parity).transpose()?;
+    let parity =
+        Parity::open(parameters.fec.as_ref(), &reading, &hash, hash.size, &superblock, (&tree, start))?;
     parity.as_ref().map_or(Ok(()), Parity::is_there)?;
     let progress = Progress::new(&superblock, &tree, watch);
     let image = Image { data, hash, superblock, tree, digest, start, parity, progress };
@@ -108,8 +106,8 @@ pub fn dump(hash: &Path, parameters: &Parameters) -> Result<Header, Error> {
     let superblock = read(&hash, parameters.hash_offset)?;
     let tree = Tree::of(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
-    let parity = |fec| Parity::open(fec, &reading, &hash, hash.size, &superblock, (&tree, start));
-    let parity = parameters.fec.as_ref().map(parity).transpose()?;
+    let parity =
+        Parity::open(parameters.fec.as_ref(), &reading, &hash, hash.size, &superblock, (&tree, start))?;
     Ok(Header::of(hash.path, superblock, &tree, parameters, start, parity.as_ref()))
 }
 

@@ -126,7 +126,7 @@ impl Levels<'_> {
             purpose,
             zeros: &zeros,
             of_zeros: &of_zeros,
-            piece: vec![0; PIECE.max(below.size) / below.size * below.size],
+            piece: below.piece(),
             block: vec![0; self.hash_block.get() as usize],
             found: vec![0; self.hash_block.get() as usize],
         };
@@ -205,6 +205,11 @@ impl Unit<'_> {
 }
 
 impl Below<'_> {
+    /// Room for what a thread reads at once: whole blocks, one at least.
+    pub(super) fn piece(&self) -> Vec<u8> {
+        vec![0; PIECE.max(self.size) / self.size * self.size]
+    }
+
     /// Whether so many blocks from the one of this number on were never written: zeros that need no reading.
     fn is_hole(&self, number: u64, count: u64) -> Result<bool, Failure> {
         let at = (self.start + number) * self.size as u64;

@@ -26,16 +26,16 @@ pub(super) struct Parity {
 }
 
 impl Parity {
-    /// Opens it for an image whose hash device has, or will have, so many bytes.
+    /// Opens it, where it is asked for, for an image whose hash device has, or will have, so many bytes.
     pub(super) fn open(
-        asked: &Fec,
+        asked: Option<&Fec>,
         options: &OpenOptions,
         hash: &Opened,
         length: Bytes,
         superblock: &VeritySuperblock,
         (tree, start): (&Tree, u64),
-    ) -> Result<Self, Error> {
-        let Fec { device, offset, roots } = asked;
+    ) -> Result<Option<Self>, Error> {
+        let Some(Fec { device, offset, roots }) = asked else { return Ok(None) };
         let code = ReedSolomon::new(*roots).ok_or(fec::Error::Roots(*roots))?;
         fec::start(*offset, superblock.data_block_size)?;
         let layout = |end| {
@@ -47,7 +47,7 @@ impl Parity {
         let opened = Opened::new(device, options)?;
         let beside_tree = opened.is(hash);
         let layout = if beside_tree { layout(*offset)? } else { layout(length)? };
-        Ok(Self { opened, layout, offset: *offset, beside_tree, code })
+        Ok(Some(Self { opened, layout, offset: *offset, beside_tree, code }))
     }
 
     /// Makes sure that there is room for it, behind the data where that is on the same device.

@@ -23,9 +23,6 @@ use super::{
     parallel,
 };
 
-/// Bytes that a thread reads at once.
-const PIECE: usize = 1 << 20;
-
 /// Neighbours that share a fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -92,14 +89,17 @@ impl<'a> Repair<'a> {
         let below = self.levels.below(number);
         let parents = self.levels.tree.levels.get(number).map_or(1, |level| level.blocks);
         let all = Mutex::new(Found::default());
-        let own = || vec![0; PIECE.max(below.size) / below.size * below.size];
-        parallel::each(parents, own, |piece, parent| {
-            let found = self.children(number, parent, below, piece)?;
-            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.runs.extend(found.runs);
-            all.repaired.extend(found.repaired);
-            Ok(())
-        })?;
+        parallel::each(
+            parents,
+            || below.piece(),
+            |piece, parent| {
+                let found = self.children(number, parent, below, piece)?;
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                all.runs.extend(found.runs);
+                all.repaired.extend(found.repaired);
+                Ok(())
+            },
+        )?;
         Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
