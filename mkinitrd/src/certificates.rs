@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +12,10 @@ use nextroot::{
         config::drop_ins::{self, Entry, Kind, Listing},
         verity::signature::certificate::{Certificate, LONGEST},
     },
-    run::certificates::{DIRECTORIES, SUFFIX},
+    run::{
+        certificates::{DIRECTORIES, SUFFIX},
+        configuration,
+    },
     sys::root,
 };
 
@@ -49,8 +51,6 @@ pub(crate) struct Certificates {
 const FIRST: &str = "/etc/verity.d";
 /// What is there only while a system runs.
 const RUNTIME: &str = "/run/";
-/// Device number 1:3, /dev/null, as stat(2) encodes it.
-const NULL: u64 = 0x103;
 
 impl Certificates {
     /// Reads those that are `named`, and with `own` those of the system below `root`, by its own rules: a file hides
@@ -131,9 +131,7 @@ fn kind(root: &Path, path: &str) -> Kind {
         return Kind::Mask;
     }
     match root::open_below(root, path).map(|file| file.metadata()) {
-        Ok(Ok(found)) if found.file_type().is_char_device() && found.rdev() == NULL => Kind::Mask,
-        Ok(Ok(found)) if found.is_file() && found.len() == 0 => Kind::Mask,
-        Ok(Ok(found)) if found.is_file() => Kind::File,
+        Ok(Ok(found)) => configuration::kind(&found),
         _ => Kind::Other,
     }
 }

@@ -11,7 +11,7 @@ use nextroot::{
         modindex::normalise,
         modules::{self, Dependencies, Softdep},
     },
-    sys::file::{LONGEST_TEXT, whole_at},
+    sys::file::{LONGEST_TEXT, text_at, whole_at},
 };
 
 use crate::compress::{self, Compression};
@@ -97,7 +97,8 @@ impl Sysroot {
         let directory = modules.join(&release);
         let depmod = |name: &str| {
             let path = directory.join(name);
-            text(&path).map_err(|source| Error::Depmod { path: path.display().to_string(), source })
+            text_at(&path, LONGEST_TEXT)
+                .map_err(|source| Error::Depmod { path: path.display().to_string(), source })
         };
         // A kernel may have none of these, or be older than they are.
         let optional = |name: &str| match whole_at(&directory.join(name), LONGEST_TEXT) {
@@ -219,7 +220,7 @@ impl Sysroot {
         let Some(option) = wanted.kernel_option() else { return Ok(()) };
         let name = format!("config-{}", self.release);
         let places = [self.root.join("boot").join(name), self.directory.join("config")];
-        let found = places.into_iter().find_map(|file| Some((text(&file).ok()?, file)));
+        let found = places.into_iter().find_map(|file| Some((text_at(&file, LONGEST_TEXT).ok()?, file)));
         let Some((config, file)) = found else { return Ok(()) };
         let is_set = |option: &str| config.lines().any(|line| line.strip_prefix(option) == Some("=y"));
         if is_set(option) {
@@ -240,11 +241,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let bytes =
         bytes.and_then(|bytes| compress::decompress(&path.to_string_lossy(), bytes, compress::LARGEST));
     bytes.map_err(|source| Error::Read { path: path.display().to_string(), source })
-}
-
-/// Reads a list of depmod or a configuration, which is a regular file of a length that these have.
-fn text(path: &Path) -> io::Result<String> {
-    whole_at(path, LONGEST_TEXT).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
 }
 
 /// Modules by their aliases, as far as these are names and no patterns for devices.

@@ -108,7 +108,8 @@ fn prepare() -> Result<(), Error> {
     let config = configuration::read(None)?;
     config.warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
     if let Some(staged) = holds()? {
-        return Ok(soft_reboot::still_allowed(&request::of_config(&config)?, &staged)?);
+        let configured = request::of_config(&config, &request::command_line()?)?;
+        return Ok(soft_reboot::still_allowed(&configured, &staged)?);
     }
     let Some(source_name) = config.stage.source else { return Ok(()) };
     if config.hook.when_nothing_staged == WhenNothingStaged::Pass {

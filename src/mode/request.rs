@@ -3,10 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    format::{
-        config::{host_config::HostConfig, image_policy::ImagePolicy, ini::Placed},
-        kernel::cmdline::CommandLine,
-    },
+    format::{config::host_config::HostConfig, kernel::cmdline::CommandLine},
     plan::{
         boot,
         carry::{self, Row},
@@ -68,8 +65,9 @@ impl Request {
             let named = config.stage.root_hash.as_ref();
             self.root_hash = self.root_hash.or_else(|| named.map(ToString::to_string));
         }
-        let configured = of_config(&config)?;
-        self.kernel_only = !signed::allows_userspace(&CommandLine::parse(&machine::command_line()?));
+        let line = command_line()?;
+        let configured = of_config(&config, &line)?;
+        self.kernel_only = !signed::allows_userspace(&line);
         Ok((self.with(configured), config.warnings))
     }
 
@@ -105,24 +103,24 @@ impl Request {
     }
 }
 
+/// The kernel command line.
+pub(super) fn command_line() -> Result<CommandLine, Error> {
+    Ok(CommandLine::parse(&machine::command_line()?))
+}
+
 /// What counts beside the source: what nextroot.conf says, and what the kernel command line demands.
-pub(super) fn of_config(config: &HostConfig) -> Result<Configured, Error> {
+pub(super) fn of_config(config: &HostConfig, line: &CommandLine) -> Result<Configured, Error> {
+    let of_line = demands::of_command_line(line)?;
     Ok(Configured {
         direct: config.stage.direct,
         carry: config.carry.paths.clone(),
         no_carry: config.carry.not.clone(),
         verity_required: config.verity_required,
         demands: Demands {
-            image_policies: config.image_policy.clone().into_iter().chain(on_command_line()?).collect(),
+            image_policies: config.image_policy.clone().into_iter().chain(of_line).collect(),
             minimum_version: config.minimum_version.clone(),
         },
     })
-}
-
-/// What the kernel command line demands of the next root, too.
-fn on_command_line() -> Result<Option<Placed<ImagePolicy>>, Error> {
-    let line = machine::command_line().map_err(configuration::Error::from)?;
-    Ok(demands::of_command_line(&CommandLine::parse(&line))?)
 }
 
 /// Why nothing was staged. The machine is as it was before.

@@ -7,7 +7,7 @@ use crate::{
         config::drop_ins,
         verity::signature::certificate::{self, Certificate},
     },
-    run::configuration::{self, Error},
+    run::configuration::{Error, listings},
     sys::file::{LastLink, RegularFile},
 };
 
@@ -32,11 +32,7 @@ pub struct Trusted {
 /// Reads the certificates of this system, or of the tree at `root`. As for systemd, one that cannot be read is passed
 /// over: it is nobody that is trusted.
 pub fn trusted(root: Option<&Path>) -> Result<Trusted, Error> {
-    let prefix = root.map_or_else(String::new, |root| root.to_string_lossy().into_owned());
-    let prefix = prefix.trim_end_matches('/');
-    let listings: Result<Vec<_>, Error> =
-        DIRECTORIES.iter().map(|directory| configuration::list(format!("{prefix}{directory}"))).collect();
-    let paths = drop_ins::of_suffix(&listings?, SUFFIX);
+    let paths = drop_ins::of_suffix(&listings(root, &DIRECTORIES, "")?, SUFFIX);
     let mut found = Trusted::default();
     if let Some(more) = paths.len().checked_sub(MOST).filter(|more| *more > 0) {
         found.skipped.push(format!("{more} certificates more than {MOST} are not read"));

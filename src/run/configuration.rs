@@ -44,14 +44,8 @@ pub enum Error {
 /// The configuration of this system, or of the tree at `root`; symbolic links lead where they lead this
 /// process. A system without any file has the defaults.
 pub fn read(root: Option<&Path>) -> Result<HostConfig, Error> {
-    let prefix = root.map_or_else(String::new, |root| root.to_string_lossy().into_owned());
-    let prefix = prefix.trim_end_matches('/');
-    let listings = |suffix: &str| {
-        let all = DIRECTORIES.iter().map(|directory| list(format!("{prefix}{directory}{suffix}")));
-        all.collect::<Result<Vec<Listing>, Error>>()
-    };
-    let mut files = Vec::from_iter(drop_ins::main_file(&listings("")?, NAME));
-    files.extend(drop_ins::drop_ins(&listings(&format!("/{NAME}.d"))?));
+    let mut files = Vec::from_iter(drop_ins::main_file(&listings(root, &DIRECTORIES, "")?, NAME));
+    files.extend(drop_ins::drop_ins(&listings(root, &DIRECTORIES, &format!("/{NAME}.d"))?));
     let mut config = HostConfig::default();
     for file in files {
         // One that went away since is as good as none.
@@ -62,8 +56,19 @@ pub fn read(root: Option<&Path>) -> Result<HostConfig, Error> {
     Ok(config)
 }
 
+/// What is in these directories of this system, or of the tree at `root`, or in the one of each that a suffix names.
+pub(super) fn listings(
+    root: Option<&Path>,
+    directories: &[&str],
+    suffix: &str,
+) -> Result<Vec<Listing>, Error> {
+    let prefix = root.map_or_else(String::new, |root| root.to_string_lossy().into_owned());
+    let prefix = prefix.trim_end_matches('/');
+    directories.iter().map(|directory| list(format!("{prefix}{directory}{suffix}"))).collect()
+}
+
 /// What is in a directory; nothing where there is none.
-pub(super) fn list(directory: String) -> Result<Listing, Error> {
+fn list(directory: String) -> Result<Listing, Error> {
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| look(&entry))).collect(),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -78,14 +83,20 @@ pub(super) fn list(directory: String) -> Result<Listing, Error> {
 }
 
 fn look(entry: &fs::DirEntry) -> Entry {
-    let kind = match fs::metadata(entry.path()) {
-        Ok(found) if found.file_type().is_char_device() && found.rdev() == NULL => Kind::Mask,
-        Ok(found) if found.is_file() && found.len() == 0 => Kind::Mask,
-        Ok(found) if found.is_file() => Kind::File,
-        // A link that leads nowhere counts as no file, as in systemd.
-        Ok(_) | Err(_) => Kind::Other,
-    };
+    // A link that leads nowhere counts as no file, as in systemd.
+    let kind = fs::metadata(entry.path()).map_or(Kind::Other, |found| kind(&found));
     Entry { name: entry.file_name().to_string_lossy().into_owned(), kind }
+}
+
+/// What a file counts as among others of its name: one that is empty, or /dev/null, hides them.
+#[must_use]
+pub fn kind(found: &fs::Metadata) -> Kind {
+    match found.is_file() {
+        _ if found.file_type().is_char_device() && found.rdev() == NULL => Kind::Mask,
+        true if found.len() == 0 => Kind::Mask,
+        true => Kind::File,
+        false => Kind::Other,
+    }
 }
 
 /// Device number 1:3, /dev/null, as stat(2) encodes it.

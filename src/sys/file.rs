@@ -132,6 +132,13 @@ pub fn whole_at(path: &Path, most: Bytes) -> io::Result<Vec<u8>> {
     whole(&OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?, most)
 }
 
+/// The same, as text.
+///
+/// What is not UTF-8 is an error.
+pub fn text_at(path: &Path, most: Bytes) -> io::Result<String> {
+    String::from_utf8(whole_at(path, most)?).map_err(io::Error::other)
+}
+
 /// `open; read`: all of what a person names, of whatever kind: a pipe or /dev/stdin too. It has `most` bytes at most. Who
 /// names a FIFO waits for whoever writes to it.
 ///
@@ -151,8 +158,7 @@ const LONGEST_ATTRIBUTE: Bytes = Bytes(64 << 10);
 /// An attribute of sysfs, or a short file of /proc: its text, trimmed; `None` where there is none, or it is no such text.
 #[must_use]
 pub fn attribute(path: &Path) -> Option<String> {
-    let text = String::from_utf8(whole_at(path, LONGEST_ATTRIBUTE).ok()?).ok()?;
-    Some(text.trim().to_owned())
+    Some(text_at(path, LONGEST_ATTRIBUTE).ok()?.trim().to_owned())
 }
 
 /// `read` until the end, which is `most` bytes away at most: of what a program writes, too.

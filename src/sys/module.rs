@@ -9,7 +9,7 @@ use nix::{
 
 use super::{
     Error,
-    file::{LONGEST_TEXT, whole_at},
+    file::{LONGEST_TEXT, text_at},
 };
 
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
@@ -41,8 +41,7 @@ pub fn load(path: &Path, parameters: &str) -> Result<Loaded, Error> {
 
 /// `read("/proc/sys/kernel/modprobe")`: the program that the kernel starts when it needs a module.
 pub fn helper() -> Result<String, Error> {
-    let read = whole_at(Path::new(MODPROBE), LONGEST_TEXT);
-    let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let text = text_at(Path::new(MODPROBE), LONGEST_TEXT);
     Ok(text.map_err(|e| Error::new("read", MODPROBE, e))?.trim_end().to_owned())
 }
 
