@@ -264,6 +264,26 @@ struct Dump {
     fec_roots: Option<u32>,
 }
 
+/// The options that format, verify and open share: argh has no way to say them once, their meaning is.
+macro_rules! written {
+    ($asked:ident) => {
+        Written {
+            algorithm: $asked.hash,
+            format: $asked.format,
+            data_block_size: $asked.data_block_size,
+            hash_block_size: $asked.hash_block_size,
+            data_blocks: $asked.data_blocks,
+            hash_offset: $asked.hash_offset,
+            salt: $asked.salt,
+            uuid: None,
+            no_superblock: $asked.no_superblock,
+            fec_device: $asked.fec_device,
+            fec_offset: $asked.fec_offset,
+            fec_roots: $asked.fec_roots,
+        }
+    };
+}
+
 impl Verity {
     /// Files may be read and written by whoever may do that; device-mapper is root's.
     pub(super) fn needs_root(&self) -> bool {
@@ -286,20 +306,7 @@ pub(super) fn run(asked: Verity) -> Result<ExitCode, Box<dyn Error>> {
 fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Format(asked) => {
-            let written = Written {
-                algorithm: asked.hash,
-                format: asked.format,
-                data_block_size: asked.data_block_size,
-                hash_block_size: asked.hash_block_size,
-                data_blocks: asked.data_blocks,
-                hash_offset: asked.hash_offset,
-                salt: asked.salt,
-                uuid: asked.uuid,
-                no_superblock: asked.no_superblock,
-                fec_device: asked.fec_device,
-                fec_offset: asked.fec_offset,
-                fec_roots: asked.fec_roots,
-            };
+            let written = Written { uuid: asked.uuid, ..written!(asked) };
             let file = asked.root_hash_file.as_deref();
             let bar = Bar::new("hashed");
             let header = verity::format(&asked.data, &asked.hash_device, file, &written, &bar.watch());
@@ -307,20 +314,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             show(header?)?;
         }
         Command::Verify(asked) => {
-            let written = Written {
-                algorithm: asked.hash,
-                format: asked.format,
-                data_block_size: asked.data_block_size,
-                hash_block_size: asked.hash_block_size,
-                data_blocks: asked.data_blocks,
-                hash_offset: asked.hash_offset,
-                salt: asked.salt,
-                uuid: None,
-                no_superblock: asked.no_superblock,
-                fec_device: asked.fec_device,
-                fec_offset: asked.fec_offset,
-                fec_roots: asked.fec_roots,
-            };
+            let written = written!(asked);
             let (root_hash, file) = (asked.root_hash.as_deref(), asked.root_hash_file.as_deref());
             let bar = Bar::new("verified");
             let verified =
@@ -368,20 +362,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn open(asked: Open) -> Result<(), verity::Error> {
-    let written = Written {
-        algorithm: asked.hash,
-        format: asked.format,
-        data_block_size: asked.data_block_size,
-        hash_block_size: asked.hash_block_size,
-        data_blocks: asked.data_blocks,
-        hash_offset: asked.hash_offset,
-        salt: asked.salt,
-        uuid: None,
-        no_superblock: asked.no_superblock,
-        fec_device: asked.fec_device,
-        fec_offset: asked.fec_offset,
-        fec_roots: asked.fec_roots,
-    };
+    let written = written!(asked);
     let activation = Activation {
         root_hash_signature: asked.root_hash_signature,
         ignore_corruption: asked.ignore_corruption,
