@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64ct::{Base64, Encoding};
 use nextroot::format::cpio::{self, Entry};
 use regex::Regex;
 use sha2::{Digest, Sha256};
@@ -86,7 +85,9 @@ pub(crate) fn start_in(
         *text = fill(text, &images)?;
     }
     initrd::make(&rig.dist, &kernel, &boot, &work)?;
-    add_files(&boot, &images, &work.join("initrd"))?;
+    if boot.ballast > 0 {
+        add_ballast(&work.join("initrd"), boot.ballast)?;
+    }
     if let Some(script) = &boot.script {
         payload::make(&rig.dist, &fill(script, &images)?, &work)?;
     }
@@ -315,28 +316,13 @@ fn install(work: &Path, tools: &Tree, image: &Image, command_line: Option<&str>)
     Ok(())
 }
 
-/// A second archive behind the initramfs: the boot's files, and one of noise, so that what is not freed is seen.
-fn add_files(boot: &Boot, images: &[Image], initrd: &Path) -> Outcome<()> {
-    let entry = |path: &str, data: Vec<u8>| Entry {
-        path: path.to_owned(),
-        mode: cpio::FILE | 0o644,
-        device: (0, 0),
-        data: data.into(),
-    };
-    let mut entries = Vec::new();
-    for (path, content) in &boot.added {
-        let content = Base64::decode_vec(&fill(content, images)?).map_err(|e| format!("{path}: {e}"))?;
-        entries.push(entry(path.trim_start_matches('/'), content));
-    }
-    if boot.ballast > 0 {
-        let mut noise = vec![0; boot.ballast << 20];
-        fs::File::open("/dev/urandom")?.read_exact(&mut noise)?;
-        entries.push(entry("ballast", noise));
-    }
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let archive = cpio::write(&entries, 0)?;
+/// A second archive behind the initramfs, of noise: what is not freed is seen.
+fn add_ballast(initrd: &Path, mebibytes: usize) -> Outcome<()> {
+    let mut noise = vec![0; mebibytes << 20];
+    fs::File::open("/dev/urandom")?.read_exact(&mut noise)?;
+    let entry =
+        Entry { path: "ballast".to_owned(), mode: cpio::FILE | 0o644, device: (0, 0), data: noise.into() };
+    let archive = cpio::write(&[entry], 0)?;
     let mut file = fs::File::options().append(true).open(initrd)?;
     // The kernel skips zeros up to the next multiple of four.
     let pad = vec![0; (4 - file.metadata()?.len() as usize % 4) % 4];

@@ -85,9 +85,6 @@ pub(crate) struct Boot {
     /// it boots a UKI from the ESP, else a signed kernel that is handed over.
     #[serde(default)]
     pub(crate) secure_boot: bool,
-    /// Files added to the initramfs: path, and content in base64, with `{...}` filled in from the image.
-    #[serde(default)]
-    pub(crate) added: BTreeMap<String, String>,
     /// Whether the guest's clock counts instructions (one CPU): its times can be compared, whatever the host does.
     #[serde(default)]
     pub(crate) icount: bool,
