@@ -5,7 +5,8 @@ DIST   := target/dist
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BUILT  := target/$(TARGET)/release
 # The init goes without unwind tables: docs/decisions/0003 has the figures.
-INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)/dist/init.ld", "-C", "link-arg=-Wl,--no-eh-frame-hdr"]'# What it may weigh, in bytes.
+INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)/dist/init.ld", "-C", "link-arg=-Wl,--no-eh-frame-hdr"]'
+# What it may weigh, in bytes.
 INIT_MOST ?= 1500000
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
 RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)

@@ -1,9 +1,9 @@
 //! `nextroot gc`: closes what earlier roots left open.
 
 use crate::run::{
-    execute,
+    closing, execute,
     soft_reboot::{
-        holders, running, staging,
+        holders, running,
         state::{self, Store},
     },
 };
@@ -31,7 +31,7 @@ pub fn run() -> Result<Vec<String>, Error> {
     let mut state = running::settled::<Error>(&store)?;
     let mut lines = Vec::new();
     for root in state.unused() {
-        staging::close(&root.name)?;
+        closing::close_if_there(&root.name)?;
         let users: Vec<String> = holders::of_dm(&root.name).iter().map(ToString::to_string).collect();
         lines.push(match users.as_slice() {
             [] => format!("closed dm-verity {}", root.name),

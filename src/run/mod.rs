@@ -5,6 +5,8 @@ pub mod boot;
 pub mod bounded;
 #[cfg(feature = "signatures")]
 pub mod certificates;
+#[cfg(feature = "cli")]
+pub mod closing;
 #[cfg(any(feature = "cli", feature = "signatures"))]
 pub mod configuration;
 pub mod execute;

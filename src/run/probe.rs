@@ -26,7 +26,7 @@ use crate::{
         block::{Device, Entry},
         dm::Control,
         file::attribute,
-        uevent::{self, Received, Socket},
+        uevent::{self, Received, Sender, Socket},
     },
     units::Bytes,
 };
@@ -52,7 +52,7 @@ impl Prober {
     /// Begins to listen. To be called before the first module is loaded.
     pub fn listen(log: Arc<Log>) -> Result<Self, Error> {
         let facts = Facts { kernel_release: sys::kernel::release(), ..Facts::default() };
-        Ok(Self { socket: Socket::open()?, facts, tables: Tables::default(), log })
+        Ok(Self { socket: Socket::open(Sender::Kernel)?, facts, tables: Tables::default(), log })
     }
 
     /// Looks at a running system; nothing is loaded for it.

@@ -36,6 +36,8 @@ pub struct Target {
 /// What the kernel tells of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
+    /// Its number.
+    pub devno: Devno,
     /// How often it is open.
     pub open_count: i32,
     /// Whether it cannot be written to.
@@ -99,7 +101,9 @@ impl Control {
         let failed = |e: &_| Error::new("DM_DEV_STATUS", name, plain(e));
         let info = DmName::new(name).and_then(|name| self.dm.device_info(&DevId::Name(name)));
         let info = info.map_err(|e| failed(&e))?;
+        let device = info.device();
         Ok(Info {
+            devno: Devno { major: device.major, minor: device.minor },
             open_count: info.open_count(),
             read_only: info.flags().contains(DmFlags::DM_READONLY),
             leaving: info.flags().contains(DmFlags::DM_DEFERRED_REMOVE),

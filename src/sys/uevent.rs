@@ -1,4 +1,4 @@
-//! The kernel's announcements of devices (netlink(7), NETLINK_KOBJECT_UEVENT).
+//! Announcements of devices, of the kernel and of udevd (netlink(7), NETLINK_KOBJECT_UEVENT).
 
 use std::{
     io::{self, IoSliceMut},
@@ -20,17 +20,26 @@ use super::Error;
 /// Room for announcements that nobody read yet, as udevd asks for.
 const RECEIVE_BUFFER: usize = 16 << 20;
 
-/// The group that the kernel itself sends to; udevd sends to group 2.
-const KERNEL_GROUP: u32 = 1;
+/// Who announces. Nobody but root can send to a group (net/netlink/af_netlink.c, `NL_CFG_F_NONROOT_SEND` is not set).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The kernel: a device has come, changed or gone.
+    Kernel = 1,
+    /// udevd: it is done with what the kernel announced.
+    Udev = 2,
+}
 
-/// A socket that hears what the kernel announces.
+/// A socket that hears what one of them announces.
 #[derive(Debug)]
-pub struct Socket(OwnedFd);
+pub struct Socket {
+    fd: OwnedFd,
+    from: Sender,
+}
 
 /// What a look at the socket gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
-    /// A message of the kernel.
+    /// A message.
     Message(Vec<u8>),
     /// Some were lost: whoever keeps a picture of the devices has to look anew.
     Lost,
@@ -39,8 +48,8 @@ pub enum Received {
 }
 
 impl Socket {
-    /// `socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT); bind(group 1)`
-    pub fn open() -> Result<Self, Error> {
+    /// `socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT); bind(group)`
+    pub fn open(from: Sender) -> Result<Self, Error> {
         let failed = |call| move |errno: Errno| Error::new(call, "NETLINK_KOBJECT_UEVENT", errno);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd =
@@ -48,24 +57,24 @@ impl Socket {
                 .map_err(failed("socket"))?;
         // Best effort: with less room messages may be lost, which is noticed.
         let _ = setsockopt(&fd, RcvBufForce, &RECEIVE_BUFFER);
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP)).map_err(failed("bind"))?;
-        Ok(Self(fd))
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, from as u32)).map_err(failed("bind"))?;
+        Ok(Self { fd, from })
     }
 
-    /// `recvmsg(fd)`: the next message that comes from the kernel (sender 0); others are dropped.
+    /// `recvmsg(fd)`: the next message; the kernel's have the sender 0, and what somebody else sends in its group is dropped.
     pub fn receive(&self) -> Result<Received, Error> {
         let mut buffer = [0; 8192];
         loop {
             let mut parts = [IoSliceMut::new(&mut buffer)];
             let (length, sender) =
-                match recvmsg::<NetlinkAddr>(self.0.as_raw_fd(), &mut parts, None, MsgFlags::empty()) {
+                match recvmsg::<NetlinkAddr>(self.fd.as_raw_fd(), &mut parts, None, MsgFlags::empty()) {
                     Ok(message) => (message.bytes, message.address),
                     Err(Errno::EAGAIN) => return Ok(Received::Nothing),
                     Err(Errno::EINTR) => continue,
                     Err(Errno::ENOBUFS) => return Ok(Received::Lost),
                     Err(errno) => return Err(Error::new("recvmsg", "NETLINK_KOBJECT_UEVENT", errno)),
                 };
-            if sender.is_some_and(|sender| sender.pid() == 0) {
+            if sender.is_some_and(|sender| (sender.pid() == 0) == (self.from == Sender::Kernel)) {
                 return Ok(Received::Message(buffer.get(..length).unwrap_or_default().to_vec()));
             }
         }
@@ -74,7 +83,7 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -3,6 +3,11 @@
 use nextroot::format::kernel::uevent::Uevent;
 
 pub(super) fn run(data: &[u8]) {
+    if let Ok(event) = Uevent::parse_udev(data) {
+        let stands = |value: &str| data.windows(value.len()).any(|window| window == value.as_bytes());
+        assert!(event.action.is_empty() || stands(&format!("ACTION={}", event.action)));
+        assert!(event.devpath.is_empty() || stands(&format!("DEVPATH={}", event.devpath)));
+    }
     let Ok(event) = Uevent::parse(data) else { return };
     let text = std::str::from_utf8(data).unwrap();
     assert!(text.starts_with(&format!("{}@{}", event.action, event.devpath)));

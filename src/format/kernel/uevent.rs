@@ -1,5 +1,6 @@
 //! The kernel's announcements: `add@/devices/...`, then `KEY=VALUE` fields, each ended by a zero
-//! (lib/kobject_uevent.c; of block devices, block/genhd.c and block/partitions/core.c).
+//! (lib/kobject_uevent.c; of block devices, block/genhd.c and block/partitions/core.c). udevd repeats each when its rules
+//! have run, with fields of its own behind a binary header (systemd, src/libsystemd/sd-device/device-monitor.c).
 
 use std::str::FromStr;
 
@@ -31,7 +32,7 @@ pub struct Uevent {
 /// Bytes that are no announcement.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No `ACTION@DEVPATH` at the start: udevd's own messages are such.
+    /// No `ACTION@DEVPATH` at the start, or not udevd's header.
     #[error("a message without ACTION@DEVPATH")]
     NoHeader,
     /// Bytes that are not UTF-8.
@@ -47,16 +48,39 @@ pub enum Error {
     },
 }
 
+/// What udevd's messages begin with: a name, and a number whose bytes are in the network's order.
+const UDEV: &[u8] = b"libudev\0\xfe\xed\xca\xfe";
+
 impl Uevent {
-    /// Reads a message.
+    /// Reads a message of the kernel.
     pub fn parse(message: &[u8]) -> Result<Self, Error> {
         let text = std::str::from_utf8(message).map_err(|_| Error::NotText)?;
-        let mut fields = text.split('\0');
-        let (action, devpath) = fields.next().and_then(|head| head.split_once('@')).ok_or(Error::NoHeader)?;
-        let mut event = Self { action: action.to_owned(), devpath: devpath.to_owned(), ..Self::default() };
+        let (head, fields) = text.split_once('\0').unwrap_or((text, ""));
+        let (action, devpath) = head.split_once('@').ok_or(Error::NoHeader)?;
+        Self { action: action.to_owned(), devpath: devpath.to_owned(), ..Self::default() }.with(fields)
+    }
+
+    /// Reads a message of udevd.
+    pub fn parse_udev(message: &[u8]) -> Result<Self, Error> {
+        let header = message.strip_prefix(UDEV).ok_or(Error::NoHeader)?;
+        // After the size of the header, in the machine's own order: where the fields begin, and their length.
+        let number =
+            |at| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+        let (start, length) = number(4).zip(number(8)).ok_or(Error::NoHeader)?;
+        let end = start.checked_add(length).ok_or(Error::NoHeader)?;
+        let fields = message.get(start as usize..end as usize).ok_or(Error::NoHeader)?;
+        Self::default().with(std::str::from_utf8(fields).map_err(|_| Error::NotText)?)
+    }
+
+    /// With what the fields say.
+    fn with(self, fields: &str) -> Result<Self, Error> {
+        let mut event = self;
         let (mut major, mut minor) = (None, None);
-        for (key, value) in fields.filter_map(|field| field.split_once('=')) {
+        for (key, value) in fields.split('\0').filter_map(|field| field.split_once('=')) {
             match key {
+                // As the head of a kernel's message has them.
+                "ACTION" if event.action.is_empty() => event.action = value.to_owned(),
+                "DEVPATH" if event.devpath.is_empty() => event.devpath = value.to_owned(),
                 "SUBSYSTEM" => event.subsystem = Some(value.to_owned()),
                 "DEVNAME" => event.devname = Some(value.to_owned()),
                 "DEVTYPE" => event.devtype = Some(value.to_owned()),
@@ -121,6 +145,30 @@ mod tests {
             modalias: None,
         };
         assert_eq!(event, expected);
+    }
+
+    /// `send` of device-monitor.c writes such a header: 40 bytes, of which a filter reads the last 16.
+    #[test]
+    fn udevd_tells_what_it_is_done_with() {
+        let fields = "ACTION=remove\0DEVPATH=/devices/virtual/block/dm-1\0SUBSYSTEM=block\0DEVNAME=/dev/dm-1\0MAJOR=253\0\
+            MINOR=1\0";
+        let message = |start: u32, length: u32| {
+            let numbers = [40, start, length, 0, 0, 0, 0].map(u32::to_ne_bytes);
+            [UDEV, &numbers.concat(), fields.as_bytes()].concat()
+        };
+        let length = fields.len() as u32;
+        let event = Uevent::parse_udev(&message(40, length)).unwrap();
+        assert_eq!(
+            (event.action.as_str(), event.devpath.as_str(), event.devno),
+            ("remove", "/devices/virtual/block/dm-1", Some(Devno { major: 253, minor: 1 }))
+        );
+        for (start, length) in [(40, length + 1), (41, length), (u32::MAX, length), (length, u32::MAX)] {
+            assert_eq!(Uevent::parse_udev(&message(start, length)), Err(Error::NoHeader), "{start}+{length}");
+        }
+        for cut in 0..40 {
+            assert_eq!(Uevent::parse_udev(&message(40, length)[..cut]), Err(Error::NoHeader), "{cut}");
+        }
+        assert_eq!(Uevent::parse_udev(b"add@/x\0ACTION=add\0"), Err(Error::NoHeader));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
     units::Bytes,
 };
 
-use crate::run::{boot::new_root, execute::bad_status, failure::Error};
+use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
@@ -231,7 +231,7 @@ pub fn sweep() -> Result<bool, Error> {
     // A plain root's dm device, as of LVM or LUKS, was never ours.
     let name = device.filter(|device| is_it(device) && device.is_verity());
     match name.and_then(|device| device.attribute("dm/name")) {
-        Some(name) => close(&name).map(|()| true),
+        Some(name) => closing::close_if_there(&name).map(|()| true),
         None => Ok(true),
     }
 }
@@ -240,36 +240,10 @@ pub fn sweep() -> Result<bool, Error> {
 pub fn undo(step: &Step) -> Result<(), Error> {
     match step.undo() {
         Undo::NotNeeded | Undo::Stays(_) | Undo::Impossible => Ok(()),
-        Undo::Close(name) => close(&name),
+        Undo::Close(name) => closing::close_if_there(&name),
         Undo::Unmount(at) => unmount(Path::new(&at)),
         Undo::RemoveUnits(names) => remove_units(&names),
         Undo::MoveBack { from, to } => Ok(mount::move_to(Path::new(&from), Path::new(&to))?),
-    }
-}
-
-/// Closes a dm device: now, or when nobody uses it any more. One that is gone is no error, nor is a kernel without
-/// device-mapper, which has none.
-pub fn close(name: &str) -> Result<(), Error> {
-    match Control::open().and_then(|control| control.remove_when_unused(name)) {
-        Ok(()) => {}
-        Err(error) if error.is_absent() => {}
-        Err(error) => return Err(error.into()),
-    }
-    unlink(name)
-}
-
-/// Removes the link of a device that is gone: udev removes its own, ours goes with the device.
-pub fn unlink(name: &str) -> Result<(), Error> {
-    let link = Path::new("/dev/mapper").join(name);
-    let dangles = fs::read_link(&link).is_ok() && fs::metadata(&link).is_err();
-    if dangles { remove_link(&link).map_err(|e| write_error(&link, e)) } else { Ok(()) }
-}
-
-/// Removes a link, or lets udev be faster.
-fn remove_link(link: &Path) -> io::Result<()> {
-    match fs::remove_file(link) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
     }
 }
 
@@ -315,25 +289,6 @@ fn remove_units(names: &[String]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// udev took the link away between a look at it and its removal, and cancel failed.
-    #[test]
-    fn udev_may_be_faster() {
-        let directory = tempfile::tempdir().unwrap();
-        let link = directory.path().join("link");
-        symlink("nowhere", &link).unwrap();
-        remove_link(&link).unwrap();
-        remove_link(&link).unwrap();
-        assert!(remove_link(directory.path()).is_err());
-    }
-
-    /// A stage that failed for want of device-mapper could never be cancelled.
-    #[test]
-    fn nothing_to_close_without_device_mapper() {
-        if !Path::new("/dev/mapper/control").exists() {
-            close("nextroot-no-such-device").unwrap();
-        }
-    }
 
     /// The os-release and the fstab of an image were read to their ends, wherever those were.
     #[test]

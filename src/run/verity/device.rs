@@ -22,8 +22,8 @@ use crate::{
         step::{FilePart, HashOrigin, OpenVerity},
     },
     run::{
+        closing,
         execute::{self, Executor},
-        soft_reboot::staging,
     },
     sys::{
         self,
@@ -197,7 +197,7 @@ pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
         if let Err(error) = executor.execute(step) {
             if matches!(step, Step::CheckVerity { .. }) {
                 // The error above is the one to show; what could not be closed is still there to be closed by name.
-                let _ = staging::close(name);
+                let _ = closing::close_if_there(name);
             }
             return Err(error.into());
         }
@@ -213,11 +213,10 @@ pub fn close(name: &str, closing: Closing) -> Result<bool, Error> {
         return Err(Error::Kind { name: name.to_owned(), kind: target.kind });
     }
     match closing {
-        Closing::Now => control.remove(name)?,
-        Closing::Deferred => control.remove_when_unused(name)?,
+        Closing::Now => closing::close(&control, name, Control::remove)?,
+        Closing::Deferred => closing::close(&control, name, Control::remove_when_unused)?,
         Closing::CancelDeferred => control.cancel_deferred_remove(name)?,
     }
-    staging::unlink(name).map_err(Error::Step)?;
     Ok(control.info(name).is_ok())
 }
 
