@@ -34,10 +34,10 @@ build: ## static binaries, in target/dist/
 	@mkdir -p $(DIST)
 	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest -p nextroot-qemu
 	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/nextroot-qemu $(DIST)/
-	$(CARGO) build --release --locked -p nextroot --no-default-features --target-dir target/init $(INIT)
-	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init
-	$(CARGO) build --release --locked -p nextroot --no-default-features --features signatures --target-dir target/init $(INIT)
-	@install -m 0755 target/init/$(TARGET)/release/nextroot $(DIST)/nextroot-init-signatures
+	$(CARGO) build --release --locked -p nextroot --no-default-features $(INIT)
+	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init
+	$(CARGO) build --release --locked -p nextroot --no-default-features --features signatures $(INIT)
+	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init-signatures
 	@$(MAKE) --no-print-directory init-size
 
 init-size: ## fails where the init weighs more than it may
@@ -84,7 +84,7 @@ vm: build ## run scenarios: make vm SCENARIO="01 12"
 
 matrix: build ## hash trees and policies against the newest veritysetup and systemd, from a Debian tree of their own
 	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
-		$(CARGO) test --locked -p nextroot --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
+		$(CARGO) test --locked --workspace --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
 
 bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 	$(CARGO) build --release --locked -p nextroot-bench

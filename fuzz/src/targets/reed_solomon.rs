@@ -2,19 +2,25 @@
 //! mended to what it was, and their number is told; with more, it is lost or is another right word. (The number of roots,
 //! of errors and of erasures, then a place and a change for each, then data.)
 
+use std::sync::OnceLock;
+
 use nextroot::format::verity::reed_solomon::{ROOTS, ReedSolomon, WORD};
+
+/// The codes: their tables take longer to make than a word takes.
+static CODES: [OnceLock<ReedSolomon>; CHOICE] = [const { OnceLock::new() }; CHOICE];
+const CHOICE: usize = (*ROOTS.end() - *ROOTS.start() + 1) as usize;
 
 pub(super) fn run(data: &[u8]) {
     let [roots, errors, erasures, rest @ ..] = data else { return };
-    let choice = ROOTS.end() - ROOTS.start() + 1;
-    let roots = ROOTS.start() + u32::from(*roots) % choice;
-    let code = ReedSolomon::new(roots).expect("so many roots can be");
+    let choice = usize::from(*roots) % CHOICE;
+    let roots = ROOTS.start() + choice as u32;
+    let code = CODES[choice].get_or_init(|| ReedSolomon::new(roots).expect("so many roots can be"));
     let (errors, erasures) = (usize::from(*errors) % 32, usize::from(*erasures) % 32);
     let (damage, rest) = rest.split_at((2 * (errors + erasures)).min(rest.len()));
     let mut word = [0; WORD];
     let of_data = WORD - code.roots();
     word[..of_data].iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let whole = with_parity(&code, &word);
+    let whole = with_parity(code, &word);
     assert_eq!(code.mend(&mut whole.clone(), &[]), Ok(0));
 
     let mut damaged = whole;
@@ -35,7 +41,7 @@ pub(super) fn run(data: &[u8]) {
         assert_eq!(found, Ok(all), "{roots} roots, errors at {wrong:?}, erasures at {erased:?}");
         assert_eq!(mended, whole);
     } else if found.is_ok() {
-        assert_eq!(with_parity(&code, &mended), mended, "what is mended is no word");
+        assert_eq!(with_parity(code, &mended), mended, "what is mended is no word");
     }
 }
 
