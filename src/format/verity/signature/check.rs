@@ -179,6 +179,7 @@ mod tests {
             ("pem-cms", "p256", "p256"),
             ("two", "rsa2048 p256", "rsa2048"),
             ("certificate-inside", "foreign", "foreign"),
+            ("keyutil", "keyutil", "keyutil"),
             // Nobody knows the time when a machine starts: validity does not count.
             ("expired", "expired", "expired"),
         ] {
