@@ -16,7 +16,11 @@ use crate::{
     units::{BlockSize, Bytes},
 };
 
-use super::{facts::Content, partitioned, source::RootHashFrom};
+use super::{
+    facts::{Content, Partition},
+    partitioned,
+    source::RootHashFrom,
+};
 
 /// An image file, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +97,8 @@ pub struct Image {
 pub struct Verified {
     /// The data.
     pub data: Part,
+    /// The entry of the data in the partition table: its label and attributes count as those of a partition of a disk.
+    pub partition: Option<Partition>,
     /// The hash tree.
     pub hash: Part,
     /// The signature of the root hash.
@@ -271,6 +277,7 @@ fn bare(file: &ImageFile, root_hash: Option<(RootHash, RootHashFrom)>) -> Result
     let whole = |file, size| Part { file, offset: Bytes(0), size };
     let root = Verified {
         data: whole(Place::Image, sectors(&file.path, file.size)?),
+        partition: None,
         hash: whole(Place::HashTree, sectors(&tree.path, *size)?),
         signature: signature(file, Sibling::RootHashSignature)?,
         root_hash,
@@ -408,6 +415,7 @@ mod tests {
         ] {
             let root = Verified {
                 data: Part { file: Place::Image, offset: Bytes(0), size: Bytes(1 << 20) },
+                partition: None,
                 hash: Part { file: Place::HashTree, offset: Bytes(0), size: Bytes(8192) },
                 signature,
                 root_hash: hash.clone(),

@@ -146,7 +146,8 @@ fn verified(
         (partition, file) => partition.or(file),
     };
     let (data, hash) = (part(found.data)?, part(found.hash)?);
-    Ok(Verified { data, hash, signature, root_hash, root_hash_from })
+    let partition = Some(found.data.partition.clone());
+    Ok(Verified { data, partition, hash, signature, root_hash, root_hash_from })
 }
 
 /// Where a partition lies in the file.

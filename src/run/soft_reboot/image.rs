@@ -217,21 +217,21 @@ fn is_protective(block: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::run::soft_reboot) mod tests {
     use std::{fs, os::unix::fs::symlink, process::Command};
 
     use super::*;
     use crate::{
         format::{
             bytes::CRC32,
-            disk::discoverable::{Purpose, own_types},
+            disk::discoverable::{Purpose, READ_ONLY, own_types},
         },
         plan::image_file,
     };
 
     /// 16 MiB with a root and its hash tree, laid out as the UEFI specification has it: a protective MBR, the
-    /// header and the entries, and both again at the end.
-    fn ddi(block_size: usize) -> Vec<u8> {
+    /// header and the entries, and both again at the end. The root is marked as read-only.
+    pub(in crate::run::soft_reboot) fn ddi(block_size: usize) -> Vec<u8> {
         let types = [(Purpose::Root, "os_1.2"), (Purpose::RootVerity, "os_1.2_verity")];
         let (length, table) = (16 << 20, 16384_usize.div_ceil(block_size));
         let blocks = length / block_size;
@@ -243,6 +243,8 @@ mod tests {
             entry[16..32].fill(number);
             entry[32..40].copy_from_slice(&first.to_le_bytes());
             entry[40..48].copy_from_slice(&(first + (4 << 20) / block_size - 1).to_le_bytes());
+            let attributes = if purpose == Purpose::Root { READ_ONLY } else { 0 };
+            entry[48..56].copy_from_slice(&attributes.to_le_bytes());
             for (place, unit) in entry[56..].chunks_exact_mut(2).zip(label.encode_utf16()) {
                 place.copy_from_slice(&unit.to_le_bytes());
             }

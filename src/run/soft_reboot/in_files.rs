@@ -89,9 +89,9 @@ pub fn look(path: &Path, given: Option<&RootHash>) -> Result<InFiles, Error> {
     }
     let root = &image.root;
     let (mut devices, mut parts) = (Vec::new(), Vec::new());
-    for (minor, part) in (1..).zip([&root.data, &root.hash]) {
+    for (minor, part, partition) in [(1, &root.data, &root.partition), (2, &root.hash, &None)] {
         let (devno, file) = (Devno { major: 0, minor }, open.file_part(part)?);
-        devices.push(device(&open, part, devno, &file));
+        devices.push(BlockDevice { partition: partition.clone(), ..device(&open, part, devno, &file) });
         parts.push((devno, file));
     }
     let [data, hash] = [1, 2].map(|minor| Tag::Number(Devno { major: 0, minor }));
@@ -150,12 +150,30 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::plan::{
-        image_file::{Place as File, Verified},
-        source::RootHashFrom,
+    use crate::{
+        format::disk::discoverable,
+        plan::{
+            image_file::{Place as File, Verified},
+            source::RootHashFrom,
+        },
     };
 
     const HASH: &str = "4f68bce3e8cd4db196e7fbcaf984b7094f68bce3e8cd4db196e7fbcaf984b709";
+
+    /// They counted as off: an image was refused by a policy that demands read-only, and taken by one that forbids it.
+    #[test]
+    fn attributes_of_a_partition_in_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("os.raw");
+        fs::write(&path, image::tests::ddi(512)).unwrap();
+        let devices = look(&path, None).unwrap().devices;
+        let partitions: Vec<_> = devices.iter().map(|device| device.partition.as_ref()).collect();
+        assert!(
+            matches!(partitions.as_slice(), [Some(data), None]
+                if data.attributes == discoverable::READ_ONLY && data.label.as_deref() == Some("os_1.2")),
+            "{partitions:?}"
+        );
+    }
 
     #[test]
     fn signatures() {
@@ -189,9 +207,9 @@ mod tests {
             fs::write(&beside, p7s).unwrap();
             let open = OpenImage::open(&at("os.raw"), LastLink::Refuse).unwrap();
             let (root_hash, root_hash_from) = (hash.parse().unwrap(), RootHashFrom::Given);
-            let (data, hash) = (part(0, 4096), part(4096, 4096));
-            let found =
-                super::signature(&open, &Verified { data, hash, signature, root_hash, root_hash_from });
+            let (data, partition, hash) = (part(0, 4096), None, part(4096, 4096));
+            let root = Verified { data, partition, hash, signature, root_hash, root_hash_from };
+            let found = super::signature(&open, &root);
             match (found, expected) {
                 (Ok(found), Ok(expected)) => {
                     assert_eq!(found.as_ref().map(Place::to_string), expected);
