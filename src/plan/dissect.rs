@@ -86,9 +86,11 @@ pub(super) fn allow(
 ) -> Result<(), Error> {
     let (what, proof, has_tree) = match dissected {
         Dissected::Plain => (data.to_string(), Proof::Unprotected, false),
-        Dissected::Verity(verity) => {
-            (format!("root hash {} from {}", verity.root_hash, verity.root_hash_from), verity.proof(), true)
-        }
+        Dissected::Verity(verity) => (
+            format!("root hash {} from {}", verity.root_hash, verity.root_hash_from.place()),
+            verity.proof(),
+            true,
+        ),
     };
     if let Some(rule) = asked.required.clone().filter(|_| proof < Proof::Verity) {
         return Err(Error::Unverified { what, rule });

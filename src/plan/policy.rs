@@ -192,9 +192,10 @@ fn proven(fs: &FileSystem, options: Option<&Given>) -> Option<(String, Proof)> {
                     format!("dm-verity {} with {}={}", verity.name, given.name, given.value),
                     Proof::Unprotected,
                 ),
-                None => {
-                    (format!("root hash {} from {}", verity.root_hash, verity.root_hash_from), verity.proof())
-                }
+                None => (
+                    format!("root hash {} from {}", verity.root_hash, verity.root_hash_from.place()),
+                    verity.proof(),
+                ),
             })
         }
     }

@@ -276,7 +276,7 @@ fn demanded(demands: &Demands, on: &On, ignores_corruption: bool) -> Result<(), 
             (format!("dm-verity {name}, which ignores corruption,"), Proof::Unprotected)
         }
         On::Verity(Verity { root_hash, root_hash_from: from, .. }) => {
-            (format!("root hash {root_hash} from {from}"), from.proof())
+            (format!("root hash {root_hash} from {}", from.place()), from.proof())
         }
         On::Plain { plain } => (plain.to_string(), Proof::Unprotected),
         On::Else { unreachable } => (unreachable.clone(), Proof::Unprotected),

@@ -309,6 +309,20 @@ impl HashOrigin {
             Self::Signature => Proof::Signed,
         }
     }
+
+    /// Where it comes from, without what that proves.
+    #[must_use]
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::CommandLine => "the kernel command line",
+            Self::Config => "the configuration",
+            Self::Arguments => "the arguments",
+            Self::Signature => "its signer",
+            Self::Unknown => "where nobody knows any more",
+            Self::File => "a file beside the image",
+            Self::PartitionUuids => "the partitions' UUIDs",
+        }
+    }
 }
 
 impl Step {
@@ -433,15 +447,8 @@ impl fmt::Display for Undo {
 
 impl fmt::Display for HashOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CommandLine => "the kernel command line",
-            Self::Config => "the configuration",
-            Self::Arguments => "the arguments",
-            Self::Signature => "its signer",
-            Self::Unknown => "where nobody knows any more (unprotected)",
-            Self::File => "a file beside the image (unprotected)",
-            Self::PartitionUuids => "the partitions' UUIDs (unprotected)",
-        })
+        f.write_str(self.place())?;
+        if self.proof() == Proof::Unprotected { f.write_str(" (unprotected)") } else { Ok(()) }
     }
 }
 
