@@ -78,6 +78,9 @@ pub(crate) enum Fault {
     },
 }
 
+/// How keys and signatures come about: an image with others is another image.
+const KEYS_ARE_MADE: &str = concat!(include_str!("keys.rs"), include_str!("secure_boot.rs"));
+
 /// Names of all images.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     RECIPES.iter().map(|recipe| recipe.name)
@@ -97,13 +100,12 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
         }
     };
     let (partitions, mini) = (recipe.partitions, recipe.mini);
-    let key = format!("{:?} {partitions:?} {mini} {id} {} 7", recipe.prepare, tools.0.display());
+    let signed = matches!(recipe.prepare, Prepare::Keys | Prepare::SecureBoot);
+    let how = if signed { KEYS_ARE_MADE } else { "" };
+    let key = format!("{:?} {partitions:?} {mini} {id} {} 7{how}", recipe.prepare, tools.0.display());
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
-        let openssl = match recipe.prepare {
-            Prepare::Keys | Prepare::SecureBoot => Some(tree::get("openssl", progress)?),
-            _ => None,
-        };
+        let openssl = signed.then(|| tree::get("openssl", progress)).transpose()?;
         make(recipe, source.as_ref(), &tools, openssl.as_ref(), dist, path)?;
         match recipe.prepare {
             Prepare::SecureBoot => {
