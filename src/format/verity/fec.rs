@@ -129,6 +129,12 @@ impl Layout {
         self.stripe() * u64::from(self.block.get())
     }
 
+    /// Bytes that parity is made of, with the zeros behind the last block.
+    #[must_use]
+    pub fn encoded(&self) -> Bytes {
+        Bytes(self.columns().saturating_mul(self.stripes() as u64))
+    }
+
     /// Blocks of parity.
     #[must_use]
     pub fn parity_blocks(&self) -> u64 {

@@ -8,6 +8,7 @@ use crate::format::verity::{fec::Layout, reed_solomon::ReedSolomon};
 use super::{
     levels::{Failure, Of},
     parallel,
+    progress::Progress,
 };
 
 /// Bytes that all threads together hold.
@@ -33,13 +34,13 @@ pub(super) struct Correction<'a> {
 
 impl Correction<'_> {
     /// Writes the parity.
-    pub(super) fn encode(&self) -> Result<(), Failure> {
+    pub(super) fn encode(&self, progress: &Progress<'_>) -> Result<(), Failure> {
         let share = MEMORY / parallel::processors() / (self.layout.stripes() + self.code.roots());
-        self.encode_by(share.clamp(TILE, PIECE) / TILE * TILE)
+        self.encode_by(share.clamp(TILE, PIECE) / TILE * TILE, progress)
     }
 
     /// So many columns at once in each thread.
-    fn encode_by(&self, piece: usize) -> Result<(), Failure> {
+    fn encode_by(&self, piece: usize, progress: &Progress<'_>) -> Result<(), Failure> {
         let columns = self.layout.columns();
         let own = || (Vec::new(), Vec::new(), vec![0; TILE * self.code.register()]);
         parallel::each(columns.div_ceil(piece as u64), own, |(stripes, parity, registers), number| {
@@ -57,7 +58,9 @@ impl Correction<'_> {
             }
             let at = self.offset + first * self.code.roots() as u64;
             let failed = |source| Failure::Io { what: "write", of: Of::Parity, at, source };
-            self.parity.write_all_at(parity, at).map_err(failed)
+            self.parity.write_all_at(parity, at).map_err(failed)?;
+            progress.add(stripes.len() as u64);
+            Ok(())
         })
     }
 
@@ -103,7 +106,10 @@ fn read(file: &File, of: Of, at: u64, to: &mut [u8]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        sync::atomic::{AtomicU64, Ordering},
+    };
 
     use super::*;
     use crate::units::{BlockSize, Bytes};
@@ -135,7 +141,13 @@ mod tests {
                 parity: &parity,
                 offset: 1024,
             };
-            correction.encode_by(piece).unwrap();
+            let told = AtomicU64::new(0);
+            let watch = |done: Bytes, of: Bytes| {
+                assert!(done <= of);
+                told.fetch_max(done.0, Ordering::Relaxed);
+            };
+            correction.encode_by(piece, &Progress::new(layout.encoded(), &watch)).unwrap();
+            assert_eq!(told.into_inner(), layout.encoded().0, "the bar stood still while parity was made");
             let (mut stripes, parity) = (Vec::new(), correction.read_parity(700, 1).unwrap());
             correction.read(700, 1, &mut stripes).unwrap();
             let mut word: [u8; 255] = [stripes, parity].concat().try_into().unwrap();

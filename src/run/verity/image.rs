@@ -26,7 +26,7 @@ use super::{
     opened::Opened,
     parameters::Parameters,
     parity::Parity,
-    progress::{Progress, Watch},
+    progress::{Progress, Watch, digested},
     repair::{Fate, Repair, Run},
     report::{Blocks, Outcome, Report},
 };
@@ -45,7 +45,7 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
     let end = tree.end(start, superblock.hash_block_size);
     let end = Bytes(end.ok_or(tree::Error::Large(superblock.data_blocks))?);
     let of_data = fits(&data, &superblock)?;
-    let encoded = superblock.encode().map_err(Error::Unwritable)?;
+    let header = superblock.encode().map_err(Error::Unwritable)?;
     let mut writing = OpenOptions::new();
     writing.read(true).write(true).create(true).truncate(false);
     let hash = Opened::new(hash, &writing).map_err(Error::of_making)?;
@@ -62,10 +62,11 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
     if !hash.is_device && hash.size < end {
         hash.file.set_len(end.0).map_err(hash.failed("lengthen"))?;
     }
-    let progress = Progress::new(&superblock, &tree, watch);
+    let encoded = parity.as_ref().map_or(0, |parity| parity.layout.encoded().0);
+    let progress = Progress::new(Bytes(digested(&superblock, &tree).0.saturating_add(encoded)), watch);
     let image = Image { data, hash, superblock, tree, digest, start, parity, progress };
     let root =
-        image.build(of_data, (!parameters.no_superblock).then_some((parameters.hash_offset.0, &encoded)))?;
+        image.build(of_data, (!parameters.no_superblock).then_some((parameters.hash_offset.0, &header)))?;
     let root_hash = Some(hex(&root).parse()?);
     Ok(Header { root_hash, ..image.header(parameters) })
 }
@@ -94,7 +95,7 @@ pub fn verify(
     let parity =
         Parity::open(parameters.fec.as_ref(), &reading, &hash, hash.size, &superblock, (&tree, start))?;
     parity.as_ref().map_or(Ok(()), Parity::is_there)?;
-    let progress = Progress::new(&superblock, &tree, watch);
+    let progress = Progress::new(digested(&superblock, &tree), watch);
     let image = Image { data, hash, superblock, tree, digest, start, parity, progress };
     image.check(root_hash)
 }
@@ -182,7 +183,7 @@ impl Image<'_> {
         let root = self.levels().build().map_err(|failure| self.told(failure))?;
         if let Some(parity) = &self.parity {
             let correction = parity.correction(&self.data, hash, self.start);
-            correction.encode().map_err(|failure| self.told(failure))?;
+            correction.encode(&self.progress).map_err(|failure| self.told(failure))?;
             parity.opened.file.sync_data().map_err(parity.opened.failed("write out"))?;
         }
         hash.file.sync_data().map_err(hash.failed("write out"))?;

@@ -13,6 +13,13 @@ use crate::{
 /// Is told how many bytes are done, of how many; from several threads, often.
 pub type Watch<'a> = &'a (dyn Fn(Bytes, Bytes) + Sync);
 
+/// What digests are made of.
+pub(super) fn digested(superblock: &VeritySuperblock, tree: &Tree) -> Bytes {
+    let of_tree = superblock.hash_block_size.times(tree.blocks()).unwrap_or_default();
+    let of_data = superblock.data_block_size.times(superblock.data_blocks).unwrap_or_default();
+    Bytes(of_data.0.saturating_add(of_tree.0))
+}
+
 /// Counts what is done, and tells.
 pub(super) struct Progress<'a> {
     done: AtomicU64,
@@ -21,11 +28,9 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// For all that digests are made of.
-    pub(super) fn new(superblock: &VeritySuperblock, tree: &Tree, watch: Watch<'a>) -> Self {
-        let of_tree = superblock.hash_block_size.times(tree.blocks()).unwrap_or_default();
-        let of_data = superblock.data_block_size.times(superblock.data_blocks).unwrap_or_default();
-        Self { done: AtomicU64::new(0), of: Bytes(of_data.0.saturating_add(of_tree.0)), watch }
+    /// For so many bytes.
+    pub(super) fn new(of: Bytes, watch: Watch<'a>) -> Self {
+        Self { done: AtomicU64::new(0), of, watch }
     }
 
     /// So many bytes more are done.
