@@ -139,6 +139,9 @@ fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Resu
             log.info(&note);
             record.note(note);
         }
+        if let Step::OpenVerity(open) = step {
+            record.opened(open, executor.checked(&open.name));
+        }
         record.add(step.to_string(), begin, log.elapsed());
     }
     Err(execute::Error::Plan { what: "an init to execute".to_owned() }.into())

@@ -4,8 +4,18 @@ use std::{fs, io, path::Path, time::Duration};
 
 use serde::Serialize;
 
+use crate::plan::{
+    signed::CheckedBy,
+    state::Verity,
+    step::{HashOrigin, OpenVerity},
+};
+
 /// Version of the file's layout: raised whenever a field changes its meaning or goes away.
 const VERSION: u32 = 1;
+
+/// Records are shorter.
+#[cfg(feature = "cli")]
+const LONGEST: crate::units::Bytes = crate::units::Bytes(1 << 20);
 
 /// A boot, step by step.
 #[derive(Debug, Serialize)]
@@ -16,6 +26,8 @@ pub struct Boot {
     kernel_us: u128,
     steps: Vec<Done>,
     notes: Vec<String>,
+    /// The dm-verity devices that were opened: what their root hashes prove is seen here only.
+    verity: Vec<Verity>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,6 +49,7 @@ impl Boot {
             kernel_us: kernel.as_micros(),
             steps: Vec::new(),
             notes,
+            verity: Vec::new(),
         }
     }
 
@@ -50,6 +63,17 @@ impl Boot {
         self.notes.push(note);
     }
 
+    /// Adds a dm-verity device that was opened, and what the signature of its root hash holds by.
+    pub fn opened(&mut self, open: &OpenVerity, signed_by: Option<&CheckedBy>) {
+        let root_hash_from = if signed_by.is_some() { HashOrigin::Signature } else { open.root_hash_from };
+        self.verity.push(Verity {
+            name: open.name.clone(),
+            root_hash: open.table.root_hash.to_string(),
+            root_hash_from,
+            signed_by: signed_by.cloned(),
+        });
+    }
+
     /// Writes it to `directory`/boot.json, whole or not at all.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
@@ -58,5 +82,49 @@ impl Boot {
         let unfinished = directory.join(".boot.json.new");
         fs::write(&unfinished, text)?;
         fs::rename(&unfinished, directory.join("boot.json"))
+    }
+}
+
+/// The dm-verity devices that the boot opened, as it wrote them down; none where there is no record that can be read.
+#[cfg(feature = "cli")]
+#[must_use]
+pub fn opened(directory: &Path) -> Vec<Verity> {
+    #[derive(serde::Deserialize)]
+    struct Read {
+        verity: Vec<Verity>,
+    }
+    let bytes = crate::sys::file::whole_at(&directory.join("boot.json"), LONGEST).unwrap_or_default();
+    serde_json::from_slice(&bytes).map(|read: Read| read.verity).unwrap_or_default()
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_opened_is_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut boot = Boot::new(Duration::from_secs(1), vec!["a note".to_owned()]);
+        let signed = Verity {
+            name: "root".to_owned(),
+            root_hash: "ab".repeat(32),
+            root_hash_from: HashOrigin::Signature,
+            signed_by: Some(CheckedBy::Certificate("/etc/verity.d/a.crt".to_owned())),
+        };
+        let named = Verity {
+            name: "usr".to_owned(),
+            root_hash_from: HashOrigin::Config,
+            signed_by: None,
+            ..signed.clone()
+        };
+        boot.verity = vec![signed.clone(), named.clone()];
+        boot.write(directory.path()).unwrap();
+        assert_eq!(opened(directory.path()), [signed, named]);
+        // Of an init that did not tell, cut off, and none at all
+        for text in ["{\"version\":1,\"steps\":[]}", "{\"verity\":[{\"name\"", ""] {
+            fs::write(directory.path().join("boot.json"), text).unwrap();
+            assert_eq!(opened(directory.path()), []);
+        }
+        assert_eq!(opened(&directory.path().join("nowhere")), []);
     }
 }

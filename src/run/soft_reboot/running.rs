@@ -24,6 +24,7 @@ use crate::{
 };
 
 use crate::run::{
+    boot::record,
     execute, machine, probe,
     soft_reboot::{
         staging,
@@ -38,11 +39,8 @@ pub fn root() -> Option<Root> {
     let mounts = staging::mounts().ok()?;
     let (source, on) = match verified(&mounts) {
         Some((name, table)) => {
-            let root_hash = table.root_hash.to_string();
-            let signed_by = table.is_signed().then_some(CheckedBy::Keyring);
-            let root_hash_from = if signed_by.is_some() { HashOrigin::Signature } else { origin(&root_hash) };
             let source = format!("/dev/mapper/{name}");
-            (source, On::Verity(Verity { name, root_hash, root_hash_from, signed_by }))
+            (source, On::Verity(opened(name, &table)))
         }
         None => plain(&mounts)?,
     };
@@ -88,7 +86,21 @@ pub fn settled<E: From<state::Error> + From<execute::Error>>(store: &Store) -> R
     Ok(state)
 }
 
-/// Where the root hash of a root came from that the machine was started with, as far as that can be seen now.
+/// A device, with what its root hash proves: by the kernel's word, else by what the boot wrote down.
+fn opened(name: String, table: &VerityTable) -> Verity {
+    let root_hash = table.root_hash.to_string();
+    if table.is_signed() {
+        let (root_hash_from, signed_by) = (HashOrigin::Signature, Some(CheckedBy::Keyring));
+        return Verity { name, root_hash, root_hash_from, signed_by };
+    }
+    let recorded = record::opened(Path::new(state::DIRECTORY));
+    recorded.into_iter().find(|boot| boot.name == name && boot.root_hash == root_hash).unwrap_or_else(|| {
+        let root_hash_from = origin(&root_hash);
+        Verity { name, root_hash, root_hash_from, signed_by: None }
+    })
+}
+
+/// Where the root hash of a root came from that the machine was started with by another init, as far as that can be seen now.
 fn origin(root_hash: &str) -> HashOrigin {
     let line = CommandLine::parse(&machine::command_line().unwrap_or_default());
     let names = |value: &String| value.eq_ignore_ascii_case(root_hash);
