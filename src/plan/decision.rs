@@ -7,7 +7,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::{Plan, demands::Refusal};
+use super::{Plan, refusal::Refusal};
 
 /// What a look at the facts gave.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use crate::format::{
     system::{sysupdate::Label, version, versioned_directory::version_in_name},
 };
 
-use super::facts::Partition;
+use super::{facts::Partition, refusal::Refusal};
 
 /// What is proven of what a file system holds. Each proves what the ones before it do, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,135 +51,6 @@ pub enum Candidate<'a> {
         proof: Proof,
         /// Whether it has a hash tree.
         has_tree: bool,
-    },
-}
-
-/// An image that is not what is demanded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It has to be there, and is not.
-    #[error(
-        "there is no image for {which}, and {place} allows {which} only as {usage}: name one, or add absent to that rule"
-    )]
-    Missing {
-        /// The place.
-        which: Designator,
-        /// Who demands it where.
-        place: String,
-        /// What is allowed.
-        usage: String,
-    },
-    /// It must not be used.
-    #[error(
-        "{what} would be used for {which}, and {place} allows {which} only as {usage}: name none, or allow one, such as {which}=verity"
-    )]
-    Unwanted {
-        /// The image.
-        what: String,
-        /// The place.
-        which: Designator,
-        /// Who forbids it where.
-        place: String,
-        /// What is allowed.
-        usage: String,
-    },
-    /// Less is proven of it than is demanded.
-    #[error("{what} is {proof}, and {place} allows {which} only as {usage}: {missing}")]
-    Proof {
-        /// The image.
-        what: String,
-        /// What is proven.
-        proof: Proof,
-        /// The place.
-        which: Designator,
-        /// Who demands more where.
-        place: String,
-        /// What is allowed.
-        usage: String,
-        /// What is missing.
-        missing: &'static str,
-    },
-    /// It has a hash tree, which is forbidden.
-    #[error("{what} has a hash tree, and {place} allows {tree} only as {usage}: change that rule")]
-    Tree {
-        /// The image.
-        what: String,
-        /// The partition of the hash tree.
-        tree: Designator,
-        /// Who forbids it where.
-        place: String,
-        /// What is allowed.
-        usage: String,
-    },
-    /// An attribute of its partition.
-    #[error(
-        "{device}: its {attribute} attribute is {}, and {place} demands it {} for {which}: change it in the partition table, or the policy",
-        switch(!.wanted),
-        switch(*.wanted)
-    )]
-    Attribute {
-        /// The partition.
-        device: String,
-        /// The attribute.
-        attribute: &'static str,
-        /// What it has to be.
-        wanted: bool,
-        /// The place.
-        which: Designator,
-        /// Who demands it where.
-        place: String,
-    },
-    /// Its file system.
-    #[error("{device} holds {found}, and {place} allows {which} only as {types}: name another image")]
-    FileSystem {
-        /// The device.
-        device: String,
-        /// What it holds.
-        found: String,
-        /// The place.
-        which: Designator,
-        /// Who forbids it where.
-        place: String,
-        /// What is allowed.
-        types: String,
-    },
-    /// Its label.
-    #[error(
-        "{device}: its label does not match {pattern}, and {place} takes no other for {which}: name another, or change the filter"
-    )]
-    Label {
-        /// The device.
-        device: String,
-        /// What its label would have to match.
-        pattern: String,
-        /// The place.
-        which: Designator,
-        /// Who says so where.
-        place: String,
-    },
-    /// It does not say how old it is.
-    #[error(
-        "{what} has no version (IMAGE_VERSION= of its os-release), and {place} demands {at_least} or newer: set it when the image is built"
-    )]
-    NoVersion {
-        /// The image.
-        what: String,
-        /// The least version.
-        at_least: String,
-        /// Who demands it where.
-        place: String,
-    },
-    /// It is too old.
-    #[error("{what} is of version {found}, and {place} demands {at_least} or newer: name a newer image")]
-    Older {
-        /// The image.
-        what: String,
-        /// Its version.
-        found: String,
-        /// The least version.
-        at_least: String,
-        /// Who demands it where.
-        place: String,
     },
 }
 
@@ -376,10 +247,6 @@ fn allow(policy: &Placed<ImagePolicy>, which: Designator, candidate: Candidate<'
         (None, _) => "encrypted volumes are not opened here",
     };
     Err(Refusal::Proof { what, proof, which, place, usage, missing })
-}
-
-fn switch(on: bool) -> &'static str {
-    if on { "on" } else { "off" }
 }
 
 /// The word that a policy has for it.

@@ -7,8 +7,9 @@ use crate::format::{
 
 use super::{
     Step,
-    demands::{Demands, Refusal},
+    demands::Demands,
     facts::{Content, Facts},
+    refusal::Refusal,
     step::{Fstype, Volume},
 };
 

@@ -6,7 +6,7 @@ use crate::format::{
 };
 
 use super::{
-    demands::Refusal,
+    refusal::Refusal,
     request::{self, Given},
 };
 

@@ -28,6 +28,7 @@ mod partitioned;
 pub mod plain;
 mod policy;
 pub mod preflight;
+pub mod refusal;
 pub mod request;
 mod resolve;
 mod settings;

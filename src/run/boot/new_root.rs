@@ -15,7 +15,7 @@ use crate::{
             os_release::OsRelease,
         },
     },
-    plan::demands::{Refusal, allow_version},
+    plan::{demands::allow_version, refusal::Refusal},
     sys::{self, root::open_below},
 };
 
