@@ -88,6 +88,12 @@ const PAIR: [&str; 5] = [
     "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
 ];
 
+/// A root that is none of a pair, on a disk of its own.
+const THIRD: [&str; 2] = [
+    "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
+    ROOT_VERITY[1],
+];
+
 /// A plain root to begin on, the first root of a pair to go to, and a /var for both.
 const PLAIN: [&str; 4] = [
     PAIR[0],
@@ -191,6 +197,9 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("mini-trixie", "trixie", &PAIR).mini(),
     Recipe::system("mini-bookworm", "bookworm", &PAIR).mini(),
     Recipe::system("mini-forky", "forky", &PAIR).mini(),
+    Recipe::system("third-trixie", "trixie", &THIRD).mini(),
+    Recipe::system("third-bookworm", "bookworm", &THIRD).mini(),
+    Recipe::system("third-forky", "forky", &THIRD).mini(),
     Recipe::system("signed-trixie", "trixie", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("signed-bookworm", "bookworm", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("signed-forky", "forky", &SIGNED).mini().prepared(Prepare::Keys).laid_out_by("tools-forky"),
