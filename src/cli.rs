@@ -8,7 +8,7 @@ use std::{
 };
 
 use nextroot::mode::{
-    cancel, complain, gc, hook,
+    bless, cancel, complain, gc, hook,
     plan::{self, Form},
     preflight, reboot,
     request::{self, Passed, Request, Wanted, Way},
@@ -20,7 +20,7 @@ mod bar;
 mod verity;
 mod words;
 
-use arguments::{Arguments, Cancel, Command, Gc, Plan, Stage};
+use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Rollback, Stage};
 
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
@@ -100,6 +100,8 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             "late" => hook::late()?,
             other => return Err(format!("hook {other}: write early or late").into()),
         },
+        Command::Bless(Bless {}) => blessed(bless::run()?),
+        Command::Rollback(Rollback {}) => goes(&reboot::back(tell)?.root.source),
         Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),
         Command::Verity(asked) => return verity::run(asked),
         Command::Reboot(asked) => {
@@ -110,11 +112,21 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 }
                 None => None,
             };
-            let staged = reboot::run(request.as_ref(), tell)?;
-            say(format_args!("asked systemd for the soft reboot into {}", staged.root.source));
+            goes(&reboot::run(request.as_ref(), tell)?.root.source);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn goes(source: &str) {
+    say(format_args!("asked systemd for the soft reboot into {source}"));
+}
+
+fn blessed(done: bless::Done) {
+    let root = done.root.unwrap_or_else(|| "the running root".to_owned());
+    let how = if done.was_on_trial { "blessed" } else { "was not on trial:" };
+    say(format_args!("{how} {root}"));
+    done.closed.iter().for_each(say);
 }
 
 fn took_back(outcome: cancel::Outcome) {

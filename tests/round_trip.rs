@@ -23,7 +23,7 @@ use nextroot::{
     plan::{
         Plan, Step,
         source::Source,
-        state::{Failed, On, Pass, Root, Staged, State, Verity},
+        state::{Blessing, Failed, On, Pass, Root, Staged, State, Verity},
         step::{HashOrigin, Relay},
     },
     units::BlockSize,
@@ -149,18 +149,20 @@ prop_compose! {
     fn state()(
         (generation, current, previous, retired) in
             (any::<u64>(), option::of(root()), option::of(root()), vec(root(), 0..3)),
-        staged in option::of((root(), any::<bool>(), any::<bool>(), plan())),
+        staged in option::of((root(), any::<bool>(), any::<bool>(), plan(), option::of(any::<String>()))),
+        blessing in option::of((any::<u64>(), option::of(root_hash()))),
         failed in vec((root_hash(), any::<String>()), 0..3),
         relay in option::of((any::<bool>(), any::<u64>(), option::of(any::<String>()), any::<bool>())),
     ) -> State {
-        let staged = staged.map(|(root, direct, complete, begun)| {
-            Staged { root, direct, complete, begun, mounts: Vec::new() }
+        let staged = staged.map(|(root, direct, complete, begun, gives_up)| {
+            Staged { root, direct, complete, begun, mounts: Vec::new(), gives_up }
         });
         let failed = failed.into_iter().map(|(hash, why)| Failed { root_hash: hash.to_string(), why }).collect();
         let relay = relay.map(|(switched, took_us, error, blames_image)| {
             Pass { switched, took_us, error, blames_image }
         });
-        State { generation, current, previous, retired, staged, failed, relay, ..State::default() }
+        let blessing = blessing.map(|(at, hash)| Blessing { at, root_hash: hash.map(|hash| hash.to_string()) });
+        State { generation, current, previous, retired, staged, failed, relay, blessing, ..State::default() }
     }
 }
 

@@ -16,7 +16,7 @@ use nextroot::{
         carry::Row,
         preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
         signed::CheckedBy,
-        state::{Failed, On, Pass, Root, Staged, Verity},
+        state::{Blessing, Failed, On, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
     },
 };
@@ -234,6 +234,7 @@ fn staged(complete: bool) -> Staged {
         complete,
         begun: Plan { steps },
         mounts: vec![row(true), row(false)],
+        gives_up: complete.then(|| "it was given up".to_owned()),
     }
 }
 
@@ -244,6 +245,7 @@ fn status(current: Option<Root>, staged: Option<Staged>, relay: Option<Pass>) ->
         "generation": 3,
         "current": current,
         "blessed": staged.is_none(),
+        "blessing": staged.is_none().then(|| Blessing { at: 1_700_000_000, root_hash: Some("0a0f".to_owned()) }),
         "staged": staged,
         "previous": current,
         "failed": [Failed { root_hash: "0a0f".to_owned(), why: "execute the init".to_owned() }],

@@ -30,12 +30,12 @@ _nextroot() {
 	local fec="--fec-device --fec-offset --fec-roots"
 	local options= sources= how="--roothash --hash-device --direct --carry --no-carry"
 	case $command in
-	'') options="plan preflight stage status cancel reboot gc verity --help --version" ;;
+	'') options="plan preflight stage status cancel reboot rollback bless gc verity --help --version" ;;
 	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;
 	preflight) options="$how --json --help" sources=yes ;;
 	stage) options="$how --replace --force --json --help" sources=yes ;;
 	status) options="--json --is --help" ;;
-	cancel | gc) options="--help" ;;
+	cancel | rollback | bless | gc) options="--help" ;;
 	reboot) options="--roothash --help" sources=yes ;;
 	verity)
 		case ${COMP_WORDS[i + 1]} in

@@ -1,6 +1,6 @@
 # fish completion for nextroot(8)
 
-set -l commands plan preflight stage status cancel reboot gc verity
+set -l commands plan preflight stage status cancel reboot rollback bless gc verity
 set -l trees format verify dump open close status
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -11,13 +11,15 @@ complete -c nextroot -n $none -a stage -d 'Make a source the next root'
 complete -c nextroot -n $none -a status -d 'Current, staged and previous root'
 complete -c nextroot -n $none -a cancel -d 'Undo stage'
 complete -c nextroot -n $none -a reboot -d 'Soft reboot into the staged root, or stage first'
+complete -c nextroot -n $none -a rollback -d 'Soft reboot into the root that ran before'
+complete -c nextroot -n $none -a bless -d 'Declare the running root healthy'
 complete -c nextroot -n $none -a gc -d 'Close the devices of earlier roots'
 complete -c nextroot -n $none -a verity -d 'Hash trees, and devices over them'
 complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
-complete -c nextroot -n '__fish_seen_subcommand_from status cancel gc' -f
+complete -c nextroot -n '__fish_seen_subcommand_from status cancel rollback bless gc' -f
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status' -l json -d 'For programs'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l cmdline -x -d 'Kernel command line'

@@ -167,6 +167,7 @@ const FILES: [(&str, &str); 10] = [
     ("signed.toml", include_str!("../scenarios/signed.toml")),
     ("uefi.toml", include_str!("../scenarios/uefi.toml")),
     ("verity.toml", include_str!("../scenarios/verity.toml")),
+    ("back.toml", include_str!("../scenarios/back.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 

@@ -31,6 +31,8 @@ pub(super) enum Command {
     Status(Status),
     Cancel(Cancel),
     Reboot(Reboot),
+    Rollback(Rollback),
+    Bless(Bless),
     Gc(Gc),
     Hook(Hook),
     Verity(Verity),
@@ -171,6 +173,16 @@ pub(super) struct Reboot {
     #[argh(option)]
     pub(super) roothash: Option<String>,
 }
+
+/// Soft-reboot into the root that ran before, also where another is staged. The root that is left counts as failed: slot:other passes it over.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "rollback")]
+pub(super) struct Rollback {}
+
+/// Declare the running root healthy: it is on trial no more, and what only the root before the previous one needed is closed.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "bless")]
+pub(super) struct Bless {}
 
 /// What the units of a soft reboot run; not for people.
 #[derive(FromArgs)]

@@ -1,10 +1,13 @@
 //! `nextroot gc`: closes what earlier roots left open.
 
-use crate::run::{
-    closing, execute,
-    soft_reboot::{
-        holders, running,
-        state::{self, Store},
+use crate::{
+    plan::state::State,
+    run::{
+        closing, execute,
+        soft_reboot::{
+            holders, running,
+            state::{self, Store},
+        },
     },
 };
 
@@ -29,6 +32,13 @@ pub fn run() -> Result<Vec<String>, Error> {
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;
+    let lines = collect(&mut state)?;
+    store.save(&state)?;
+    Ok(lines)
+}
+
+/// The same for a state that is held.
+pub(super) fn collect(state: &mut State) -> Result<Vec<String>, execute::Error> {
     let mut lines = Vec::new();
     for root in state.unused() {
         closing::close_if_there(&root.name)?;
@@ -39,6 +49,5 @@ pub fn run() -> Result<Vec<String>, Error> {
         });
     }
     state.retired.clear();
-    store.save(&state)?;
     Ok(lines)
 }

@@ -4,6 +4,8 @@
 use std::io::Write;
 
 #[cfg(feature = "cli")]
+pub mod bless;
+#[cfg(feature = "cli")]
 pub mod cancel;
 pub mod emergency;
 #[cfg(feature = "cli")]

@@ -64,6 +64,16 @@ fn configured() -> Result<(Request, Vec<String>), Error> {
     }
 }
 
+/// Why a root that was rolled back counts as failed.
+const GIVEN_UP: &str = "it was left by nextroot rollback";
+
+/// Goes back to the root that ran before, whatever else is staged; the one that runs counts as failed from then on.
+pub fn back(tell: impl FnMut(&str)) -> Result<Staged, Error> {
+    let request = Request { source: "previous".to_owned(), replace: true, ..Request::default() };
+    let (request, _) = request.configured()?;
+    run(Some(&Request { gives_up: Some(GIVEN_UP.to_owned()), ..request }), tell)
+}
+
 /// Asks for it. `request` names the source; without one, what is staged, or else what nextroot.conf names.
 pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
     match running::systemd() {

@@ -45,6 +45,8 @@ pub struct Request {
     pub wanted: Wanted,
     /// `--replace`
     pub replace: bool,
+    /// Why the root that runs counts as failed once it is left for this one; `None` where it does not.
+    pub gives_up: Option<String>,
     /// What nextroot.conf says.
     pub configured: Configured,
     /// `systemd.allow_userspace_verity=no` on the kernel command line: signatures are left to the kernel.

@@ -185,6 +185,7 @@ impl Staging<'_> {
             complete: false,
             begun,
             mounts: Vec::new(),
+            gives_up: request.gives_up.clone(),
         });
         self.steps(&mounting)?;
         let mounting = self.executor.proven(&mounting);

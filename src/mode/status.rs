@@ -1,9 +1,11 @@
 //! `nextroot status`: what runs, what waits, what ran before.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use serde::Serialize;
 
 use crate::{
-    plan::state::{Failed, Pass, Root, Staged, State},
+    plan::state::{Blessing, Failed, Pass, Root, Staged, State},
     run::{
         execute,
         soft_reboot::{
@@ -15,6 +17,9 @@ use crate::{
 
 /// Version of the JSON, docs/status.schema.json: raised whenever a field changes its meaning or goes away.
 const VERSION: u32 = 1;
+
+/// The last second that a date has four digits of a year for.
+const LAST_DATE: u64 = 253_402_300_799;
 
 /// It cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,8 @@ pub struct Status {
     /// What it is on is what the kernel has under /.
     current: Option<Root>,
     blessed: bool,
+    /// When that was, and of which image.
+    blessing: Option<Blessing>,
     staged: Option<Staged>,
     previous: Option<Root>,
     /// Images that slot:other passes over.
@@ -78,8 +85,8 @@ impl Status {
     }
 
     fn of(state: State) -> Self {
-        let State { generation, staged, current, previous, failed, blessed, relay, version: _, .. } = state;
-        Self { version: VERSION, generation, current, blessed, staged, previous, failed, relay }
+        let State { generation, staged, current, previous, failed, blessed, blessing, relay, .. } = state;
+        Self { version: VERSION, generation, current, blessed, blessing, staged, previous, failed, relay }
     }
 
     /// The answer to a question.
@@ -100,13 +107,25 @@ impl Status {
     }
 }
 
+/// Seconds since 1970 as RFC 3339 has them; a number that is no date is shown as it is.
+fn date(at: u64) -> String {
+    match at {
+        0..=LAST_DATE => humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at)).to_string(),
+        _ => format!("{at} s after 1970"),
+    }
+}
+
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.current {
             Some(current) => writeln!(f, "current:    {current}")?,
             None => writeln!(f, "current:    not known: its device cannot be read (only root may)")?,
         }
-        writeln!(f, "            {}", if self.blessed { "blessed" } else { "on trial" })?;
+        match &self.blessing {
+            _ if !self.blessed => writeln!(f, "            on trial")?,
+            Some(Blessing { at, .. }) => writeln!(f, "            blessed {}", date(*at))?,
+            None => writeln!(f, "            blessed")?,
+        }
         match &self.staged {
             Some(staged) if staged.complete => {
                 writeln!(f, "staged:     {} ({})", staged.root, staged.root.source)?;
@@ -136,6 +155,25 @@ impl std::fmt::Display for Status {
                 error.as_deref().unwrap_or("for a reason that is not known")
             ),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A number out of a file is no date that can be printed: the library panics.
+    #[test]
+    fn dates() {
+        for (at, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_795_537_000, "2026-11-24T16:16:40Z"),
+            (LAST_DATE, "9999-12-31T23:59:59Z"),
+            (LAST_DATE + 1, "253402300800 s after 1970"),
+            (u64::MAX, "18446744073709551615 s after 1970"),
+        ] {
+            assert_eq!(date(at), text);
         }
     }
 }

@@ -30,11 +30,14 @@ pub struct State {
     /// Roots that ran before that, and may be open still.
     #[serde(default)]
     pub retired: Vec<Root>,
-    /// Images that a switch did not lead into: `slot:other` passes them over.
+    /// Images that a switch did not lead into, or that were given up after one: `slot:other` passes them over.
     #[serde(default)]
     pub failed: Vec<Failed>,
     /// Whether the running root has been declared healthy since the switch to it.
     pub blessed: bool,
+    /// When that was, and of which image; `None` where no switch led to it.
+    #[serde(default)]
+    pub blessing: Option<Blessing>,
     /// How the last pass of the relay went.
     pub relay: Option<Pass>,
 }
@@ -51,6 +54,7 @@ impl Default for State {
             retired: Vec::new(),
             failed: Vec::new(),
             blessed: true,
+            blessing: None,
             relay: None,
         }
     }
@@ -62,7 +66,7 @@ impl State {
     #[must_use]
     pub fn handed_over(mut self, pass: Pass) -> Self {
         match self.staged.take() {
-            Some(staged) if pass.switched => self.switched(staged.root),
+            Some(staged) if pass.switched => self.switched(staged),
             Some(staged) => {
                 if pass.blames_image {
                     self.mark_failed(&staged.root, pass.error.as_deref());
@@ -84,7 +88,7 @@ impl State {
         let switched =
             |staged: &Staged| staged.complete && running.as_ref().is_some_and(|root| root.is(&staged.root));
         if let Some(staged) = self.staged.take_if(|staged| !waits && switched(staged)) {
-            self.switched(staged.root);
+            self.switched(staged);
             self.generation = self.generation.saturating_add(1);
         }
         let Some(running) = running else { return };
@@ -94,6 +98,15 @@ impl State {
             None => self.current = Some(running),
         }
     }
+}
+
+/// That a root was declared healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blessing {
+    /// When, in seconds since 1970 (CLOCK_REALTIME).
+    pub at: u64,
+    /// Its root hash, where it is verified.
+    pub root_hash: Option<String>,
 }
 
 /// An image that was tried, and failed.
@@ -196,7 +209,22 @@ impl State {
         self.failed.push(Failed { root_hash, why });
     }
 
-    fn switched(&mut self, to: Root) {
+    /// Declares the running root healthy; `false` where it was so already.
+    pub fn bless(&mut self, at: u64) -> bool {
+        if self.blessed {
+            return false;
+        }
+        self.blessed = true;
+        let verity = self.current.as_ref().and_then(Root::verity);
+        self.blessing = Some(Blessing { at, root_hash: verity.map(|verity| verity.root_hash.clone()) });
+        true
+    }
+
+    fn switched(&mut self, staged: Staged) {
+        let Staged { root: to, gives_up, .. } = staged;
+        if let (Some(why), Some(left)) = (gives_up, self.current.clone()) {
+            self.mark_failed(&left, Some(&why));
+        }
         if let Some(verity) = to.verity() {
             self.failed.retain(|failed| failed.root_hash != verity.root_hash);
         }
@@ -205,6 +233,7 @@ impl State {
         // Of others nothing stays open.
         self.retired.extend(older.filter(|root| root.verity().is_some()));
         self.blessed = false;
+        self.blessing = None;
     }
 
     /// Devices that are open for nobody's sake: of roots neither running, nor staged, nor the one before.
@@ -280,6 +309,9 @@ pub struct Staged {
     pub begun: Plan,
     /// What becomes of the mounts.
     pub mounts: Vec<Row>,
+    /// Why the root that is left for it counts as failed; `None` where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gives_up: Option<String>,
 }
 
 impl Staged {
@@ -331,7 +363,7 @@ mod tests {
 
     fn staged(name: &str, direct: bool) -> Option<Staged> {
         let (root, begun, mounts) = (root(name), Plan::default(), Vec::new());
-        Some(Staged { root, direct, complete: true, begun, mounts })
+        Some(Staged { root, direct, complete: true, begun, mounts, gives_up: None })
     }
 
     fn pass(switched: bool) -> Pass {
@@ -441,6 +473,35 @@ mod tests {
                 assert_eq!(state.staged.is_none(), switched);
             }
         }
+    }
+
+    #[test]
+    fn a_root_is_blessed_once() {
+        let mut state = State { current: Some(root("a")), staged: staged("b", false), ..State::default() };
+        assert!(!state.bless(1), "no switch led to it");
+        state = state.handed_over(pass(true));
+        assert!(!state.blessed && state.bless(2) && !state.bless(3));
+        assert_eq!(state.blessing, Some(Blessing { at: 2, root_hash: Some("b".to_owned()) }));
+        state.staged = staged("a", false);
+        state = state.handed_over(pass(true));
+        assert_eq!((state.blessed, state.blessing), (false, None));
+    }
+
+    /// It would be chosen again as soon as it was left.
+    #[test]
+    fn a_root_that_is_given_up_counts_as_failed_once_it_is_left() {
+        let why = || Some("it was given up".to_owned());
+        for (switched, failed) in [(true, vec!["b"]), (false, vec!["a"])] {
+            let staged = staged("a", false).map(|staged| Staged { gives_up: why(), ..staged });
+            let state = State { current: Some(root("b")), staged, ..State::default() };
+            let state = state.handed_over(pass(switched));
+            let hashes: Vec<&str> = state.failed.iter().map(|failed| failed.root_hash.as_str()).collect();
+            assert_eq!(hashes, failed, "{switched}");
+        }
+        // A plain root has no root hash to know it by.
+        let staged = staged("a", false).map(|staged| Staged { gives_up: why(), ..staged });
+        let state = State { current: Some(plain("")), staged, ..State::default() };
+        assert_eq!(state.handed_over(pass(true)).failed, []);
     }
 
     /// Its device stayed open for ever.

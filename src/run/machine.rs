@@ -1,6 +1,12 @@
 //! What the machine says of itself besides its devices, and the end of its run.
 
-use std::{io, path::Path, sync::mpsc, thread, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     format::{disk::guid::Guid, kernel::mount_options::MountOptions},
@@ -87,6 +93,12 @@ pub fn kernel_release() -> String {
 #[must_use]
 pub fn since_boot() -> Duration {
     sys::kernel::since_boot()
+}
+
+/// Seconds since 1970, as far as this machine knows.
+#[must_use]
+pub fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Lets the kernel ask `program` for modules; gives the program that it asked before.
