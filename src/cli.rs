@@ -20,7 +20,7 @@ mod bar;
 mod verity;
 mod words;
 
-use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Rollback, Stage};
+use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Stage};
 
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
@@ -101,7 +101,10 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             other => return Err(format!("hook {other}: write early or late").into()),
         },
         Command::Bless(Bless {}) => blessed(bless::run()?),
-        Command::Rollback(Rollback {}) => goes(&reboot::back(tell)?.root.source),
+        Command::Rollback(asked) => {
+            let request = configured(Request { force: asked.force, ..reboot::back()? })?;
+            goes(&reboot::run(Some(&request), tell)?.root.source);
+        }
         Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),
         Command::Verity(asked) => return verity::run(asked),
         Command::Reboot(asked) => {
@@ -126,7 +129,12 @@ fn blessed(done: bless::Done) {
     let root = done.root.unwrap_or_else(|| "the running root".to_owned());
     let how = if done.was_on_trial { "blessed" } else { "was not on trial:" };
     say(format_args!("{how} {root}"));
-    done.closed.iter().for_each(say);
+    match done.closed {
+        Ok(lines) => lines.iter().for_each(say),
+        Err(error) => {
+            complain(format_args!("nextroot: warning: {error}, ignoring: nextroot gc tries again"));
+        }
+    }
 }
 
 fn took_back(outcome: cancel::Outcome) {

@@ -35,7 +35,8 @@ _nextroot() {
 	preflight) options="$how --json --help" sources=yes ;;
 	stage) options="$how --replace --force --json --help" sources=yes ;;
 	status) options="--json --is --help" ;;
-	cancel | rollback | bless | gc) options="--help" ;;
+	cancel | bless | gc) options="--help" ;;
+	rollback) options="--force --help" ;;
 	reboot) options="--roothash --help" sources=yes ;;
 	verity)
 		case ${COMP_WORDS[i + 1]} in

@@ -174,10 +174,14 @@ pub(super) struct Reboot {
     pub(super) roothash: Option<String>,
 }
 
-/// Soft-reboot into the root that ran before, also where another is staged. The root that is left counts as failed: slot:other passes it over.
+/// Soft-reboot into the root that ran before, also where another is staged. The image that is left counts as failed: slot:other passes it over.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "rollback")]
-pub(super) struct Rollback {}
+pub(super) struct Rollback {
+    /// go there even where preflight says that it would not run here
+    #[argh(switch)]
+    pub(super) force: bool,
+}
 
 /// Declare the running root healthy: it is on trial no more, and what only the root before the previous one needed is closed.
 #[derive(FromArgs)]

@@ -1,38 +1,22 @@
 //! `nextroot bless`: the running root is healthy, and the one before last is not needed any more.
 
 use crate::run::{
-    execute, machine,
-    soft_reboot::{
-        running,
-        state::{self, Store},
-    },
+    machine,
+    soft_reboot::{running, state::Store},
 };
 
 use super::gc;
-
-/// Why it could not be written down.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Mounts that are not the system's.
-    #[error(transparent)]
-    OwnMounts(#[from] running::OwnMounts),
-    /// The state.
-    #[error(transparent)]
-    State(#[from] state::Error),
-    /// A device.
-    #[error("close what earlier roots left open")]
-    Close(#[from] execute::Error),
-}
+pub use super::gc::Error;
 
 /// What became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Done {
     /// Whether the root was on trial; else it was blessed before, or no switch led to it.
     pub was_on_trial: bool,
     /// The root, as `status` has it; `None` where it cannot be told.
     pub root: Option<String>,
-    /// A line for each device that was closed.
-    pub closed: Vec<String>,
+    /// A line for each device that was closed, or why one could not be: the root is blessed all the same.
+    pub closed: Result<Vec<String>, Error>,
 }
 
 /// Declares the running root healthy, and closes what only roots before the previous one needed.
@@ -42,9 +26,10 @@ pub fn run() -> Result<Done, Error> {
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;
     let was_on_trial = state.bless(machine::clock());
-    // It is blessed, whatever becomes of devices that nobody needs.
     store.save(&state)?;
-    let closed = gc::collect(&mut state)?;
-    store.save(&state)?;
+    let closed = gc::collect(&mut state).map_err(Error::from).and_then(|lines| {
+        store.save(&state)?;
+        Ok(lines)
+    });
     Ok(Done { was_on_trial, root: state.current.as_ref().map(ToString::to_string), closed })
 }

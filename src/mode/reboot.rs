@@ -1,7 +1,7 @@
 //! `nextroot reboot`: stages where that is needed, and asks systemd for the soft reboot.
 
 use crate::{
-    plan::state::Staged,
+    plan::state::{Failed, Root, Staged},
     run::{
         execute,
         soft_reboot::{
@@ -36,6 +36,14 @@ pub enum Error {
         "nothing is staged, and a soft reboot would start this root again: write nextroot reboot SOURCE, or nextroot stage SOURCE first"
     )]
     Nothing,
+    /// The way back leads to a root that was left for this one.
+    #[error(
+        "the root that ran before failed itself: {why}; nextroot reboot previous goes there all the same"
+    )]
+    GivenUp {
+        /// How.
+        why: String,
+    },
     /// What is staged is not whole.
     #[error("what is staged is not whole: nextroot cancel, then stage it again")]
     Half,
@@ -67,11 +75,18 @@ fn configured() -> Result<(Request, Vec<String>), Error> {
 /// Why a root that was rolled back counts as failed.
 const GIVEN_UP: &str = "it was left by nextroot rollback";
 
-/// Goes back to the root that ran before, whatever else is staged; the one that runs counts as failed from then on.
-pub fn back(tell: impl FnMut(&str)) -> Result<Staged, Error> {
-    let request = Request { source: "previous".to_owned(), replace: true, ..Request::default() };
-    let (request, _) = request.configured()?;
-    run(Some(&Request { gives_up: Some(GIVEN_UP.to_owned()), ..request }), tell)
+/// What leads back to the root that ran before, whatever else is staged; the one that runs counts as failed from then on.
+/// Not to a root that was itself given up: the good one would be condemned, and a second call would go to and fro.
+pub fn back() -> Result<Request, Error> {
+    let state = running::settled::<Error>(&Store::default())?;
+    let previous = state.previous.as_ref().and_then(Root::verity);
+    let given_up =
+        state.failed.iter().find(|failed| previous.is_some_and(|it| it.root_hash == failed.root_hash));
+    if let Some(Failed { why, .. }) = given_up {
+        return Err(Error::GivenUp { why: why.clone() });
+    }
+    let gives_up = Some(GIVEN_UP.to_owned());
+    Ok(Request { source: "previous".to_owned(), replace: true, gives_up, ..Request::default() })
 }
 
 /// Asks for it. `request` names the source; without one, what is staged, or else what nextroot.conf names.

@@ -95,7 +95,10 @@ impl State {
         match self.current.as_mut().filter(|root| root.is(&running)) {
             // A plain one may have been mounted anew since, with write access.
             Some(current) => current.on.mounted_as(running.on),
-            None => self.current = Some(running),
+            None => {
+                self.current = Some(running);
+                self.blessing = None; // of a root that somebody else left
+            }
         }
     }
 }
@@ -482,9 +485,15 @@ mod tests {
         state = state.handed_over(pass(true));
         assert!(!state.blessed && state.bless(2) && !state.bless(3));
         assert_eq!(state.blessing, Some(Blessing { at: 2, root_hash: Some("b".to_owned()) }));
+        let by_others = State { blessed: true, ..state.clone() };
         state.staged = staged("a", false);
         state = state.handed_over(pass(true));
         assert_eq!((state.blessed, state.blessing), (false, None));
+        for (seen, kept) in [("b", true), ("c", false)] {
+            let mut state = by_others.clone();
+            state.settle(Some(root(seen)), false);
+            assert_eq!(state.blessing.is_some(), kept, "{seen}");
+        }
     }
 
     /// It would be chosen again as soon as it was left.

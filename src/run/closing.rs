@@ -5,6 +5,7 @@
 //! (docs/decisions/0002-device-mapper.md), and not for long.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, ErrorKind},
     os::fd::AsFd,
@@ -32,13 +33,13 @@ pub fn close(
     remove: impl FnOnce(&Control, &str) -> Result<(), sys::Error>,
 ) -> Result<(), Error> {
     let devno = control.info(name)?.devno;
-    let udev = Udev::of(devno);
+    let udev = Udev::listen();
     remove(control, name)?;
     if control.info(name).is_ok() {
         return Ok(());
     }
     if let Some(udev) = udev {
-        udev.wait(devno, PATIENCE)?;
+        udev.wait(devno, PATIENCE);
     }
     unlink(name)
 }
@@ -63,36 +64,37 @@ struct Udev {
 }
 
 impl Udev {
-    /// `None` where udev never heard of the device (its database; systemd, src/libsystemd/sd-device/device-private.c), or
-    /// where there are no sockets: nobody can be waited for then.
-    fn of(devno: Devno) -> Option<Self> {
-        let knows = Path::new("/run/udev/data").join(format!("b{devno}")).exists();
-        knows.then(Self::listen)?.ok()
+    /// `None` where there is no udev, or no socket: nobody can be waited for then.
+    fn listen() -> Option<Self> {
+        let runs = Path::new("/run/udev/control").exists();
+        runs.then(|| {
+            Some(Self {
+                done: Socket::open(Sender::Udev).ok()?,
+                announced: Socket::open(Sender::Kernel).ok()?,
+            })
+        })?
     }
 
-    fn listen() -> Result<Self, sys::Error> {
-        Ok(Self { done: Socket::open(Sender::Udev)?, announced: Socket::open(Sender::Kernel)? })
-    }
-
-    /// Waits until udev is done with each removal of the device that was announced.
-    fn wait(&self, devno: Devno, patience: Duration) -> Result<(), Error> {
-        let is_removal = |event: &Uevent| event.action == "remove" && event.devno == Some(devno);
-        let mut left = 0_usize;
-        while let Received::Message(message) = self.announced.receive()? {
-            left += usize::from(Uevent::parse(&message).is_ok_and(|event| is_removal(&event)));
+    /// Waits until udev is done with each removal of the device that was announced. The device is gone whatever comes of
+    /// it: where nothing more can be heard, nothing more is waited for.
+    fn wait(&self, devno: Devno, patience: Duration) {
+        let removal =
+            |event: Uevent| event.seqnum.filter(|_| event.action == "remove" && event.devno == Some(devno));
+        let mut left = BTreeSet::new();
+        while let Ok(Received::Message(message)) = self.announced.receive() {
+            left.extend(Uevent::parse(&message).ok().and_then(removal));
         }
         let end = Instant::now() + patience;
-        while left > 0
+        while !left.is_empty()
             && let Some(time) = end.checked_duration_since(Instant::now())
+            && uevent::wait(&[self.done.as_fd()], Some(time)).is_ok()
         {
-            uevent::wait(&[self.done.as_fd()], Some(time)).map_err(|e| sys::Error::new("poll", "udev", e))?;
-            while let Received::Message(message) = self.done.receive()? {
-                left -= usize::from(
-                    left > 0 && Uevent::parse_udev(&message).is_ok_and(|event| is_removal(&event)),
-                );
+            while let Ok(Received::Message(message)) = self.done.receive() {
+                if let Some(number) = Uevent::parse_udev(&message).ok().and_then(removal) {
+                    left.remove(&number);
+                }
             }
         }
-        Ok(())
     }
 }
 
@@ -137,13 +139,13 @@ mod tests {
         }
     }
 
-    /// A machine without udev, or with one that never answers, does not hold up anybody.
+    /// Where nothing was announced nobody is waited for.
     #[test]
     fn only_what_was_announced_is_waited_for() {
-        let nobody = Devno { major: 4095, minor: 1 };
-        assert!(Udev::of(nobody).is_none());
+        let open = |sender| Socket::open(sender).unwrap();
+        let udev = Udev { announced: open(Sender::Kernel), done: open(Sender::Udev) };
         let begun = Instant::now();
-        Udev::listen().unwrap().wait(nobody, Duration::from_secs(100)).unwrap();
+        udev.wait(Devno { major: 4095, minor: 1 }, Duration::from_secs(100));
         assert!(begun.elapsed() < Duration::from_secs(50));
     }
 }

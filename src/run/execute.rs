@@ -158,8 +158,7 @@ impl<'a> Executor<'a> {
         let live = loaded.and_then(|loaded| Ok(control.resume(&open.name).map(|()| loaded)?));
         let Loaded { checked, note } = live.map_err(|error| {
             let kernel = follower.kernel_records();
-            // Nothing can be done where even that fails; the error above is the one to show.
-            let _ = control.remove(&open.name);
+            put_away(&control, &open.name);
             match error {
                 Error::Call(source) => Error::Verity { name: open.name.clone(), kernel, source },
                 other => other,
@@ -213,7 +212,7 @@ impl<'a> Executor<'a> {
         };
         let kernel = follower.kernel_records();
         if !self.reused.contains(name) {
-            let _ = control.remove(name);
+            put_away(&control, name);
         }
         Err(Error::Corrupt { name: name.to_owned(), why, kernel })
     }
@@ -314,6 +313,15 @@ pub(super) fn bad_status(control: &Control, name: &str, excused: bool) -> Result
         Ok(VerityStatus::Corrupted) if excused => None,
         _ => Some(format!("its status is \"{}\", not V", status.text)),
     })
+}
+
+/// Closes a device that does not do. Nothing can be done where even that fails: the error before is the one to show.
+fn put_away(control: &Control, name: &str) {
+    #[cfg(feature = "cli")]
+    let _ = super::closing::close(control, name, Control::remove);
+    // Where udev is not, nobody takes a name away late.
+    #[cfg(not(feature = "cli"))]
+    let _ = control.remove(name);
 }
 
 /// `/dev/mapper/NAME`, which udev would make: veritysetup and fstab know the device by it.

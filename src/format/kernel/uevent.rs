@@ -27,6 +27,8 @@ pub struct Uevent {
     pub partn: Option<u32>,
     /// What a driver for it answers to.
     pub modalias: Option<String>,
+    /// The announcement's own number, which udevd repeats.
+    pub seqnum: Option<u64>,
 }
 
 /// Bytes that are no announcement.
@@ -69,7 +71,11 @@ impl Uevent {
         let (start, length) = number(4).zip(number(8)).ok_or(Error::NoHeader)?;
         let end = start.checked_add(length).ok_or(Error::NoHeader)?;
         let fields = message.get(start as usize..end as usize).ok_or(Error::NoHeader)?;
-        Self::default().with(std::str::from_utf8(fields).map_err(|_| Error::NotText)?)
+        let fields = std::str::from_utf8(fields).map_err(|_| Error::NotText)?;
+        let pairs = fields.split('\0').filter_map(|field| field.split_once('='));
+        let of = |name: &str| pairs.clone().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        let (action, devpath) = (of("ACTION").unwrap_or_default(), of("DEVPATH").unwrap_or_default());
+        Self { action, devpath, ..Self::default() }.with(fields)
     }
 
     /// With what the fields say.
@@ -78,15 +84,13 @@ impl Uevent {
         let (mut major, mut minor) = (None, None);
         for (key, value) in fields.split('\0').filter_map(|field| field.split_once('=')) {
             match key {
-                // As the head of a kernel's message has them.
-                "ACTION" if event.action.is_empty() => event.action = value.to_owned(),
-                "DEVPATH" if event.devpath.is_empty() => event.devpath = value.to_owned(),
                 "SUBSYSTEM" => event.subsystem = Some(value.to_owned()),
                 "DEVNAME" => event.devname = Some(value.to_owned()),
                 "DEVTYPE" => event.devtype = Some(value.to_owned()),
                 "MODALIAS" => event.modalias = Some(value.to_owned()),
                 "MAJOR" => major = Some(value),
                 "MINOR" => minor = Some(value),
+                "SEQNUM" => event.seqnum = Some(number("SEQNUM", value)?),
                 "DISKSEQ" => event.diskseq = Some(number("DISKSEQ", value)?),
                 "PARTN" => event.partn = Some(number("PARTN", value)?),
                 _ => {}
@@ -143,6 +147,7 @@ mod tests {
             diskseq: Some(9),
             partn: Some(1),
             modalias: None,
+            seqnum: Some(1205),
         };
         assert_eq!(event, expected);
     }
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn udevd_tells_what_it_is_done_with() {
         let fields = "ACTION=remove\0DEVPATH=/devices/virtual/block/dm-1\0SUBSYSTEM=block\0DEVNAME=/dev/dm-1\0MAJOR=253\0\
-            MINOR=1\0";
+            MINOR=1\0SEQNUM=77\0";
         let message = |start: u32, length: u32| {
             let numbers = [40, start, length, 0, 0, 0, 0].map(u32::to_ne_bytes);
             [UDEV, &numbers.concat(), fields.as_bytes()].concat()
@@ -159,9 +164,12 @@ mod tests {
         let length = fields.len() as u32;
         let event = Uevent::parse_udev(&message(40, length)).unwrap();
         assert_eq!(
-            (event.action.as_str(), event.devpath.as_str(), event.devno),
-            ("remove", "/devices/virtual/block/dm-1", Some(Devno { major: 253, minor: 1 }))
+            (event.action.as_str(), event.devpath.as_str(), event.devno, event.seqnum),
+            ("remove", "/devices/virtual/block/dm-1", Some(Devno { major: 253, minor: 1 }), Some(77))
         );
+        // What the kernel's head says, no field says otherwise, nor in its place.
+        let event = Uevent::parse(b"@/x\0ACTION=add\0DEVPATH=/y\0").unwrap();
+        assert_eq!((event.action.as_str(), event.devpath.as_str()), ("", "/x"));
         for (start, length) in [(40, length + 1), (41, length), (u32::MAX, length), (length, u32::MAX)] {
             assert_eq!(Uevent::parse_udev(&message(start, length)), Err(Error::NoHeader), "{start}+{length}");
         }

@@ -91,10 +91,13 @@ impl Boot {
 pub fn opened(directory: &Path) -> Vec<Verity> {
     #[derive(serde::Deserialize)]
     struct Read {
+        version: u32,
         verity: Vec<Verity>,
     }
     let bytes = crate::sys::file::whole_at(&directory.join("boot.json"), LONGEST).unwrap_or_default();
-    serde_json::from_slice(&bytes).map(|read: Read| read.verity).unwrap_or_default()
+    let read = serde_json::from_slice(&bytes).ok();
+    // In a newer layout a field may mean something else.
+    read.filter(|read: &Read| read.version <= VERSION).map(|read| read.verity).unwrap_or_default()
 }
 
 #[cfg(all(test, feature = "cli"))]
@@ -120,8 +123,14 @@ mod tests {
         boot.verity = vec![signed.clone(), named.clone()];
         boot.write(directory.path()).unwrap();
         assert_eq!(opened(directory.path()), [signed, named]);
-        // Of an init that did not tell, cut off, and none at all
-        for text in ["{\"version\":1,\"steps\":[]}", "{\"verity\":[{\"name\"", ""] {
+        // Of a newer layout, of an init that did not tell, cut off, and none at all
+        let text = fs::read_to_string(directory.path().join("boot.json")).unwrap();
+        for text in [
+            text.replace("\"version\":1", "\"version\":2").as_str(),
+            "{\"version\":1,\"steps\":[]}",
+            "{\"verity\":[{\"name\"",
+            "",
+        ] {
             fs::write(directory.path().join("boot.json"), text).unwrap();
             assert_eq!(opened(directory.path()), []);
         }
