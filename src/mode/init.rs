@@ -22,7 +22,7 @@ use crate::{
         boot::{
             api,
             modules::{self, Loader},
-            record::Boot,
+            record::{Boot, DIRECTORY},
         },
         execute::{self, Executor},
         log::Log,
@@ -43,8 +43,6 @@ const MODPROBE: &str = "/sbin/modprobe";
 pub const CHECKS_SIGNATURES: &str = "+SIGNATURES";
 /// What this build says.
 const FEATURES: &str = if cfg!(feature = "signatures") { CHECKS_SIGNATURES } else { "-SIGNATURES" };
-/// What of this boot is left for later.
-const STATE: &str = "/run/nextroot-state";
 /// How long nothing is said about a wait.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a wait is named after that.
@@ -129,8 +127,8 @@ fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Resu
         log.info(&format!("{}/{total} {step}", index + 1));
         if matches!(step, Step::Exec) {
             machine::give_module_requests_back(&helper);
-            if let Err(error) = record.write(Path::new(STATE)) {
-                log.warning(&format!("{STATE}/boot.json: {error}, ignoring: the root itself is fine"));
+            if let Err(error) = record.write(Path::new(DIRECTORY)) {
+                log.warning(&format!("{DIRECTORY}/boot.json: {error}, ignoring: the root itself is fine"));
             }
         }
         let begin = log.elapsed();

@@ -295,11 +295,7 @@ fn root_of(asked: &Asked, root: &stage::Root, state: &State, plan: &Plan) -> Res
             _ => None,
         });
         let (name, table) = opened.ok_or(Error::NotOpened)?;
-        let root_hash = table.root_hash.to_string();
-        // What the kernel checked when it made the device, it says of the device.
-        let signed_by = table.is_signed().then_some(CheckedBy::Keyring).or(known);
-        let root_hash_from = if table.is_signed() { HashOrigin::Signature } else { root_hash_from };
-        Ok::<_, Error>(On::Verity(Verity { name: name.clone(), root_hash, root_hash_from, signed_by }))
+        Ok::<_, Error>(On::Verity(Verity::of(name.clone(), table, root_hash_from, known)))
     };
     let on = match root {
         stage::Root::Closed(found) | stage::Root::InFiles(found, _) => verity(found.root_hash_from, None)?,

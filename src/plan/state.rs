@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::verity::table::VerityTable;
+
 use super::{Plan, Step, carry::Row, plain::Plain, signed::CheckedBy, step::HashOrigin};
 
 /// Version of the layout: raised whenever a field changes its meaning or goes away. Fields that a version
@@ -198,9 +200,31 @@ impl Root {
     /// Takes in what the signature of its root hash was found to hold by.
     pub fn is_signed_by(&mut self, by: CheckedBy) {
         if let On::Verity(verity) = &mut self.on {
-            verity.root_hash_from = HashOrigin::Signature;
-            verity.signed_by = Some(by);
+            verity.is_signed_by(by);
         }
+    }
+}
+
+impl Verity {
+    /// A device by its table: what the kernel checked when it made it, it says of the device; else what is known counts.
+    #[must_use]
+    pub fn of(
+        name: String,
+        table: &VerityTable,
+        root_hash_from: HashOrigin,
+        signed_by: Option<CheckedBy>,
+    ) -> Self {
+        let mut verity = Self { name, root_hash: table.root_hash.to_string(), root_hash_from, signed_by };
+        if table.is_signed() {
+            verity.is_signed_by(CheckedBy::Keyring);
+        }
+        verity
+    }
+
+    /// Takes in what the signature of its root hash was found to hold by.
+    pub fn is_signed_by(&mut self, by: CheckedBy) {
+        self.root_hash_from = HashOrigin::Signature;
+        self.signed_by = Some(by);
     }
 }
 

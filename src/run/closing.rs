@@ -66,13 +66,11 @@ struct Udev {
 impl Udev {
     /// `None` where there is no udev, or no socket: nobody can be waited for then.
     fn listen() -> Option<Self> {
-        let runs = Path::new("/run/udev/control").exists();
-        runs.then(|| {
-            Some(Self {
-                done: Socket::open(Sender::Udev).ok()?,
-                announced: Socket::open(Sender::Kernel).ok()?,
-            })
-        })?
+        if !Path::new("/run/udev/control").exists() {
+            return None;
+        }
+        let (done, announced) = (Socket::open(Sender::Udev).ok()?, Socket::open(Sender::Kernel).ok()?);
+        Some(Self { announced, done })
     }
 
     /// Waits until udev is done with each removal of the device that was announced. The device is gone whatever comes of

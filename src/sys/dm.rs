@@ -70,8 +70,7 @@ impl Control {
         let uuid = DmUuid::new(uuid).map_err(|e| failed(&e))?;
         let info =
             DmName::new(name).and_then(|name| self.dm.device_create(name, Some(uuid), DmOptions::default()));
-        let device = info.map_err(|e| failed(&e))?.device();
-        Ok(Devno { major: device.major, minor: device.minor })
+        Ok(number(info.map_err(|e| failed(&e))?.device()))
     }
 
     /// `ioctl(DM_TABLE_LOAD, DM_READONLY_FLAG)`: one target over the whole device.
@@ -101,9 +100,8 @@ impl Control {
         let failed = |e: &_| Error::new("DM_DEV_STATUS", name, plain(e));
         let info = DmName::new(name).and_then(|name| self.dm.device_info(&DevId::Name(name)));
         let info = info.map_err(|e| failed(&e))?;
-        let device = info.device();
         Ok(Info {
-            devno: Devno { major: device.major, minor: device.minor },
+            devno: number(info.device()),
             open_count: info.open_count(),
             read_only: info.flags().contains(DmFlags::DM_READONLY),
             leaving: info.flags().contains(DmFlags::DM_DEFERRED_REMOVE),
@@ -123,7 +121,6 @@ impl Control {
     /// `ioctl(DM_LIST_DEVICES)`: names and numbers of all devices.
     pub fn list(&self) -> Result<Vec<(String, Devno)>, Error> {
         let devices = self.dm.list_devices().map_err(|e| Error::new("DM_LIST_DEVICES", PATH, plain(&e)))?;
-        let number = |device: devicemapper::Device| Devno { major: device.major, minor: device.minor };
         Ok(devices.into_iter().map(|(name, device, _)| (name.to_string(), number(device))).collect())
     }
 
@@ -173,6 +170,10 @@ impl Control {
             .map(drop)
             .map_err(|e| Error::new(call, name, e))
     }
+}
+
+fn number(device: devicemapper::Device) -> Devno {
+    Devno { major: device.major, minor: device.minor }
 }
 
 /// The kernel's answer inside the crate's error, or its words where there is none.

@@ -4,11 +4,10 @@ use std::{fs, io, path::Path, time::Duration};
 
 use serde::Serialize;
 
-use crate::plan::{
-    signed::CheckedBy,
-    state::Verity,
-    step::{HashOrigin, OpenVerity},
-};
+use crate::plan::{signed::CheckedBy, state::Verity, step::OpenVerity};
+
+/// Where records and the state live; /run outlives every soft reboot.
+pub const DIRECTORY: &str = "/run/nextroot-state";
 
 /// Version of the file's layout: raised whenever a field changes its meaning or goes away.
 const VERSION: u32 = 1;
@@ -65,13 +64,11 @@ impl Boot {
 
     /// Adds a dm-verity device that was opened, and what the signature of its root hash holds by.
     pub fn opened(&mut self, open: &OpenVerity, signed_by: Option<&CheckedBy>) {
-        let root_hash_from = if signed_by.is_some() { HashOrigin::Signature } else { open.root_hash_from };
-        self.verity.push(Verity {
-            name: open.name.clone(),
-            root_hash: open.table.root_hash.to_string(),
-            root_hash_from,
-            signed_by: signed_by.cloned(),
-        });
+        let mut verity = Verity::of(open.name.clone(), &open.table, open.root_hash_from, None);
+        if let Some(by) = signed_by {
+            verity.is_signed_by(by.clone());
+        }
+        self.verity.push(verity);
     }
 
     /// Writes it to `directory`/boot.json, whole or not at all.
@@ -103,6 +100,7 @@ pub fn opened(directory: &Path) -> Vec<Verity> {
 #[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
+    use crate::plan::step::HashOrigin;
 
     #[test]
     fn what_was_opened_is_read_back() {

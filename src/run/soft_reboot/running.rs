@@ -11,7 +11,6 @@ use crate::{
     plan::{
         facts::Content,
         plain::{self, Plain},
-        signed::CheckedBy,
         state::{On, Root, State, Verity},
         step::HashOrigin,
     },
@@ -89,15 +88,11 @@ pub fn settled<E: From<state::Error> + From<execute::Error>>(store: &Store) -> R
 /// A device, with what its root hash proves: by the kernel's word, else by what the boot wrote down.
 fn opened(name: String, table: &VerityTable) -> Verity {
     let root_hash = table.root_hash.to_string();
-    if table.is_signed() {
-        let (root_hash_from, signed_by) = (HashOrigin::Signature, Some(CheckedBy::Keyring));
-        return Verity { name, root_hash, root_hash_from, signed_by };
-    }
-    let recorded = record::opened(Path::new(state::DIRECTORY));
-    recorded.into_iter().find(|boot| boot.name == name && boot.root_hash == root_hash).unwrap_or_else(|| {
-        let root_hash_from = origin(&root_hash);
-        Verity { name, root_hash, root_hash_from, signed_by: None }
-    })
+    let recorded = record::opened(Path::new(record::DIRECTORY));
+    let recorded = recorded.into_iter().find(|boot| boot.name == name && boot.root_hash == root_hash);
+    let known = recorded.map(|boot| (boot.root_hash_from, boot.signed_by));
+    let (root_hash_from, signed_by) = known.unwrap_or_else(|| (origin(&root_hash), None));
+    Verity::of(name, table, root_hash_from, signed_by)
 }
 
 /// Where the root hash of a root came from that the machine was started with by another init, as far as that can be seen now.

@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// Where it lives; /run outlives every soft reboot.
-pub const DIRECTORY: &str = "/run/nextroot-state";
+/// Where it lives.
+pub use crate::run::boot::record::DIRECTORY;
 
 /// It cannot be read or written.
 #[derive(Debug, thiserror::Error)]
