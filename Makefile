@@ -94,7 +94,7 @@ bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 
 test: deps check build matrix ## everything
 	@$(MAKE) --no-print-directory fuzz-planted
-	@$(MAKE) --no-print-directory fuzz SECONDS=1
+	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
 	@$(RIG) run --json target/rig/results.json
 
 test-full: deps check build matrix ## everything on every systemd: hours
