@@ -47,13 +47,14 @@ init-size: ## fails where the init weighs more than it may
 		exit 1; \
 	fi
 
-install: ## binary, units, configuration, man pages, completions: DESTDIR= PREFIX=/usr
+install: ## binary, units, configuration, catalog, man pages, completions: DESTDIR= PREFIX=/usr
 	@test -x $(DIST)/nextroot || { echo "install: $(DIST)/nextroot is missing: run make build first" >&2; exit 1; }
 	install -D -m 0755 $(DIST)/nextroot $(DESTDIR)$(PREFIX)/bin/nextroot
 	cd dist/systemd && find . -type f -exec install -D -m 0644 '{}' '$(abspath $(UNITS))/{}' ';'
 	sed -i 's|=/usr/bin/nextroot |=$(PREFIX)/bin/nextroot |' $(UNITS)/nextroot-soft-reboot.service \
 		$(UNITS)/systemd-soft-reboot.service.d/10-nextroot.conf
 	install -D -m 0644 dist/nextroot.conf $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot.conf
+	install -D -m 0644 dist/nextroot.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/nextroot.catalog
 	install -D -m 0644 dist/man/nextroot.8 $(SHARE)/man/man8/nextroot.8
 	install -D -m 0644 dist/man/nextroot-verity.8 $(SHARE)/man/man8/nextroot-verity.8
 	install -D -m 0644 dist/man/nextroot.conf.5 $(SHARE)/man/man5/nextroot.conf.5

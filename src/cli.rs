@@ -12,7 +12,7 @@ use nextroot::mode::{
     plan::{self, Form},
     preflight, reboot,
     request::{self, Passed, Request, Wanted, Way},
-    say, stage, status,
+    say, stage, status, watch,
 };
 
 mod arguments;
@@ -100,9 +100,13 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             "late" => hook::late()?,
             other => return Err(format!("hook {other}: write early or late").into()),
         },
+        Command::Watch(asked) => match asked.back {
+            None => watch::run()?,
+            Some(why) => goes(&watch::back(&why, tell)?.root.source),
+        },
         Command::Bless(Bless {}) => blessed(bless::run()?),
         Command::Rollback(asked) => {
-            let request = configured(Request { force: asked.force, ..reboot::back()? })?;
+            let request = configured(Request { force: asked.force, ..reboot::back(reboot::GIVEN_UP)? })?;
             goes(&reboot::run(Some(&request), tell)?.root.source);
         }
         Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),

@@ -53,6 +53,7 @@ fn is_of_soft_reboot(step: &Step) -> bool {
             | Step::FurnishRelay { .. }
             | Step::Carry { .. }
             | Step::LeaveUnits { .. }
+            | Step::Watch { .. }
             | Step::Publish { .. }
             | Step::Move { .. }
             | Step::Pivot { .. }

@@ -10,9 +10,10 @@ use std::{
 };
 
 /// What is installed: the mode, and the path below DESTDIR with PREFIX=/usr.
-const INSTALLED: [(u32, &str); 13] = [
+const INSTALLED: [(u32, &str); 14] = [
     (0o755, "usr/bin/nextroot"),
     (0o644, "usr/lib/nextroot/nextroot.conf"),
+    (0o644, "usr/lib/systemd/catalog/nextroot.catalog"),
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service"),
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/scope.d/10-nextroot.conf"),

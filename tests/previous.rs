@@ -23,7 +23,9 @@ mount -t proc x proc
 mount --bind /sys sys
 mount --rbind /dev dev
 mount -t tmpfs x run
-mkdir run/nextroot-state run/nextroot-conf
+mkdir -p run/nextroot-state run/nextroot-conf/nextroot.conf.d
+# No systemd that could start a watcher.
+printf '[Trial]\nAutomaticReturn=no\n' >run/nextroot-conf/nextroot.conf.d/alone.conf
 "#;
 const TRY: &str = r#"
 set +e

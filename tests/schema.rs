@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use nextroot::{
+    format::config::trial::Trial,
     mode::{
         request::{Passed, Request, Way},
         stage::{Done, Outcome},
@@ -16,7 +17,7 @@ use nextroot::{
         carry::Row,
         preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
         signed::CheckedBy,
-        state::{Blessing, Failed, On, Pass, Root, Staged, Verity},
+        state::{Blessing, Failed, On, OnTrial, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
     },
 };
@@ -226,6 +227,7 @@ fn staged(complete: bool) -> Staged {
     let steps = vec![
         Step::Isolate { at: at() },
         Step::LeaveUnits { names: vec!["a.service".to_owned()] },
+        Step::Watch { trial: Trial::default() },
         Step::Publish { at: at(), relay: Box::new(relay) },
     ];
     Staged {
@@ -246,6 +248,12 @@ fn status(current: Option<Root>, staged: Option<Staged>, relay: Option<Pass>) ->
         "current": current,
         "blessed": staged.is_none(),
         "blessing": staged.is_none().then(|| Blessing { at: 1_700_000_000, root_hash: Some("0a0f".to_owned()) }),
+        "trial": staged.is_some().then(|| OnTrial {
+            rules: Trial { units: vec!["a.service".to_owned()], ..Trial::default() },
+            since_us: current.is_some().then_some(70_000_000),
+            came_back: false,
+            stays: current.is_none().then(|| "a.service failed; it stays: no root ran before".to_owned()),
+        }),
         "staged": staged,
         "previous": current,
         "failed": [Failed { root_hash: "0a0f".to_owned(), why: "execute the init".to_owned() }],

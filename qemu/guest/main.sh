@@ -42,8 +42,7 @@ install_hook() {
 	chmod +x nextroot-hook
 	cp -r units/. /run/systemd/system/
 	grep -rl /usr/bin/nextroot /run/systemd/system | xargs sed -i 's|/usr/bin/nextroot|/run/rig/nextroot-hook|'
-	mkdir -p /run/nextroot-conf
-	cat >/run/nextroot-conf/nextroot.conf
+	configure
 	systemctl daemon-reload
 	systemctl enable --runtime nextroot-soft-reboot.service
 	systemctl start nextroot-soft-reboot.service
@@ -108,6 +107,36 @@ surviving_socket() {
 	systemctl daemon-reload
 	systemctl enable -q --runtime --now answer.socket
 	outlives client ask 127.0.0.1:8080 /run/rig/asked
+}
+# configure: the configuration, from standard input
+configure() {
+	mkdir -p /run/nextroot-conf
+	cat >/run/nextroot-conf/nextroot.conf
+}
+# ill HASH COMMAND...: ill.service, which is well but in the root with this root hash, where it does COMMAND
+ill() {
+	hash=$1
+	shift
+	cat >ill <<-END
+		#!/bin/sh
+		number=\$(findmnt -rno MAJ:MIN /)
+		dmsetup table -j "\${number%:*}" -m "\${number#*:}" | grep -q $hash || exit 0
+		$*
+	END
+	chmod +x ill
+	cat >/run/systemd/system/ill.service <<-END
+		[Service]
+		Type=oneshot
+		RemainAfterExit=yes
+		TimeoutStartSec=infinity
+		TimeoutStopSec=5
+		ExecStart=/run/rig/ill
+		[Install]
+		WantedBy=multi-user.target
+	END
+	systemctl daemon-reload
+	systemctl enable -q --runtime ill.service
+	systemctl start ill.service
 }
 # counts NAME: whether it still does
 counts() {

@@ -55,8 +55,8 @@ struct Run {
     /// write the results there, as a JSON array
     #[argh(option)]
     json: Option<PathBuf>,
-    /// how many machines at once; default: 3
-    #[argh(option, default = "3")]
+    /// how many machines at once; default: 2
+    #[argh(option, default = "2")]
     jobs: usize,
     /// how often each; default: 1
     #[argh(option, default = "1")]

@@ -157,7 +157,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -168,6 +168,7 @@ const FILES: [(&str, &str); 11] = [
     ("uefi.toml", include_str!("../scenarios/uefi.toml")),
     ("verity.toml", include_str!("../scenarios/verity.toml")),
     ("back.toml", include_str!("../scenarios/back.toml")),
+    ("trial.toml", include_str!("../scenarios/trial.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 

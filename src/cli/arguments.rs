@@ -35,6 +35,7 @@ pub(super) enum Command {
     Bless(Bless),
     Gc(Gc),
     Hook(Hook),
+    Watch(Watch),
     Verity(Verity),
 }
 
@@ -195,6 +196,15 @@ pub(super) struct Hook {
     /// early or late
     #[argh(positional)]
     pub(super) when: String,
+}
+
+/// What watches over a root on trial, as a service that stage leaves in /run; not for people.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "watch")]
+pub(super) struct Watch {
+    /// go back to the root before, for this reason
+    #[argh(option)]
+    pub(super) back: Option<String>,
 }
 
 /// Close the devices of roots that are neither running, nor staged, nor the one before.

@@ -1,9 +1,9 @@
 //! `nextroot cancel`: takes back what is staged, or what a killed stage left.
 
 use crate::{
-    plan::{Plan, Step, state::State},
+    plan::{Plan, Step, event::Event, state::State},
     run::{
-        execute,
+        execute, journal,
         soft_reboot::{
             holders, running, staging,
             state::{self, Store},
@@ -70,6 +70,7 @@ pub fn run() -> Result<Outcome, Error> {
             false => Outcome::Nothing { foreign: staging::at_next()? },
         });
     };
+    journal::tell(&Event::TookBack { source: staged.root.source.clone() });
     let opened = staged.begun.steps.iter().find_map(|step| match step {
         Step::OpenVerity(open) => Some(&open.name),
         _ => None,

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::{
     format::config::host_config::WhenNothingStaged,
-    plan::{soft_reboot, state::Staged},
+    plan::{event::Event, soft_reboot, state::Staged},
     run::{
         bounded::{self, Ended},
-        configuration, execute,
+        configuration, execute, journal,
         log::Log,
         soft_reboot::{
+            handover::chain,
             running, staging,
             state::{self, Store},
         },
@@ -89,7 +90,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// soft reboot is called off: all jobs are cancelled.
 pub fn early() -> Result<(), Error> {
     let outcome = prepare();
-    if outcome.is_err() {
+    if let Err(error) = &outcome {
+        journal::tell(&Event::CalledOff { why: chain(error) });
         complain(format_args!("nextroot: the soft reboot is called off, this system serves on"));
         match bounded::run("systemctl", &["cancel"], PATIENCE) {
             Ok(Ended::Exit(Some(0))) => {}

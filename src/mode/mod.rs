@@ -30,6 +30,8 @@ pub mod stage;
 pub mod status;
 #[cfg(feature = "cli")]
 pub mod verity;
+#[cfg(feature = "cli")]
+pub mod watch;
 
 /// Writes a line for whoever typed the command. Nobody may be listening any more, and what is under way goes on:
 /// println! would panic in the middle of it.

@@ -72,12 +72,13 @@ fn configured() -> Result<(Request, Vec<String>), Error> {
     }
 }
 
-/// Why a root that was rolled back counts as failed.
-const GIVEN_UP: &str = "it was left by nextroot rollback";
+/// Why a root that somebody rolled back counts as failed.
+pub const GIVEN_UP: &str = "it was left by nextroot rollback";
 
 /// What leads back to the root that ran before, whatever else is staged; the one that runs counts as failed from then on.
 /// Not to a root that was itself given up: the good one would be condemned, and a second call would go to and fro.
-pub fn back() -> Result<Request, Error> {
+/// `why` is what is told of it.
+pub fn back(why: &str) -> Result<Request, Error> {
     let state = running::settled::<Error>(&Store::default())?;
     let previous = state.previous.as_ref().and_then(Root::verity);
     let given_up =
@@ -85,7 +86,7 @@ pub fn back() -> Result<Request, Error> {
     if let Some(Failed { why, .. }) = given_up {
         return Err(Error::GivenUp { why: why.clone() });
     }
-    let gives_up = Some(GIVEN_UP.to_owned());
+    let gives_up = Some(why.to_owned());
     Ok(Request { source: "previous".to_owned(), replace: true, gives_up, ..Request::default() })
 }
 

@@ -100,6 +100,7 @@ impl Request {
             verity_required: self.configured.verity_required,
             demands: self.configured.demands.clone(),
             kernel_only: self.kernel_only,
+            trial: self.configured.trial.clone(),
             source_name: asked.source_name,
         })
     }
@@ -122,6 +123,7 @@ pub(super) fn of_config(config: &HostConfig, line: &CommandLine) -> Result<Confi
             image_policies: config.image_policy.clone().into_iter().chain(of_line).collect(),
             minimum_version: config.minimum_version.clone(),
         },
+        trial: config.trial.clone(),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::{
     plan::{
         Plan, Step,
         carry::{self, Row},
+        event::Event,
         preflight::{Report, Verdict},
         soft_reboot::Opening,
         stage,
@@ -16,6 +17,7 @@ use crate::{
     },
     run::{
         execute::{self, Executor},
+        journal,
         soft_reboot::{running, staging, state::Store},
     },
 };
@@ -200,13 +202,17 @@ impl Staging<'_> {
             staged.root.version = release.image_version;
             staged.mounts.clone_from(&rows);
         }
-        self.steps(&stage::carrying(&intent, &rows, &staging::missing_units(&stage::VERITY_UNITS)))?;
+        let units = staging::missing_units(&stage::VERITY_UNITS);
+        self.steps(&stage::carrying(&intent, &rows, &units, &request.configured.trial))?;
         if let Some(staged) = &mut self.state.staged {
             staged.complete = true;
         }
         self.store.save(&self.state)?;
         match self.state.staged.clone() {
-            Some(staged) => Ok(Done { staged, skipped, warnings }),
+            Some(staged) => {
+                journal::tell(&Event::Staged(staged.root.clone()));
+                Ok(Done { staged, skipped, warnings })
+            }
             None => Err(execute::Error::Plan { what: "what is staged".to_owned() }.into()),
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::{
-    plan::state::{Blessing, Failed, Pass, Root, Staged, State},
+    plan::state::{Blessing, Failed, OnTrial, Pass, Root, Staged, State},
     run::{
         execute,
         soft_reboot::{
@@ -56,6 +56,8 @@ pub struct Status {
     blessed: bool,
     /// When that was, and of which image.
     blessing: Option<Blessing>,
+    /// What it is held to while it is on trial.
+    trial: Option<OnTrial>,
     staged: Option<Staged>,
     previous: Option<Root>,
     /// Images that slot:other passes over.
@@ -85,8 +87,20 @@ impl Status {
     }
 
     fn of(state: State) -> Self {
-        let State { generation, staged, current, previous, failed, blessed, blessing, relay, .. } = state;
-        Self { version: VERSION, generation, current, blessed, blessing, staged, previous, failed, relay }
+        let State { generation, staged, current, previous, failed, blessed, blessing, trial, relay, .. } =
+            state;
+        Self {
+            version: VERSION,
+            generation,
+            current,
+            blessed,
+            blessing,
+            trial,
+            staged,
+            previous,
+            failed,
+            relay,
+        }
     }
 
     /// The answer to a question.
@@ -121,10 +135,14 @@ impl std::fmt::Display for Status {
             Some(current) => writeln!(f, "current:    {current}")?,
             None => writeln!(f, "current:    not known: its device cannot be read (only root may)")?,
         }
-        match &self.blessing {
-            _ if !self.blessed => writeln!(f, "            on trial")?,
-            Some(Blessing { at, .. }) => writeln!(f, "            blessed {}", date(*at))?,
-            None => writeln!(f, "            blessed")?,
+        match (&self.trial, &self.blessing) {
+            (Some(OnTrial { stays: Some(stays), .. }), _) => {
+                writeln!(f, "            on trial, NOT HEALTHY: {stays}")?;
+            }
+            (Some(OnTrial { rules, .. }), _) => writeln!(f, "            on trial: to be {rules}")?,
+            _ if !self.blessed => writeln!(f, "            on trial, until somebody says nextroot bless")?,
+            (_, Some(Blessing { at, .. })) => writeln!(f, "            blessed {}", date(*at))?,
+            _ => writeln!(f, "            blessed")?,
         }
         match &self.staged {
             Some(staged) if staged.complete => {

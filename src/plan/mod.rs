@@ -15,8 +15,10 @@ pub mod device;
 mod discover;
 #[cfg(feature = "dissect")]
 mod dissect;
+pub mod event;
 pub mod facts;
 mod find;
+pub mod health;
 mod hold;
 pub mod image_file;
 pub mod intent;

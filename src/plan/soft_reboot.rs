@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::format::{
-    config::image_policy::Designator,
+    config::{image_policy::Designator, trial::Trial},
     verity::root_hash::{NotARootHash, RootHash},
 };
 
@@ -41,6 +41,8 @@ pub struct Asked {
     pub demands: Demands,
     /// Whether signatures are left to the kernel (`systemd.allow_userspace_verity=no`).
     pub kernel_only: bool,
+    /// What is asked of it once it runs.
+    pub trial: Trial,
 }
 
 /// Why there is no plan.
@@ -155,7 +157,16 @@ impl Asked {
         let written = Written { source, root_hash, hash_device, failed_too: false };
         let (way, wanted) = (Way::default(), Wanted::default());
         let demands = Demands::default();
-        Ok(Self { source_name, written, way, wanted, verity_required: false, demands, kernel_only: false })
+        Ok(Self {
+            source_name,
+            written,
+            way,
+            wanted,
+            verity_required: false,
+            demands,
+            kernel_only: false,
+            trial: Trial::default(),
+        })
     }
 
     /// Refuses what is in files, into which only the machine itself can look.
@@ -205,7 +216,7 @@ pub fn decide(
         Answer::Read(wanted) => return Ok(Answer::Read(wanted)),
     };
     let rows = carry::decide(&facts.mounts, &facts.machine, &facts.new_mounts(), &asked.wanted)?;
-    let carrying = stage::carrying(&opening.intent, &rows, &facts.missing_units());
+    let carrying = stage::carrying(&opening.intent, &rows, &facts.missing_units(), &asked.trial);
     let relay = match carrying.steps.last() {
         Some(Step::Publish { relay, .. }) => Some((**relay).clone()),
         _ => None,

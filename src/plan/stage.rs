@@ -2,7 +2,7 @@
 //! what is left for the relay, which only moves mounts.
 
 use crate::format::{
-    config::image_policy::Designator,
+    config::{image_policy::Designator, trial::Trial},
     kernel::devno::Devno,
     system::os_release,
     verity::{
@@ -245,7 +245,7 @@ fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
 /// What is left of staging once the new root is mounted. `units` are those that are not left in /run yet, by
 /// an earlier stage.
 #[must_use]
-pub fn carrying(intent: &Intent, mounts: &[Row], units: &[&str]) -> Plan {
+pub fn carrying(intent: &Intent, mounts: &[Row], units: &[&str], trial: &Trial) -> Plan {
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
     let direct = intent.way == Way::Direct;
@@ -269,6 +269,9 @@ pub fn carrying(intent: &Intent, mounts: &[Row], units: &[&str]) -> Plan {
     }
     if !units.is_empty() {
         steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });
+    }
+    if trial.automatic_return {
+        steps.push(Step::Watch { trial: trial.clone() });
     }
     steps.push(Step::Follow { at: NEXT.to_owned() });
     if !direct {
@@ -339,7 +342,7 @@ mod tests {
             (vec![row("/", false), row("/etc", false)], vec!["/previous", "/previous/etc"]),
             (vec![row("/etc", true), row("/usr", false)], vec!["/previous", "/previous/usr", "/carry/0"]),
         ] {
-            let steps = carrying(&intent, &mounts, &[]).steps;
+            let steps = carrying(&intent, &mounts, &[], &Trial::default()).steps;
             let shown: Vec<_> = steps
                 .iter()
                 .filter_map(|step| match step {

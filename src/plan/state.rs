@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::verity::table::VerityTable;
+use crate::format::{config::trial::Trial, verity::table::VerityTable};
 
 use super::{Plan, Step, carry::Row, plain::Plain, signed::CheckedBy, step::HashOrigin};
 
@@ -40,6 +40,9 @@ pub struct State {
     /// When that was, and of which image; `None` where no switch led to it.
     #[serde(default)]
     pub blessing: Option<Blessing>,
+    /// What the running root is held to while it is on trial; `None` where nobody watches over it.
+    #[serde(default)]
+    pub trial: Option<OnTrial>,
     /// How the last pass of the relay went.
     pub relay: Option<Pass>,
 }
@@ -57,6 +60,7 @@ impl Default for State {
             failed: Vec::new(),
             blessed: true,
             blessing: None,
+            trial: None,
             relay: None,
         }
     }
@@ -99,7 +103,9 @@ impl State {
             Some(current) => current.on.mounted_as(running.on),
             None => {
                 self.current = Some(running);
-                self.blessing = None; // of a root that somebody else left
+                // Of a root that somebody else left.
+                self.blessing = None;
+                self.trial = None;
             }
         }
     }
@@ -112,6 +118,19 @@ pub struct Blessing {
     pub at: u64,
     /// Its root hash, where it is verified.
     pub root_hash: Option<String>,
+}
+
+/// The trial of a root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnTrial {
+    /// What is asked of it.
+    pub rules: Trial,
+    /// When the watcher first saw it run, in microseconds of CLOCK_MONOTONIC.
+    pub since_us: Option<u64>,
+    /// Whether it was gone back to, as another root was given up: where it fails, too, it stays.
+    pub came_back: bool,
+    /// Why it is not left, though it did not stand the trial: nobody watches over it any more.
+    pub stays: Option<String>,
 }
 
 /// An image that was tried, and failed.
@@ -242,12 +261,16 @@ impl State {
             return false;
         }
         self.blessed = true;
+        self.trial = None;
         let verity = self.current.as_ref().and_then(Root::verity);
         self.blessing = Some(Blessing { at, root_hash: verity.map(|verity| verity.root_hash.clone()) });
         true
     }
 
     fn switched(&mut self, staged: Staged) {
+        let rules = staged.trial().cloned();
+        let came_back = staged.gives_up.is_some();
+        self.trial = rules.map(|rules| OnTrial { rules, since_us: None, came_back, stays: None });
         let Staged { root: to, gives_up, .. } = staged;
         if let (Some(why), Some(left)) = (gives_up, self.current.clone()) {
             self.mark_failed(&left, Some(&why));
@@ -348,6 +371,15 @@ impl Staged {
         let Some(verity) = self.root.verity() else { return false };
         let opens = |step: &Step| matches!(step, Step::OpenVerity(open) if open.name == verity.name);
         self.begun.steps.iter().any(opens)
+    }
+
+    /// What the root will be held to by the watcher that was left for it.
+    #[must_use]
+    pub fn trial(&self) -> Option<&Trial> {
+        self.begun.steps.iter().find_map(|step| match step {
+            Step::Watch { trial } => Some(trial),
+            _ => None,
+        })
     }
 }
 

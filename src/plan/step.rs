@@ -6,7 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Plan, demands::Proof, device::Device, plain::Plain, signed::Handed};
 use crate::{
-    format::{config::ini::Placed, disk::superblock::Kind, kernel::devno::Devno, verity::table::VerityTable},
+    format::{
+        config::{ini::Placed, trial::Trial},
+        disk::superblock::Kind,
+        kernel::devno::Devno,
+        verity::table::VerityTable,
+    },
     units::Bytes,
 };
 
@@ -153,6 +158,12 @@ pub enum Step {
         /// Their names.
         names: Vec<String>,
     },
+    /// Leaves a copy of this program in /run, and a service of it that outlives the soft reboot: it sees the new root come
+    /// up, and goes back to this one where it is not healthy.
+    Watch {
+        /// What is asked of the new root.
+        trial: Trial,
+    },
     /// Writes what the relay is to do, and then the os-release by which systemd knows a root: from here on a
     /// soft reboot goes there.
     Publish {
@@ -287,6 +298,8 @@ pub enum Undo {
     Unmount(String),
     /// Removes these units.
     RemoveUnits(Vec<String>),
+    /// Takes the watcher away, unless the running root is on trial.
+    EndWatcher,
     /// Moves a mount back.
     MoveBack {
         /// Where it is.
@@ -342,6 +355,7 @@ impl Step {
             | Self::Follow { .. } => Undo::NotNeeded,
             Self::FurnishRelay { .. } | Self::Publish { .. } => Undo::Stays("it goes with the tmpfs"),
             Self::LeaveUnits { names } => Undo::RemoveUnits(names.clone()),
+            Self::Watch { .. } => Undo::EndWatcher,
             Self::Move { from, to } => Undo::MoveBack { from: to.clone(), to: from.clone() },
             Self::Mount { at, .. }
             | Self::Tmpfs { at, .. }
@@ -421,6 +435,9 @@ impl fmt::Display for Step {
             Self::LeaveUnits { names } => {
                 write!(f, "leave units that do nothing in /run/systemd/system: {}", names.join(" "))
             }
+            Self::Watch { trial } => {
+                write!(f, "leave a watcher in /run, that goes back unless the root is {trial}")
+            }
             Self::Publish { at, .. } => write!(f, "make {at} the root of the next soft reboot"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Pivot { root } => write!(f, "make {root} the root"),
@@ -439,6 +456,7 @@ impl fmt::Display for Undo {
             Self::Close(name) => write!(f, "close {name}"),
             Self::Unmount(at) => write!(f, "unmount {at}"),
             Self::RemoveUnits(names) => write!(f, "remove {}", names.join(" ")),
+            Self::EndWatcher => f.write_str("end it, unless this root is on trial"),
             Self::MoveBack { from, to } => write!(f, "move {from} back to {to}"),
             Self::Impossible => f.write_str("impossible"),
         }

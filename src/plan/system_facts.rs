@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{kernel::mountinfo::Mount, system::fstab};
+use crate::format::{config::trial::Trial, kernel::mountinfo::Mount, system::fstab};
 
 use super::{
     demands::Demands,
@@ -62,6 +62,13 @@ pub struct Configured {
     /// `[Policy] ImagePolicy=` and `MinimumVersion=`; and `systemd.image_policy=` of the kernel command line.
     #[serde(skip_serializing_if = "Demands::is_empty")]
     pub demands: Demands,
+    /// `[Trial]`
+    #[serde(skip_serializing_if = "is_default")]
+    pub trial: Trial,
+}
+
+fn is_default(trial: &Trial) -> bool {
+    *trial == Trial::default()
 }
 
 impl SystemFacts {

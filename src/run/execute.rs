@@ -126,6 +126,7 @@ impl<'a> Executor<'a> {
             | Step::FurnishRelay { .. }
             | Step::Carry { .. }
             | Step::LeaveUnits { .. }
+            | Step::Watch { .. }
             | Step::Publish { .. }
             | Step::Move { .. }
             | Step::Pivot { .. } => self.execute_in_running_system(step),

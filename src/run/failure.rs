@@ -142,6 +142,17 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// The watcher.
+    #[cfg(feature = "cli")]
+    #[error(
+        "start {unit}, which sees whether the new root is healthy and goes back else: {why}; AutomaticReturn=no in [Trial] of nextroot.conf does without it"
+    )]
+    Watcher {
+        /// Its unit.
+        unit: &'static str,
+        /// Why not.
+        why: String,
+    },
     /// A dm device that was to be reused.
     #[cfg(feature = "cli")]
     #[error("go on with dm-verity {name}: its table is not that of this image any more")]

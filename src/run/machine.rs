@@ -95,6 +95,12 @@ pub fn since_boot() -> Duration {
     sys::kernel::since_boot()
 }
 
+/// Time by the clock of systemd's time stamps, CLOCK_MONOTONIC.
+#[must_use]
+pub fn monotonic() -> Duration {
+    sys::kernel::monotonic()
+}
+
 /// Seconds since 1970, as far as this machine knows.
 #[must_use]
 pub fn clock() -> u64 {

@@ -11,6 +11,8 @@ pub mod closing;
 pub mod configuration;
 pub mod execute;
 mod failure;
+#[cfg(feature = "cli")]
+pub mod journal;
 pub mod log;
 pub mod machine;
 pub mod probe;

@@ -19,3 +19,10 @@ pub fn release() -> String {
 pub fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
+
+/// `clock_gettime(CLOCK_MONOTONIC)`: the clock of systemd's time stamps that end in Monotonic. It stands still while the
+/// machine sleeps.
+#[must_use]
+pub fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+}

@@ -5,6 +5,7 @@
 use std::{ffi::OsString, io, path::Path};
 
 pub mod block;
+pub mod changes;
 pub mod directory;
 pub mod dm;
 pub mod eventfd;

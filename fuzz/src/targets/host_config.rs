@@ -1,4 +1,4 @@
-//! `format/config/host_config.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within
+//! `format/config/host_config.rs`, `format/config/trial.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within
 //! its bounds; what is said of a file stands for a line of it; and reading it twice changes nothing but what is warned of.
 
 use std::time::Duration;
@@ -18,10 +18,13 @@ pub(super) fn run(data: &[u8]) {
     }
     assert!(!carry.paths.iter().any(|path| carry.not.contains(path)));
     assert!((Duration::from_secs(1)..=Duration::from_secs(600)).contains(&config.hook.timeout));
+    assert!((10..=86_400).contains(&config.trial.timeout_sec) && config.trial.without_failures_sec <= 86_400);
+    assert!(config.trial.units.iter().all(|unit| unit.contains('.') && !unit.contains(['/', ' '])));
+    assert!(config.trial.command.first().is_none_or(|program| program.starts_with('/')));
     assert!(config.warnings.len() <= text.lines().count());
     assert!(config.stage.source.as_ref().is_none_or(|source| !source.is_empty()));
     let mut again = config.clone();
     again.read(&text, "f").unwrap();
-    assert_eq!((&again.stage, &again.hook), (&config.stage, &config.hook));
+    assert_eq!((&again.stage, &again.hook, &again.trial), (&config.stage, &config.hook, &config.trial));
     assert_eq!(again.verity_required, config.verity_required);
 }

@@ -9,12 +9,13 @@ use crate::format::{
         image_policy::ImagePolicy,
         ini::{self, Assignment, Placed, boolean, words},
         time_span,
+        trial::Trial,
     },
     verity::root_hash::RootHash,
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 11] = [
+pub const KEYS: [(&str, &str); 16] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
     ("Stage", "Direct"),
@@ -23,6 +24,11 @@ pub const KEYS: [(&str, &str); 11] = [
     ("Carry", "NoCarry"),
     ("Hook", "TimeoutSec"),
     ("Hook", "WhenNothingStaged"),
+    ("Trial", "AutomaticReturn"),
+    ("Trial", "Timeout"),
+    ("Trial", "Units"),
+    ("Trial", "Command"),
+    ("Trial", "WithoutFailuresSec"),
     ("Policy", "Verity"),
     ("Policy", "ImagePolicy"),
     ("Policy", "MinimumVersion"),
@@ -37,6 +43,8 @@ pub struct HostConfig {
     pub carry: Carry,
     /// `[Hook]`
     pub hook: Hook,
+    /// `[Trial]`
+    pub trial: Trial,
     /// `[Policy] Verity=required`: only a root whose root hash comes from a trusted place is staged.
     pub verity_required: bool,
     /// `[Policy] ImagePolicy=`: what a root has to be.
@@ -131,6 +139,7 @@ impl HostConfig {
                 "Stage" => self.stage.assign(&assignment, file)?,
                 "Carry" => self.carry.assign(&assignment, file)?,
                 "Hook" => self.hook.assign(&assignment, file)?,
+                "Trial" => self.trial.assign(&assignment, file)?,
                 "Policy" => self.policy(&assignment, file)?,
                 _ => false,
             };
@@ -273,7 +282,7 @@ mod tests {
         let config = config(&[&format!(
             "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
-             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Policy]\nVerity=required\n\
+             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\n[Policy]\nVerity=required\n\
              ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
         )]);
         let expected = HostConfig {
@@ -288,14 +297,15 @@ mod tests {
                 not: vec!["/boot".to_owned()],
             },
             hook: Hook { timeout: Duration::from_secs(90), when_nothing_staged: WhenNothingStaged::Pass },
+            trial: Trial { timeout_sec: 60, ..Trial::default() },
             verity_required: true,
             image_policy: Some(Placed {
                 value: "root=verity+signed".parse().unwrap(),
-                place: "f:16 (ImagePolicy=root=verity+signed)".to_owned(),
+                place: "f:18 (ImagePolicy=root=verity+signed)".to_owned(),
             }),
             minimum_version: Some(Placed {
                 value: "7".to_owned(),
-                place: "f:17 (MinimumVersion=7)".to_owned(),
+                place: "f:19 (MinimumVersion=7)".to_owned(),
             }),
             warnings: vec![],
         };

@@ -9,3 +9,4 @@ pub mod image_policy;
 pub mod ini;
 pub mod initramfs;
 pub mod time_span;
+pub mod trial;

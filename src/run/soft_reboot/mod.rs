@@ -13,3 +13,4 @@ mod steps;
 pub mod system;
 pub mod units;
 mod volatile_root;
+pub mod watcher;

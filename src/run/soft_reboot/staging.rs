@@ -29,19 +29,20 @@ use crate::{
     units::Bytes,
 };
 
+use super::watcher;
 use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
 /// Units of the administrator of this run of the machine (systemd.unit(5)).
-const UNITS: &str = "/run/systemd/system";
+pub(super) const UNITS: &str = "/run/systemd/system";
 /// Text files of a new root are shorter.
 const LONGEST: Bytes = Bytes(1 << 20);
 /// A list of mounts is shorter: a mount namespace has 100,000 at most (fs.mount-max, proc_sys_fs(5)), in lines of some
 /// hundred bytes.
 pub(super) const MOUNTS: Bytes = Bytes(64 << 20);
 
-fn write_error(path: &Path, source: io::Error) -> Error {
+pub(super) fn write_error(path: &Path, source: io::Error) -> Error {
     Error::Write { path: path.display().to_string(), source }
 }
 
@@ -243,6 +244,7 @@ pub fn undo(step: &Step) -> Result<(), Error> {
         Undo::Close(name) => closing::close_if_there(&name),
         Undo::Unmount(at) => unmount(Path::new(&at)),
         Undo::RemoveUnits(names) => remove_units(&names),
+        Undo::EndWatcher => watcher::take_away(),
         Undo::MoveBack { from, to } => Ok(mount::move_to(Path::new(&from), Path::new(&to))?),
     }
 }

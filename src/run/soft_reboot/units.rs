@@ -13,7 +13,10 @@ use crate::{
         systemd_version::SystemdVersion,
         unit_properties::{self, UnitProperties},
     },
-    plan::preflight::unit::{PROPERTIES, Unit},
+    plan::{
+        health::{self, Manager},
+        preflight::unit::{PROPERTIES, Unit},
+    },
     sys::file::until_end,
     units::Bytes,
 };
@@ -101,6 +104,24 @@ impl Systemctl {
     pub fn units(&self) -> Result<Vec<Unit>, Error> {
         let properties = format!("--property={}", PROPERTIES.join(","));
         Ok(self.show(&[&properties, "*"])?.iter().filter_map(Unit::of).collect())
+    }
+
+    /// What PID 1 says of itself; `None` where it says nothing that is known.
+    pub fn manager(&self) -> Result<Option<Manager>, Error> {
+        let properties = format!("--property={}", health::MANAGER_PROPERTIES.join(","));
+        Ok(self.show(&[&properties])?.iter().find_map(Manager::of))
+    }
+
+    /// Every unit that PID 1 has in memory, as far as the health depends on it of a system that runs `since` then, by
+    /// CLOCK_MONOTONIC.
+    pub fn health(&self, since: Duration) -> Result<Vec<health::Unit>, Error> {
+        let properties = format!("--property={}", health::UNIT_PROPERTIES.join(","));
+        // A pattern leaves out what is not active, such as a target that was not reached.
+        Ok(self
+            .show(&["--all", &properties, "*"])?
+            .iter()
+            .filter_map(|unit| health::Unit::of(unit, since))
+            .collect())
     }
 
     fn show(&self, arguments: &[&str]) -> Result<Vec<UnitProperties>, Error> {

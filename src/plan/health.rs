@@ -1,0 +1,446 @@
+//! Decides whether a root that was switched to is healthy: what `[Trial]` of nextroot.conf asks for, held against what
+//! systemd says of itself and of its units.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::format::{
+    config::trial::Trial,
+    system::{systemd_version::SystemdVersion, unit_properties::UnitProperties},
+};
+
+use super::state::{OnTrial, Root, State};
+
+/// What the watcher has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Something is staged, and waits for a soft reboot.
+    Await,
+    /// The running root is on trial.
+    Judge {
+        /// The root.
+        root: Box<Root>,
+        /// Its trial.
+        trial: Box<OnTrial>,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+impl Duty {
+    /// By what is remembered.
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        let on_trial = state.trial.as_ref().filter(|trial| !state.blessed && trial.stays.is_none());
+        match (on_trial, &state.current, &state.staged) {
+            (Some(trial), Some(root), _) => {
+                Self::Judge { root: Box::new(root.clone()), trial: Box::new(trial.clone()) }
+            }
+            (_, _, Some(_)) => Self::Await,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// What systemd says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// It is starting up.
+    Starting,
+    /// It has started up.
+    Up,
+    /// It is in rescue or emergency mode.
+    Maintenance,
+    /// It is shutting down, or on its way into another root.
+    Stopping,
+}
+
+/// What is asked of the manager itself.
+pub const MANAGER_PROPERTIES: [&str; 3] = ["Version", "SystemState", "NJobs"];
+
+impl Manager {
+    /// By its properties; `None` where they say nothing that is known.
+    #[must_use]
+    pub fn of(properties: &UnitProperties) -> Option<Self> {
+        // Up to 254 it keeps from its life before that start-up has finished (manager_timestamp_shall_serialize of
+        // src/core/manager-serialize.c): it has, where nothing is left to be started.
+        let version = properties.get("Version").and_then(|text| text.parse::<SystemdVersion>().ok());
+        let tells = version.is_some_and(|version| version.number > 254);
+        let has_jobs = || properties.number("NJobs") != Some(0);
+        match properties.get("SystemState")? {
+            "initializing" | "starting" => Some(Self::Starting),
+            "running" | "degraded" if !tells && has_jobs() => Some(Self::Starting),
+            "running" | "degraded" => Some(Self::Up),
+            "maintenance" => Some(Self::Maintenance),
+            "stopping" => Some(Self::Stopping),
+            _ => None,
+        }
+    }
+}
+
+/// A unit, as far as the health of a system depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name.
+    id: String,
+    /// All its names.
+    names: BTreeSet<String>,
+    /// `active`, `inactive`, `failed` ...
+    active: String,
+    /// Whether it came to that in this life of the system: what failed in one before is failed until it is started again.
+    is_new: bool,
+    /// Units that it pulls in.
+    pulls: BTreeSet<String>,
+}
+
+/// What is asked of systemd for each unit.
+pub const UNIT_PROPERTIES: [&str; 8] = [
+    "Id",
+    "Names",
+    "ActiveState",
+    "StateChangeTimestampMonotonic",
+    "Requires",
+    "BindsTo",
+    "Wants",
+    "Upholds",
+];
+
+impl Unit {
+    /// A unit by its properties, in a system that runs `since` then by CLOCK_MONOTONIC; `None` where they name none.
+    #[must_use]
+    pub fn of(properties: &UnitProperties, since: Duration) -> Option<Self> {
+        let id = properties.get("Id")?.to_owned();
+        let changed = properties.get("StateChangeTimestampMonotonic").and_then(|text| text.parse().ok());
+        let words = |name| properties.words(name).map(str::to_owned);
+        Some(Self {
+            names: words("Names").chain([id.clone()]).collect(),
+            active: properties.get("ActiveState").unwrap_or_default().to_owned(),
+            is_new: changed.is_none_or(|changed| Duration::from_micros(changed) >= since),
+            pulls: ["Requires", "BindsTo", "Wants", "Upholds"].into_iter().flat_map(words).collect(),
+            id,
+        })
+    }
+
+    fn is_failed(&self) -> bool {
+        self.active == "failed" && self.is_new
+    }
+}
+
+/// What was seen of a root on trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Since the switch.
+    pub since: Duration,
+    /// Since PID 1 answered last, or since the switch.
+    pub silent: Duration,
+    /// What PID 1 says; `Err` with the reason where it does not answer.
+    pub manager: Result<Manager, String>,
+    /// The units that it has in memory.
+    pub units: Vec<Unit>,
+    /// How long it is up without a failed unit.
+    pub clean: Duration,
+    /// How the command ended: `Err` with what went wrong; `None` where it was not run yet.
+    pub command: Option<Result<(), String>>,
+}
+
+/// What follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is healthy.
+    Healthy,
+    /// It is not, yet, for this reason.
+    NotYet(String),
+    /// All but the command is as it should be: its turn.
+    RunCommand,
+    /// Somebody else ends this life.
+    Leaving,
+    /// It is not healthy, for this reason.
+    Failed(String),
+}
+
+/// How long PID 1 may be silent: it answers within milliseconds, under heavy load within seconds.
+pub const SILENCE: Duration = Duration::from_secs(60);
+
+/// Judges.
+#[must_use]
+pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
+    let found = match &seen.manager {
+        Err(why) if seen.silent >= SILENCE.min(rules.timeout()) => {
+            Verdict::Failed(format!("PID 1 has not answered for {} s: {why}", seen.silent.as_secs()))
+        }
+        Err(why) => Verdict::NotYet(format!("PID 1 does not answer: {why}")),
+        Ok(Manager::Stopping) => Verdict::Leaving,
+        Ok(Manager::Maintenance) => Verdict::Failed("it came up in rescue or emergency mode".to_owned()),
+        Ok(Manager::Starting) => required_units(rules, &seen.units)
+            .unwrap_or_else(|| Verdict::NotYet("start-up has not finished".to_owned())),
+        Ok(Manager::Up) => up(rules, seen),
+    };
+    match found {
+        Verdict::NotYet(why) if seen.since >= rules.timeout() => {
+            Verdict::Failed(format!("it was not healthy within {} s: {why}", rules.timeout_sec))
+        }
+        other => other,
+    }
+}
+
+fn up(rules: &Trial, seen: &Seen) -> Verdict {
+    if let Some(verdict) = required_units(rules, &seen.units).or_else(|| boot_complete(&seen.units)) {
+        return verdict;
+    }
+    for name in &rules.units {
+        let active = find(&seen.units, name).map_or("not loaded", |unit| &unit.active);
+        if active != "active" {
+            return Verdict::NotYet(format!("{name} is {active}"));
+        }
+    }
+    if seen.clean < rules.without_failures() {
+        let failed: Vec<&str> =
+            seen.units.iter().filter(|unit| unit.is_failed()).map(|unit| unit.id.as_str()).collect();
+        return Verdict::NotYet(match failed.as_slice() {
+            [] => format!("no unit has been failed for {} s only", seen.clean.as_secs()),
+            failed => format!("failed: {}", failed.join(" ")),
+        });
+    }
+    match &seen.command {
+        _ if rules.command.is_empty() => Verdict::Healthy,
+        None => Verdict::RunCommand,
+        Some(Ok(())) => Verdict::Healthy,
+        Some(Err(why)) => Verdict::NotYet(why.clone()),
+    }
+}
+
+/// A unit that has to be active, and failed, will not be by itself.
+fn required_units(rules: &Trial, units: &[Unit]) -> Option<Verdict> {
+    let failed = rules.units.iter().find(|name| find(units, name).is_some_and(Unit::is_failed))?;
+    Some(Verdict::Failed(format!("{failed} failed")))
+}
+
+/// boot-complete.target has to be reached where something that is started by default pulls it in (systemd.special(7)).
+fn boot_complete(units: &[Unit]) -> Option<Verdict> {
+    const TARGET: &str = "boot-complete.target";
+    let active = find(units, TARGET).map_or("not loaded", |unit| &unit.active);
+    if active == "active" || !pulled_in(units).contains(TARGET) {
+        return None;
+    }
+    // What it requires has failed: nothing is left that could still lead there.
+    Some(Verdict::Failed(format!("{TARGET} is {active}, and start-up is over")))
+}
+
+/// All that default.target pulls in.
+fn pulled_in(units: &[Unit]) -> BTreeSet<&str> {
+    let mut by_name = BTreeMap::new();
+    for unit in units {
+        by_name.extend(unit.names.iter().map(|name| (name.as_str(), unit)));
+    }
+    let mut found = BTreeSet::from(["default.target"]);
+    let mut open = vec!["default.target"];
+    while let Some(name) = open.pop() {
+        let pulls = by_name.get(name).into_iter().flat_map(|unit| &unit.pulls).map(String::as_str);
+        open.extend(pulls.filter(|name| found.insert(name)));
+    }
+    found
+}
+
+fn find<'a>(units: &'a [Unit], name: &str) -> Option<&'a Unit> {
+    units.iter().find(|unit| unit.names.contains(name))
+}
+
+/// Whether any unit is failed.
+#[must_use]
+pub fn any_failed(units: &[Unit]) -> bool {
+    units.iter().any(Unit::is_failed)
+}
+
+/// How long PID 1 may take to begin with the soft reboot that it was asked for.
+const TO_BEGIN: Duration = Duration::from_secs(30);
+/// How long it may take to be done with it: a service may take its time to stop (DefaultTimeoutStopSec= is 90 s).
+const TO_END: Duration = Duration::from_secs(300);
+
+/// Whether there is nothing left but to restart the machine, `since` a soft reboot back was asked for. `began`: whether
+/// PID 1 was seen to act.
+#[must_use]
+pub fn has_to_reset(since: Duration, began: bool) -> bool {
+    since >= if began { TO_END } else { TO_BEGIN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(line: &str) -> Unit {
+        let (names, rest) = line.split_once(' ').unwrap();
+        let (active, pulls) = rest.split_once(" > ").unwrap_or((rest, ""));
+        let (active, changed) = active.split_once('@').unwrap_or((active, "9000001"));
+        let names: Vec<&str> = names.split('=').collect();
+        let text = format!(
+            "Id={}\nNames={}\nActiveState={active}\nStateChangeTimestampMonotonic={changed}\nWants={pulls}\n",
+            names[0],
+            names.join(" ")
+        );
+        Unit::of(&UnitProperties::parse_all(&text).unwrap()[0], Duration::from_secs(9)).unwrap()
+    }
+
+    fn rules() -> Trial {
+        Trial { units: vec!["a.service".to_owned()], ..Trial::default() }
+    }
+
+    fn seen(manager: Result<Manager, String>, units: &[&str]) -> Seen {
+        let second = Duration::from_secs;
+        let units = units.iter().map(|line| unit(line)).collect();
+        Seen { since: second(20), silent: second(0), manager, units, clean: second(5), command: None }
+    }
+
+    #[test]
+    fn duties() {
+        let root: Root = serde_json::from_str(
+            r#"{"source": "a", "unreachable": "it is a test", "system": null, "version": null}"#,
+        )
+        .unwrap();
+        let staged = serde_json::json!({
+            "root": root, "direct": false, "complete": true, "begun": {"steps": []}, "mounts": [],
+        });
+        let trial = |stays: Option<&str>| OnTrial {
+            rules: rules(),
+            since_us: None,
+            came_back: false,
+            stays: stays.map(str::to_owned),
+        };
+        let judged = || Duty::Judge { root: Box::new(root.clone()), trial: Box::new(trial(None)) };
+        for (blessed, trial, is_staged, expected) in [
+            (true, None, false, Duty::Nothing),
+            (true, None, true, Duty::Await),
+            // On trial, and nobody asked for somebody to watch.
+            (false, None, false, Duty::Nothing),
+            (false, Some(trial(None)), false, judged()),
+            // What runs comes before what is staged.
+            (false, Some(trial(None)), true, judged()),
+            (true, Some(trial(None)), false, Duty::Nothing),
+            (false, Some(trial(Some("it is the last"))), false, Duty::Nothing),
+            (false, Some(trial(Some("it is the last"))), true, Duty::Await),
+        ] {
+            let staged = is_staged.then(|| serde_json::from_value(staged.clone()).unwrap());
+            let state = State { blessed, trial, staged, current: Some(root.clone()), ..State::default() };
+            assert_eq!(Duty::of(&state), expected, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn what_systemd_says_of_itself() {
+        for (text, expected) in [
+            ("SystemState=initializing\nNJobs=3", Some(Manager::Starting)),
+            ("Version=257\nSystemState=starting\nNJobs=0", Some(Manager::Starting)),
+            ("Version=254.26-1~bpo12+1\nSystemState=running\nNJobs=2", Some(Manager::Starting)),
+            ("Version=254.26-1~bpo12+1\nSystemState=running\nNJobs=0", Some(Manager::Up)),
+            ("SystemState=running", Some(Manager::Starting)),
+            // A job that a timer began says nothing of start-up.
+            ("Version=257.9-1\nSystemState=running\nNJobs=2", Some(Manager::Up)),
+            ("Version=257.9-1\nSystemState=degraded\nNJobs=0", Some(Manager::Up)),
+            ("SystemState=maintenance\nNJobs=0", Some(Manager::Maintenance)),
+            ("SystemState=stopping\nNJobs=9", Some(Manager::Stopping)),
+            ("SystemState=offline\nNJobs=9", None),
+            ("NJobs=9", None),
+        ] {
+            assert_eq!(Manager::of(&UnitProperties::parse_all(text).unwrap()[0]), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn verdicts() {
+        use Verdict::{Failed, Healthy, Leaving, NotYet};
+        let failed = |why: &str| Failed(why.to_owned());
+        let not_yet = |why: &str| NotYet(why.to_owned());
+        let silent = || Err("no answer".to_owned());
+        let default = "multi-user.target=default.target active > a.service boot.service";
+        for (manager, units, expected) in [
+            (silent(), &[][..], not_yet("PID 1 does not answer: no answer")),
+            (Ok(Manager::Starting), &[], not_yet("start-up has not finished")),
+            (Ok(Manager::Starting), &["a.service failed"], failed("a.service failed")),
+            // It failed in the root before.
+            (Ok(Manager::Starting), &["a.service failed@8999999"], not_yet("start-up has not finished")),
+            (Ok(Manager::Up), &["a.service failed@8999999"], not_yet("a.service is failed")),
+            (Ok(Manager::Stopping), &["a.service failed"], Leaving),
+            (Ok(Manager::Maintenance), &[], failed("it came up in rescue or emergency mode")),
+            (Ok(Manager::Up), &[], not_yet("a.service is not loaded")),
+            (Ok(Manager::Up), &["a.service activating"], not_yet("a.service is activating")),
+            (Ok(Manager::Up), &["a.service active"], Healthy),
+            (Ok(Manager::Up), &["b.service=a.service active"], Healthy),
+            // Others may fail, where nobody asks for a time without.
+            (Ok(Manager::Up), &["a.service active", "b.service failed"], Healthy),
+            // boot-complete.target counts where it is pulled in by what is started.
+            (Ok(Manager::Up), &[default, "a.service active", "boot-complete.target inactive"], Healthy),
+            (
+                Ok(Manager::Up),
+                &[
+                    default,
+                    "a.service active",
+                    "boot.service inactive > boot-complete.target",
+                    "boot-complete.target inactive",
+                ],
+                failed("boot-complete.target is inactive, and start-up is over"),
+            ),
+            (
+                Ok(Manager::Up),
+                &[
+                    default,
+                    "a.service active",
+                    "boot.service active > boot-complete.target",
+                    "boot-complete.target active",
+                ],
+                Healthy,
+            ),
+            (
+                Ok(Manager::Up),
+                &[
+                    default,
+                    "a.service active",
+                    "other.service active > boot-complete.target",
+                    "boot-complete.target inactive",
+                ],
+                Healthy,
+            ),
+        ] {
+            assert_eq!(judge(&rules(), &seen(manager, units)), expected, "{units:?}");
+        }
+    }
+
+    #[test]
+    fn time_runs_out() {
+        let second = Duration::from_secs;
+        let late = |manager| Seen { since: second(300), ..seen(manager, &[]) };
+        assert_eq!(
+            judge(&rules(), &late(Ok(Manager::Up))),
+            Verdict::Failed("it was not healthy within 300 s: a.service is not loaded".to_owned())
+        );
+        assert_eq!(judge(&rules(), &late(Ok(Manager::Stopping))), Verdict::Leaving);
+        let silent = |seconds| Seen { silent: second(seconds), ..seen(Err("late".to_owned()), &[]) };
+        assert!(matches!(judge(&rules(), &silent(59)), Verdict::NotYet(_)));
+        assert_eq!(
+            judge(&rules(), &silent(60)),
+            Verdict::Failed("PID 1 has not answered for 60 s: late".to_owned())
+        );
+        let short = Trial { timeout_sec: 10, ..rules() };
+        assert!(matches!(judge(&short, &silent(10)), Verdict::Failed(_)));
+        for (since, began, expected) in
+            [(29, false, false), (30, false, true), (299, true, false), (300, true, true)]
+        {
+            assert_eq!(has_to_reset(second(since), began), expected, "{since} {began}");
+        }
+    }
+
+    #[test]
+    fn failures_and_the_command() {
+        let rules =
+            Trial { without_failures_sec: 30, command: vec!["/check".to_owned()], ..Trial::default() };
+        let second = Duration::from_secs;
+        let is = |clean, units: &[&str], command| {
+            judge(&rules, &Seen { clean: second(clean), command, ..seen(Ok(Manager::Up), units) })
+        };
+        assert_eq!(is(0, &["b.service failed"], None), Verdict::NotYet("failed: b.service".to_owned()));
+        assert_eq!(is(29, &[], None), Verdict::NotYet("no unit has been failed for 29 s only".to_owned()));
+        assert_eq!(is(30, &[], None), Verdict::RunCommand);
+        assert_eq!(is(30, &[], Some(Err("exit 1".to_owned()))), Verdict::NotYet("exit 1".to_owned()));
+        assert_eq!(is(30, &[], Some(Ok(()))), Verdict::Healthy);
+    }
+}

@@ -1,0 +1,123 @@
+//! The watcher's place on the machine: a copy of this program in /run and a service of it, which outlive a soft reboot.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    plan::health::Duty,
+    run::{
+        bounded::{self, Ended},
+        failure::Error,
+        soft_reboot::state::Store,
+    },
+    sys::changes::Changes,
+};
+
+use super::{
+    staging::{UNITS, write_error},
+    state::DIRECTORY,
+};
+
+/// The copy of this program.
+const PROGRAM: &str = "/run/nextroot-state/nextroot";
+const UNIT: &str = "nextroot-watcher.service";
+/// How long systemd may take to start it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What survives a soft reboot, and what it must not depend on: systemd-soft-reboot.service(8), "Resource pass-through".
+/// 254 knows a survivor by the `@` of its first argument. It is started by hand, also while all else stops: it comes after
+/// nothing.
+const TEXT: &str = "\
+# Left by nextroot: sees the root of the next soft reboot come up, and goes back where it is not healthy.
+[Unit]
+Description=Watch over the root that nextroot staged
+Documentation=man:nextroot(8)
+DefaultDependencies=no
+Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+IgnoreOnIsolate=yes
+SurviveFinalKillSignal=yes
+
+[Service]
+Type=exec
+ExecStart=@/run/nextroot-state/nextroot @nextroot watch
+Restart=on-failure
+RestartSec=2
+OOMScoreAdjust=-900
+";
+
+fn unit() -> PathBuf {
+    Path::new(UNITS).join(UNIT)
+}
+
+/// Whether this process is the watcher, or was started by it: by what was executed, as the mount of /run that it was
+/// executed from is detached since the switch, and the kernel tells no whole path then.
+fn is_watcher() -> bool {
+    let id = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((id("/proc/self/exe"), id(PROGRAM)), (Ok(ours), Ok(its)) if ours == its)
+}
+
+/// Leaves it, and starts it; one that runs begins anew, as what it knows may have changed.
+pub(in crate::run) fn leave() -> Result<(), Error> {
+    if is_watcher() {
+        return Ok(()); // it runs, and looks into the state when that changes
+    }
+    let program = Path::new(PROGRAM);
+    let unfinished = program.with_extension("new");
+    fs::copy("/proc/self/exe", &unfinished)
+        .and_then(|_| fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o700)))
+        .and_then(|()| fs::rename(&unfinished, program))
+        .map_err(|e| write_error(program, e))?;
+    let unit = unit();
+    // systemd tells whoever starts it that a file that it knows has changed.
+    if fs::read_to_string(&unit).is_ok_and(|text| text == TEXT) {
+        return start();
+    }
+    let unfinished = Path::new(UNITS).join(format!(".{UNIT}.new"));
+    fs::create_dir_all(UNITS)
+        .and_then(|()| fs::write(&unfinished, TEXT))
+        .and_then(|()| fs::rename(&unfinished, &unit))
+        .map_err(|e| write_error(&unit, e))?;
+    start()
+}
+
+fn start() -> Result<(), Error> {
+    let failed = |why: String| Error::Watcher { unit: UNIT, why };
+    match bounded::run("systemctl", &["--no-ask-password", "restart", UNIT], PATIENCE) {
+        Ok(Ended::Exit(Some(0))) => Ok(()),
+        Ok(Ended::Exit(_)) => Err(failed("systemctl restart failed, see the journal".to_owned())),
+        Ok(Ended::Killed) => Err(failed(format!("PID 1 has not answered for {} s", PATIENCE.as_secs()))),
+        Err(error) => Err(failed(format!("run systemctl: {error}"))),
+    }
+}
+
+/// Takes its files away, unless the running root is on trial; the service ends by itself once nothing is staged.
+pub fn take_away() -> Result<(), Error> {
+    let state = Store::default().load();
+    if is_watcher() || state.is_ok_and(|state| matches!(Duty::of(&state), Duty::Judge { .. })) {
+        return Ok(());
+    }
+    remove()
+}
+
+/// Takes its files away.
+pub fn remove() -> Result<(), Error> {
+    let program = Path::new(PROGRAM);
+    for path in [unit(), program.to_owned(), program.with_extension("new")] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(write_error(&path, error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the watcher waits for: mounts, and what is remembered.
+pub fn changes() -> Result<Changes, Error> {
+    Ok(Changes::of(Path::new(DIRECTORY))?)
+}
