@@ -102,7 +102,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         },
         Command::Watch(asked) => match asked.back {
             None => watch::run()?,
-            Some(why) => goes(&watch::back(&why, tell)?.root.source),
+            Some(why) => drop(watch::back(&why)?),
         },
         Command::Bless(Bless {}) => blessed(bless::run()?),
         Command::Rollback(asked) => {

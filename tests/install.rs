@@ -10,12 +10,13 @@ use std::{
 };
 
 /// What is installed: the mode, and the path below DESTDIR with PREFIX=/usr.
-const INSTALLED: [(u32, &str); 14] = [
+const INSTALLED: [(u32, &str); 15] = [
     (0o755, "usr/bin/nextroot"),
     (0o644, "usr/lib/nextroot/nextroot.conf"),
     (0o644, "usr/lib/systemd/catalog/nextroot.catalog"),
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service"),
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service.d/10-nextroot.conf"),
+    (0o644, "usr/lib/systemd/system/nextroot-watcher.service.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/scope.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/service.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/systemd-soft-reboot.service.d/10-nextroot.conf"),

@@ -145,6 +145,10 @@ counts() {
 	[ "$one" != "$(cat "$1")" ] && echo on
 }
 settled() { systemctl is-system-running --wait; }
+# Waits until the watcher has blessed this root, and is gone
+watched() { until nextroot status --is blessed && [ ! -e /run/systemd/system/nextroot-watcher.service ]; do sleep 0.2; done; }
+# Without a watcher: roots are blessed, and earlier ones closed, by the script alone
+unwatched() { printf '[Trial]\nAutomaticReturn=no\n' | configure; }
 # What nextroot could leave behind: everything of these kinds, a line each
 things() {
 	dmsetup ls | sort | sed 's/[[:space:]].*//; s/^/dm /'

@@ -86,8 +86,18 @@ fn is_over(store: &Store) -> Result<bool, Error> {
     Ok(over)
 }
 
-/// Goes back to the root before: in a process of its own, which can be ended where a disk or PID 1 does not answer.
-pub fn back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> {
+/// Goes back to the root before: in a process of its own, which can be ended where a disk or PID 1 does not answer. It
+/// speaks through the kernel log.
+pub fn back(why: &str) -> Result<Staged, reboot::Error> {
+    let log = Log::open(Instant::now());
+    let staged = try_back(why, |line| log.info(&format!("watch: back: {line}")));
+    if let Err(error) = &staged {
+        log.error(&format!("watch: back: {}", chain(error)));
+    }
+    staged
+}
+
+fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> {
     let mut request = reboot::back(why)?;
     // What nextroot.conf of the unhealthy root says does not count; and preflight warns only, as nothing else is left.
     request.force = true;
@@ -265,7 +275,7 @@ impl<'a> Watch<'a> {
                 Return::Stuck("the root before cannot be staged, and PID 1 does not answer".to_owned())
             }
             Ok(Ended::Exit(_)) => {
-                Return::Nowhere("the root before cannot be staged, see the journal".to_owned())
+                Return::Nowhere("the root before cannot be staged, as the lines above say".to_owned())
             }
             Err(error) => Return::Nowhere(format!("run nextroot: {error}")),
         }

@@ -30,8 +30,8 @@ const UNIT: &str = "nextroot-watcher.service";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What survives a soft reboot, and what it must not depend on: systemd-soft-reboot.service(8), "Resource pass-through".
-/// 254 knows a survivor by the `@` of its first argument. It is started by hand, also while all else stops: it comes after
-/// nothing.
+/// 254 knows a survivor by the `@` of its first argument. It is started by hand, also while all else stops, as by the hook:
+/// it must come after nothing that stops. Output into the journal would make it come after systemd-journald.socket.
 const TEXT: &str = "\
 # Left by nextroot: sees the root of the next soft reboot come up, and goes back where it is not healthy.
 [Unit]
@@ -49,6 +49,8 @@ ExecStart=@/run/nextroot-state/nextroot @nextroot watch
 Restart=on-failure
 RestartSec=2
 OOMScoreAdjust=-900
+StandardOutput=null
+StandardError=null
 ";
 
 fn unit() -> PathBuf {
