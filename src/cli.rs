@@ -102,7 +102,10 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         },
         Command::Watch(asked) => match asked.back {
             None => watch::run()?,
-            Some(why) => drop(watch::back(&why)?),
+            Some(why) => match watch::back(&why) {
+                Err(error) if error.is_locked() => return Ok(ExitCode::from(watch::LATER)),
+                staged => drop(staged?),
+            },
         },
         Command::Bless(Bless {}) => blessed(bless::run()?),
         Command::Rollback(asked) => {

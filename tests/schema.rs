@@ -252,6 +252,7 @@ fn status(current: Option<Root>, staged: Option<Staged>, relay: Option<Pass>) ->
             rules: Trial { units: vec!["a.service".to_owned()], ..Trial::default() },
             since_us: current.is_some().then_some(70_000_000),
             came_back: false,
+            asked_back: false,
             stays: current.is_none().then(|| "a.service failed; it stays: no root ran before".to_owned()),
         }),
         "staged": staged,

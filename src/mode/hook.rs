@@ -110,6 +110,10 @@ fn prepare() -> Result<(), Error> {
     let config = configuration::read(None)?;
     config.warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
     if let Some(staged) = holds()? {
+        // What leads back was held against policy when it was staged; that of a root which is given up does not count.
+        if staged.gives_up.is_some() {
+            return Ok(());
+        }
         let configured = request::of_config(&config, &request::command_line()?)?;
         return Ok(soft_reboot::still_allowed(&configured, &staged)?);
     }

@@ -63,6 +63,15 @@ pub enum Error {
     Signal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl Error {
+    /// Whether another nextroot is at work.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        let (Self::State(error) | Self::Stage(request::Error::State(error))) = self else { return false };
+        matches!(error, state::Error::Locked(_))
+    }
+}
+
 /// What nextroot.conf names.
 fn configured() -> Result<(Request, Vec<String>), Error> {
     match Request::default().configured() {

@@ -20,8 +20,8 @@ use crate::{
             handover::chain,
             running,
             state::{self, Store},
-            units::Systemctl,
-            watcher,
+            units::{self, Systemctl},
+            watcher::{self, Changes},
         },
     },
 };
@@ -45,25 +45,42 @@ const BEAT: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_millis(100);
 /// How long it may take to stage the root before.
 const TO_STAGE: Duration = Duration::from_secs(120);
+/// How long another nextroot may be at work meanwhile.
+const TO_UNLOCK: Duration = Duration::from_secs(60);
+/// How long one run of the command may take: PID 1 is not asked meanwhile.
+const TO_CHECK: Duration = Duration::from_secs(30);
+/// Exit code of a return that another nextroot kept from being staged.
+pub const LATER: u8 = 75;
 /// This program, for a run of its own that can be ended.
 const SELF: &str = "/proc/self/exe";
 
-/// Watches as long as something is staged or on trial.
+/// Watches as long as something is staged or on trial. Nobody reads what it writes: it speaks through the kernel log.
 pub fn run() -> Result<(), Error> {
     let log = Log::open(Instant::now());
+    to_the_end(&log).inspect_err(|error| log.error(&format!("watch: FAILED: {}", chain(error))))
+}
+
+fn to_the_end(log: &Log) -> Result<(), Error> {
     let store = Store::default();
-    let changes = watcher::changes()?;
-    // The generation in which something was staged.
-    let mut awaited = None;
+    // The generation in which something was staged, and what is waited for then: what it holds open keeps the old root
+    // busy, so it goes when that is left.
+    let (mut awaited, mut changes) = (None, None);
     loop {
         let state = running::settled::<Error>(&store)?;
         match Duty::of(&state) {
             Duty::Await => {
                 awaited = Some(state.generation);
-                changes.wait(None).map_err(execute::Error::from)?;
-                machine::pause(CALM);
+                match &changes {
+                    Some(Some(changes)) => wait(changes)?,
+                    Some(None) => machine::pause(BEAT),
+                    // What changes meanwhile is seen in the next turn.
+                    None => changes = Some(follow(log)),
+                }
             }
-            Duty::Judge { root, trial } => Watch::new(&log, &store, *root, *trial).watch()?,
+            Duty::Judge { root, trial } => {
+                changes = None;
+                Watch::new(log, &store, *root, *trial).watch()?;
+            }
             Duty::Nothing if is_over(&store)? => {
                 let passed = awaited.is_some_and(|generation| state.generation > generation);
                 if let Some(Pass { switched: false, error, .. }) = state.relay.filter(|_| passed) {
@@ -74,6 +91,20 @@ pub fn run() -> Result<(), Error> {
             Duty::Nothing => machine::pause(BEAT),
         }
     }
+}
+
+/// What tells of changes; `None` where that cannot be had.
+fn follow(log: &Log) -> Option<Changes> {
+    let tell = |error: &execute::Error| {
+        log.warning(&format!("watch: {}, ignoring: it looks once a second instead", chain(error)));
+    };
+    Changes::follow().inspect_err(tell).ok()
+}
+
+fn wait(changes: &Changes) -> Result<(), Error> {
+    changes.wait()?;
+    machine::pause(CALM);
+    Ok(())
 }
 
 /// Whether there is still nothing to do where nobody else is at work; then what was left for the watcher goes, too.
@@ -89,12 +120,19 @@ fn is_over(store: &Store) -> Result<bool, Error> {
 /// Goes back to the root before: in a process of its own, which can be ended where a disk or PID 1 does not answer. It
 /// speaks through the kernel log.
 pub fn back(why: &str) -> Result<Staged, reboot::Error> {
-    let log = Log::open(Instant::now());
-    let staged = try_back(why, |line| log.info(&format!("watch: back: {line}")));
-    if let Err(error) = &staged {
-        log.error(&format!("watch: back: {}", chain(error)));
+    let (log, begun) = (Log::open(Instant::now()), Instant::now());
+    loop {
+        let staged = try_back(why, |line| log.info(&format!("watch: back: {line}")));
+        match &staged {
+            Ok(_) => {}
+            Err(error) if error.is_locked() && begun.elapsed() < TO_UNLOCK => {
+                machine::pause(BEAT);
+                continue;
+            }
+            Err(error) => log.error(&format!("watch: back: {}", chain(error))),
+        }
+        return staged;
     }
-    staged
 }
 
 fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> {
@@ -111,6 +149,8 @@ fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> 
 enum Return {
     /// PID 1 was asked for the soft reboot.
     Asked,
+    /// Another nextroot is at work: it has to be tried again.
+    Later,
     /// There is no root to go to.
     Nowhere(String),
     /// Nothing is left but to restart the machine.
@@ -125,6 +165,8 @@ struct Watch<'a> {
     root: Root,
     /// Whether it was gone back to, as another had failed.
     came_back: bool,
+    /// Whether PID 1 was asked to leave it, before this began.
+    asked_back: bool,
     /// When the switch was seen, by CLOCK_MONOTONIC.
     since: Duration,
     /// When PID 1 answered last, and since when it has been up without a failed unit.
@@ -137,34 +179,45 @@ impl<'a> Watch<'a> {
     fn new(log: &'a Log, store: &'a Store, root: Root, trial: OnTrial) -> Self {
         let now = machine::monotonic();
         let since = trial.since_us.map_or(now, Duration::from_micros);
-        let OnTrial { rules, came_back, .. } = trial;
+        let OnTrial { rules, came_back, asked_back, .. } = trial;
         let systemctl = Systemctl::default();
-        Self { log, store, rules, root, came_back, since, answered: now, clean: None, systemctl }
+        Self { log, store, rules, root, came_back, asked_back, since, answered: now, clean: None, systemctl }
     }
 
     /// Until it is blessed, or left, or stays for want of another.
     fn watch(mut self) -> Result<(), Error> {
         self.log.info(&format!("watch: on trial: {}; it has to be {}", self.root, self.rules));
-        journal::tell(&Event::OnTrial(self.root.clone()));
         let since_us = u64::try_from(self.since.as_micros()).ok();
         self.note(|trial| trial.since_us = since_us);
-        let mut told = String::new();
+        let (mut told, mut announced) = (String::new(), false);
         while self.is_on_trial()? {
             let mut seen = self.look();
+            // journald is there by the time that PID 1 answers.
+            if seen.manager.is_ok() && !std::mem::replace(&mut announced, true) {
+                journal::tell(&Event::OnTrial(self.root.clone()));
+            }
             let mut verdict = judge(&self.rules, &seen);
             if verdict == Verdict::RunCommand {
                 seen.command = Some(self.run_command());
                 seen.since = machine::monotonic().saturating_sub(self.since);
                 verdict = judge(&self.rules, &seen);
             }
-            match verdict {
-                Verdict::Healthy if self.bless() => return Ok(()),
-                Verdict::Failed(why) => return self.leave(&why, seen.manager.is_ok()),
-                Verdict::NotYet(why) if why != told => {
-                    self.log.info(&format!("watch: not yet healthy: {why}"));
-                    told = why;
-                }
-                _ => {}
+            // Somebody may have judged it, or left it, meanwhile.
+            if matches!(verdict, Verdict::Healthy | Verdict::Failed(_)) && !self.is_on_trial()? {
+                break;
+            }
+            let why = match verdict {
+                Verdict::Healthy => match self.bless() {
+                    None => break,
+                    why => why,
+                },
+                Verdict::Failed(why) if self.leave(&why, seen.answers(&self.rules))? => break,
+                Verdict::NotYet(why) => Some(format!("not yet healthy: {why}")),
+                Verdict::Failed(_) | Verdict::RunCommand | Verdict::Leaving => None,
+            };
+            if let Some(why) = why.filter(|why| *why != told) {
+                self.log.info(&format!("watch: {why}"));
+                told = why;
             }
             machine::pause(BEAT);
         }
@@ -187,21 +240,22 @@ impl<'a> Watch<'a> {
             Ok(None) => Err("what it says of itself is not known".to_owned()),
             Err(error) => Err(chain(&error)),
         };
+        let now = machine::monotonic();
         let units = match manager {
             Ok(Manager::Starting | Manager::Up) => {
                 self.systemctl.health(self.since).map_err(|error| chain(&error))
             }
             _ => Ok(Vec::new()),
         };
-        let now = machine::monotonic();
-        let manager = manager.and_then(|manager| units.as_ref().map(|_| manager).map_err(Clone::clone));
-        let units = units.unwrap_or_default();
         if manager.is_ok() {
             self.answered = now;
         }
-        match manager {
-            Ok(Manager::Up) if !health::any_failed(&units) => drop(self.clean.get_or_insert(now)),
-            _ => self.clean = None,
+        match (&manager, &units) {
+            (Ok(Manager::Maintenance | Manager::Stopping), _) => self.clean = None,
+            (_, Ok(units)) if health::any_failed(units) => self.clean = None,
+            (Ok(Manager::Up), Ok(_)) => drop(self.clean.get_or_insert(now)),
+            // Nothing is known of failures.
+            _ => {}
         }
         Seen {
             since: now.saturating_sub(self.since),
@@ -217,48 +271,51 @@ impl<'a> Watch<'a> {
         let Some((program, arguments)) = self.rules.command.split_first() else { return Ok(()) };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let left = self.rules.timeout().saturating_sub(machine::monotonic().saturating_sub(self.since));
-        match bounded::run(program, &arguments, left) {
+        let limit = left.min(TO_CHECK);
+        match bounded::run(program, &arguments, limit) {
             Ok(Ended::Exit(Some(0))) => Ok(()),
             Ok(Ended::Exit(Some(code))) => Err(format!("{program} ended with exit code {code}")),
             Ok(Ended::Exit(None)) => Err(format!("{program} was ended by a signal")),
-            Ok(Ended::Killed) => Err(format!("{program} has not ended for {} s", left.as_secs())),
+            Ok(Ended::Killed) => Err(format!("{program} has not ended for {} s", limit.as_secs())),
             Err(error) => Err(format!("start {program}: {error}")),
         }
     }
 
-    /// Declares it healthy; `false` where another nextroot is at work.
-    fn bless(&self) -> bool {
-        match bless::run() {
-            Ok(done) => {
-                self.log.info(&format!("watch: blessed: {}", self.root));
-                journal::tell(&Event::Blessed(self.root.clone()));
-                match done.closed {
-                    Ok(lines) => lines.iter().for_each(|line| self.log.info(&format!("watch: {line}"))),
-                    Err(error) => self
-                        .log
-                        .warning(&format!("watch: {}, ignoring: nextroot gc tries again", chain(&error))),
-                }
-                true
-            }
+    /// Declares it healthy; or why it could not be written down.
+    fn bless(&self) -> Option<String> {
+        let done = match bless::run() {
+            Ok(done) => done,
+            Err(error) => return Some(format!("it is healthy, and cannot be blessed: {}", chain(&error))),
+        };
+        self.log.info(&format!("watch: blessed: {}", self.root));
+        journal::tell(&Event::Blessed(self.root.clone()));
+        match done.closed {
+            Ok(lines) => lines.iter().for_each(|line| self.log.info(&format!("watch: {line}"))),
             Err(error) => {
-                self.log.debug(|| format!("watch: bless: {}; trying again", chain(&error)));
-                false
+                self.log.warning(&format!("watch: {}, ignoring: nextroot gc tries again", chain(&error)));
             }
         }
+        None
     }
 
-    /// Leaves a root that is not healthy; restarts the machine where PID 1 does nothing about it.
-    fn leave(&self, why: &str, answers: bool) -> Result<(), Error> {
+    /// Leaves a root that is not healthy; restarts the machine where PID 1 does nothing about it. `false` where it has to
+    /// be tried again.
+    fn leave(&self, why: &str, answers: bool) -> Result<bool, Error> {
         self.log.error(&format!("watch: NOT HEALTHY: {why}"));
-        match self.go_back(why, answers) {
-            Return::Asked => return self.insist(),
-            Return::Nowhere(because) => self.stay(why, &because),
+        match self.go_back(why) {
+            Return::Asked => self.insist(why)?,
+            Return::Later => return Ok(false),
+            Return::Nowhere(because) if answers => self.stay(why, &because),
+            Return::Nowhere(because) => self.reset(&format!("PID 1 does not answer, and {because}")),
             Return::Stuck(because) => self.reset(&because),
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn go_back(&self, why: &str, answers: bool) -> Return {
+    fn go_back(&self, why: &str) -> Return {
+        if self.asked_back {
+            return Return::Nowhere("it was to be left before, and the switch came back".to_owned());
+        }
         // Else it would go to and fro.
         if self.came_back {
             return Return::Nowhere("it was gone back to, as the root after it had failed, too".to_owned());
@@ -267,13 +324,15 @@ impl<'a> Watch<'a> {
             return Return::Nowhere(chain(&error));
         }
         self.log.info("watch: going back to the root before");
+        // Once PID 1 is asked, journald may be gone.
         journal::tell(&Event::Leaving { root: self.root.clone(), why: why.to_owned() });
         match bounded::run(SELF, &["watch", "--back", why], TO_STAGE) {
-            Ok(Ended::Exit(Some(0))) => Return::Asked,
-            Ok(Ended::Killed) => Return::Stuck("the root before could not be staged in time".to_owned()),
-            _ if !answers => {
-                Return::Stuck("the root before cannot be staged, and PID 1 does not answer".to_owned())
+            Ok(Ended::Exit(Some(0))) => {
+                self.note(|trial| trial.asked_back = true);
+                Return::Asked
             }
+            Ok(Ended::Exit(Some(code))) if code == i32::from(LATER) => Return::Later,
+            Ok(Ended::Killed) => Return::Stuck("the root before could not be staged in time".to_owned()),
             Ok(Ended::Exit(_)) => {
                 Return::Nowhere("the root before cannot be staged, as the lines above say".to_owned())
             }
@@ -282,17 +341,46 @@ impl<'a> Watch<'a> {
     }
 
     /// Sees to it that PID 1 does the soft reboot that it was asked for.
-    fn insist(&self) -> Result<(), Error> {
-        let (asked, mut began) = (Instant::now(), false);
-        while self.is_root(&running::settled::<Error>(self.store)?) {
+    fn insist(&self, why: &str) -> Result<(), Error> {
+        let asked = Instant::now();
+        let before = running::settled::<Error>(self.store)?.generation;
+        let mut began = false;
+        loop {
+            let state = running::settled::<Error>(self.store)?;
+            if !self.is_root(&state) {
+                return Ok(());
+            }
+            let called_off = if state.generation > before {
+                let error = state.relay.and_then(|pass| pass.error).unwrap_or_default();
+                Some(format!("the switch came back: {error}"))
+            } else if state.staged.is_none() {
+                Some("the soft reboot was taken back".to_owned())
+            } else {
+                match self.systemctl.manager() {
+                    Ok(Some(Manager::Up | Manager::Starting)) if began => {
+                        Some("the soft reboot was called off, see the journal".to_owned())
+                    }
+                    Ok(manager) => {
+                        began |= manager == Some(Manager::Stopping);
+                        None
+                    }
+                    // It cannot be asked, and may be at it.
+                    Err(error) => {
+                        began |= matches!(error, units::Error::Start { .. });
+                        None
+                    }
+                }
+            };
+            if let Some(because) = called_off {
+                self.stay(why, &because);
+                return Ok(());
+            }
             if health::has_to_reset(asked.elapsed(), began) {
                 self.reset("PID 1 does not do the soft reboot that it was asked for");
                 return Ok(());
             }
-            began |= matches!(self.systemctl.manager(), Ok(Some(Manager::Stopping)));
             machine::pause(BEAT);
         }
-        Ok(())
     }
 
     /// There is no other root to go to: it stays, and says so.

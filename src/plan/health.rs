@@ -137,8 +137,8 @@ pub struct Seen {
     pub silent: Duration,
     /// What PID 1 says; `Err` with the reason where it does not answer.
     pub manager: Result<Manager, String>,
-    /// The units that it has in memory.
-    pub units: Vec<Unit>,
+    /// The units that it has in memory; `Err` with the reason where they cannot be listed.
+    pub units: Result<Vec<Unit>, String>,
     /// How long it is up without a failed unit.
     pub clean: Duration,
     /// How the command ended: `Err` with what went wrong; `None` where it was not run yet.
@@ -173,9 +173,12 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
         Err(why) => Verdict::NotYet(format!("PID 1 does not answer: {why}")),
         Ok(Manager::Stopping) => Verdict::Leaving,
         Ok(Manager::Maintenance) => Verdict::Failed("it came up in rescue or emergency mode".to_owned()),
-        Ok(Manager::Starting) => required_units(rules, &seen.units)
-            .unwrap_or_else(|| Verdict::NotYet("start-up has not finished".to_owned())),
-        Ok(Manager::Up) => up(rules, seen),
+        Ok(manager) => match &seen.units {
+            Err(why) => Verdict::NotYet(format!("its units cannot be listed: {why}")),
+            Ok(units) if *manager == Manager::Starting => required_units(rules, units)
+                .unwrap_or_else(|| Verdict::NotYet("start-up has not finished".to_owned())),
+            Ok(units) => up(rules, seen, units),
+        },
     };
     match found {
         Verdict::NotYet(why) if seen.since >= rules.timeout() => {
@@ -185,19 +188,19 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
     }
 }
 
-fn up(rules: &Trial, seen: &Seen) -> Verdict {
-    if let Some(verdict) = required_units(rules, &seen.units).or_else(|| boot_complete(&seen.units)) {
+fn up(rules: &Trial, seen: &Seen, units: &[Unit]) -> Verdict {
+    if let Some(verdict) = required_units(rules, units).or_else(|| boot_complete(units)) {
         return verdict;
     }
     for name in &rules.units {
-        let active = find(&seen.units, name).map_or("not loaded", |unit| &unit.active);
+        let active = find(units, name).map_or("not loaded", |unit| &unit.active);
         if active != "active" {
             return Verdict::NotYet(format!("{name} is {active}"));
         }
     }
     if seen.clean < rules.without_failures() {
         let failed: Vec<&str> =
-            seen.units.iter().filter(|unit| unit.is_failed()).map(|unit| unit.id.as_str()).collect();
+            units.iter().filter(|unit| unit.is_failed()).map(|unit| unit.id.as_str()).collect();
         return Verdict::NotYet(match failed.as_slice() {
             [] => format!("no unit has been failed for {} s only", seen.clean.as_secs()),
             failed => format!("failed: {}", failed.join(" ")),
@@ -247,6 +250,14 @@ fn find<'a>(units: &'a [Unit], name: &str) -> Option<&'a Unit> {
     units.iter().find(|unit| unit.names.contains(name))
 }
 
+impl Seen {
+    /// Whether PID 1 is taken to answer still.
+    #[must_use]
+    pub fn answers(&self, rules: &Trial) -> bool {
+        self.manager.is_ok() || self.silent < SILENCE.min(rules.timeout())
+    }
+}
+
 /// Whether any unit is failed.
 #[must_use]
 pub fn any_failed(units: &[Unit]) -> bool {
@@ -288,7 +299,7 @@ mod tests {
 
     fn seen(manager: Result<Manager, String>, units: &[&str]) -> Seen {
         let second = Duration::from_secs;
-        let units = units.iter().map(|line| unit(line)).collect();
+        let units = Ok(units.iter().map(|line| unit(line)).collect());
         Seen { since: second(20), silent: second(0), manager, units, clean: second(5), command: None }
     }
 
@@ -305,6 +316,7 @@ mod tests {
             rules: rules(),
             since_us: None,
             came_back: false,
+            asked_back: false,
             stays: stays.map(str::to_owned),
         };
         let judged = || Duty::Judge { root: Box::new(root.clone()), trial: Box::new(trial(None)) };
@@ -420,6 +432,14 @@ mod tests {
             judge(&rules(), &silent(60)),
             Verdict::Failed("PID 1 has not answered for 60 s: late".to_owned())
         );
+        // A list that is late says nothing of PID 1.
+        let unlisted = Seen { units: Err("late".to_owned()), silent: second(0), ..silent(90) };
+        let unlisted = Seen { manager: Ok(Manager::Up), ..unlisted };
+        assert_eq!(
+            judge(&rules(), &unlisted),
+            Verdict::NotYet("its units cannot be listed: late".to_owned())
+        );
+        assert!(unlisted.answers(&rules()) && silent(59).answers(&rules()) && !silent(60).answers(&rules()));
         let short = Trial { timeout_sec: 10, ..rules() };
         assert!(matches!(judge(&short, &silent(10)), Verdict::Failed(_)));
         for (since, began, expected) in

@@ -129,6 +129,9 @@ pub struct OnTrial {
     pub since_us: Option<u64>,
     /// Whether it was gone back to, as another root was given up: where it fails, too, it stays.
     pub came_back: bool,
+    /// Whether PID 1 was asked to leave it: where it runs all the same, that did not lead anywhere, and it stays.
+    #[serde(default)]
+    pub asked_back: bool,
     /// Why it is not left, though it did not stand the trial: nobody watches over it any more.
     pub stays: Option<String>,
 }
@@ -270,7 +273,8 @@ impl State {
     fn switched(&mut self, staged: Staged) {
         let rules = staged.trial().cloned();
         let came_back = staged.gives_up.is_some();
-        self.trial = rules.map(|rules| OnTrial { rules, since_us: None, came_back, stays: None });
+        self.trial =
+            rules.map(|rules| OnTrial { rules, since_us: None, came_back, asked_back: false, stays: None });
         let Staged { root: to, gives_up, .. } = staged;
         if let (Some(why), Some(left)) = (gives_up, self.current.clone()) {
             self.mark_failed(&left, Some(&why));

@@ -10,7 +10,7 @@ pub mod new_root;
 mod places;
 mod policy;
 mod running;
-mod survivors;
+pub mod survivors;
 pub mod system;
 mod text;
 pub mod unit;

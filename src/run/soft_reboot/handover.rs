@@ -19,6 +19,7 @@ use crate::{
 
 use crate::run::{
     log::Log,
+    machine,
     soft_reboot::{
         staging::RELAY,
         state::{self, Store},
@@ -169,7 +170,12 @@ impl<'a> Handover<'a> {
         let blames_image = failed.is_some() && self.blames_image;
         let pass = Pass { switched: failed.is_none(), took_us, error: failed, blames_image };
         let told = match &self.before {
-            Ok(before) => self.store.save(&before.clone().handed_over(pass)).map_err(|e| chain(&e)),
+            Ok(before) => {
+                let mut after = before.clone().handed_over(pass);
+                let now = u64::try_from(machine::monotonic().as_micros()).ok();
+                after.trial.iter_mut().for_each(|trial| trial.since_us = now);
+                self.store.save(&after).map_err(|e| chain(&e))
+            }
             Err(error) => Err(chain(error)),
         };
         if let Err(error) = told {

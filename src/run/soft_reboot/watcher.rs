@@ -15,7 +15,7 @@ use crate::{
         failure::Error,
         soft_reboot::state::Store,
     },
-    sys::changes::Changes,
+    sys::changes,
 };
 
 use super::{
@@ -25,23 +25,26 @@ use super::{
 
 /// The copy of this program.
 const PROGRAM: &str = "/run/nextroot-state/nextroot";
-const UNIT: &str = "nextroot-watcher.service";
+pub use crate::plan::preflight::survivors::WATCHER as UNIT;
 /// How long systemd may take to start it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What survives a soft reboot, and what it must not depend on: systemd-soft-reboot.service(8), "Resource pass-through".
 /// 254 knows a survivor by the `@` of its first argument. It is started by hand, also while all else stops, as by the hook:
-/// it must come after nothing that stops. Output into the journal would make it come after systemd-journald.socket.
+/// it must come after nothing that stops. Output into the journal would make it come after systemd-journald.socket. Rescue
+/// and emergency mode, which end other survivors, are what it is there for.
 const TEXT: &str = "\
 # Left by nextroot: sees the root of the next soft reboot come up, and goes back where it is not healthy.
 [Unit]
 Description=Watch over the root that nextroot staged
 Documentation=man:nextroot(8)
 DefaultDependencies=no
-Conflicts=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
-Before=reboot.target kexec.target poweroff.target halt.target rescue.target emergency.target
+Conflicts=reboot.target kexec.target poweroff.target halt.target
+Before=reboot.target kexec.target poweroff.target halt.target
 IgnoreOnIsolate=yes
 SurviveFinalKillSignal=yes
+StartLimitIntervalSec=60
+StartLimitBurst=5
 
 [Service]
 Type=exec
@@ -89,12 +92,18 @@ pub(in crate::run) fn leave() -> Result<(), Error> {
 }
 
 fn start() -> Result<(), Error> {
-    let failed = |why: String| Error::Watcher { unit: UNIT, why };
+    let failed = |why: String| {
+        // It would be tried again and again, ignoring: whether it failed is known.
+        for verb in ["stop", "reset-failed"] {
+            let _ = bounded::run("systemctl", &["--no-ask-password", "--no-block", verb, UNIT], PATIENCE);
+        }
+        Err(Error::Watcher { unit: UNIT, why })
+    };
     match bounded::run("systemctl", &["--no-ask-password", "restart", UNIT], PATIENCE) {
         Ok(Ended::Exit(Some(0))) => Ok(()),
-        Ok(Ended::Exit(_)) => Err(failed("systemctl restart failed, see the journal".to_owned())),
-        Ok(Ended::Killed) => Err(failed(format!("PID 1 has not answered for {} s", PATIENCE.as_secs()))),
-        Err(error) => Err(failed(format!("run systemctl: {error}"))),
+        Ok(Ended::Exit(_)) => failed("systemctl restart failed, see the journal".to_owned()),
+        Ok(Ended::Killed) => failed(format!("PID 1 has not answered for {} s", PATIENCE.as_secs())),
+        Err(error) => failed(format!("run systemctl: {error}")),
     }
 }
 
@@ -120,6 +129,17 @@ pub fn remove() -> Result<(), Error> {
 }
 
 /// What the watcher waits for: mounts, and what is remembered.
-pub fn changes() -> Result<Changes, Error> {
-    Ok(Changes::of(Path::new(DIRECTORY))?)
+#[derive(Debug)]
+pub struct Changes(changes::Changes);
+
+impl Changes {
+    /// From now on.
+    pub fn follow() -> Result<Self, Error> {
+        Ok(Self(changes::Changes::of(Path::new(DIRECTORY))?))
+    }
+
+    /// Waits for the next.
+    pub fn wait(&self) -> Result<(), Error> {
+        Ok(self.0.wait(None)?)
+    }
 }
