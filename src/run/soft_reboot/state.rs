@@ -5,10 +5,12 @@ use std::{
     io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use crate::{
     plan::state::{State, VERSION},
+    run::machine,
     sys::{
         file::{LONGEST_TEXT, whole_at},
         lock::{Lock, LockError},
@@ -56,6 +58,10 @@ pub enum Error {
     Locked(#[source] LockError),
 }
 
+/// How long another run is waited for, and how often it is looked whether it is through.
+const MOMENT: Duration = Duration::from_secs(2);
+const BEAT: Duration = Duration::from_millis(50);
+
 /// The state's place.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -75,10 +81,17 @@ impl Store {
         Self { directory: directory.to_owned() }
     }
 
-    /// Keeps other runs out until the lock is dropped.
+    /// Keeps other runs out until the lock is dropped. One that is at work for a moment, as the watcher when it ends, is
+    /// waited for.
     pub fn lock(&self) -> Result<Lock, Error> {
         self.make().map_err(|e| self.failed("make", &self.directory, e))?;
-        Lock::take(&self.directory.join("lock")).map_err(Error::Locked)
+        let begun = Instant::now();
+        loop {
+            match Lock::take(&self.directory.join("lock")) {
+                Err(_) if begun.elapsed() < MOMENT => machine::pause(BEAT),
+                taken => return taken.map_err(Error::Locked),
+            }
+        }
     }
 
     /// What is remembered; the default where nothing is.
