@@ -7,7 +7,7 @@ use crate::{
     format::config::host_config::WhenNothingStaged,
     plan::{event::Event, soft_reboot, state::Staged},
     run::{
-        bounded::{self, Ended},
+        bounded::{self, Ended, SELF},
         configuration, execute, journal,
         log::Log,
         soft_reboot::{
@@ -81,8 +81,6 @@ pub enum Error {
     Mounts(#[from] execute::Error),
 }
 
-/// This program, for a run of its own that can be ended.
-const SELF: &str = "/proc/self/exe";
 /// How long `systemctl cancel` may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 

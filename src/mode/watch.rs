@@ -12,7 +12,7 @@ use crate::{
         state::{OnTrial, Pass, Root, Staged, State},
     },
     run::{
-        bounded::{self, Ended},
+        bounded::{self, Ended, SELF},
         execute, journal,
         log::Log,
         machine,
@@ -47,12 +47,12 @@ const CALM: Duration = Duration::from_millis(100);
 const TO_STAGE: Duration = Duration::from_secs(120);
 /// How long another nextroot may be at work meanwhile.
 const TO_UNLOCK: Duration = Duration::from_secs(60);
+/// How long it waits for another nextroot to write something down.
+const TO_NOTE: Duration = Duration::from_secs(90);
 /// How long one run of the command may take: PID 1 is not asked meanwhile.
 const TO_CHECK: Duration = Duration::from_secs(30);
 /// Exit code of a return that another nextroot kept from being staged.
 pub const LATER: u8 = 75;
-/// This program, for a run of its own that can be ended.
-const SELF: &str = "/proc/self/exe";
 
 /// Watches as long as something is staged or on trial. Nobody reads what it writes: it speaks through the kernel log.
 pub fn run() -> Result<(), Error> {
@@ -401,22 +401,13 @@ impl<'a> Watch<'a> {
 
     /// Writes something down, as soon as nobody else is at work.
     fn note(&self, change: impl Fn(&mut OnTrial)) {
-        const TRIES: usize = 30;
-        for _ in 0..TRIES {
-            match self.try_note(&change) {
-                Err(Error::State(state::Error::Locked(_))) => machine::pause(BEAT),
-                Err(error) => {
-                    self.log
-                        .warning(&format!("watch: {}, ignoring: it counts for this process", chain(&error)));
-                    return;
-                }
-                Ok(()) => return,
-            }
+        if let Err(error) = self.try_note(change) {
+            self.log.warning(&format!("watch: {}, ignoring: it counts for this process", chain(&error)));
         }
     }
 
     fn try_note(&self, change: impl Fn(&mut OnTrial)) -> Result<(), Error> {
-        let _lock = self.store.lock()?;
+        let _lock = self.store.lock_within(TO_NOTE)?;
         let mut state = running::settled::<Error>(self.store)?;
         state.trial.iter_mut().for_each(change);
         Ok(self.store.save(&state)?)

@@ -8,6 +8,9 @@ use std::{
     time::Duration,
 };
 
+/// This program, for a run of its own that can be ended.
+pub const SELF: &str = "/proc/self/exe";
+
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

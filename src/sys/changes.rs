@@ -4,11 +4,11 @@ use std::{fs::File, io, os::fd::AsFd, path::Path, time::Duration};
 
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, poll},
     sys::inotify::{AddWatchFlags, InitFlags, Inotify},
 };
 
-use super::Error;
+use super::{Error, uevent::poll_timeout};
 
 /// Mounts, and files that are moved into a directory or removed from it.
 #[derive(Debug)]
@@ -39,10 +39,7 @@ impl Changes {
             PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
             PollFd::new(self.files.as_fd(), PollFlags::POLLIN),
         ];
-        let timeout = timeout.map_or(PollTimeout::NONE, |limit| {
-            PollTimeout::try_from(limit.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut fds, timeout) {
+        match poll(&mut fds, poll_timeout(timeout)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::new("poll", MOUNTS, errno)),
         }

@@ -91,13 +91,16 @@ impl AsFd for Socket {
 /// Without a timeout it waits for ever. poll(2).
 pub fn wait(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
     let mut fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    // Rounded up, so that a remainder below a millisecond does not become a busy loop.
-    let timeout = timeout.map_or(PollTimeout::NONE, |limit| {
-        PollTimeout::try_from(limit.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX)
-    });
-    match poll(&mut fds, timeout) {
+    match poll(&mut fds, poll_timeout(timeout)) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::EINTR) => Ok(true),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// What poll(2) takes; rounded up, so that a remainder below a millisecond does not become a busy loop.
+pub(super) fn poll_timeout(limit: Option<Duration>) -> PollTimeout {
+    limit.map_or(PollTimeout::NONE, |limit| {
+        PollTimeout::try_from(limit.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX)
+    })
 }

@@ -94,22 +94,25 @@ pub fn missing_units<'a>(names: &[&'a str]) -> Vec<&'a str> {
 
 /// Units that do nothing.
 pub(in crate::run) fn leave_units(names: &[String]) -> Result<(), Error> {
-    fs::create_dir_all(UNITS).map_err(|e| write_error(Path::new(UNITS), e))?;
     for name in names {
-        let path = Path::new(UNITS).join(name);
-        if path.symlink_metadata().is_err() {
-            // Whole or not at all: half a unit would not be known as ours, and stay.
-            let unfinished = unfinished_unit(name);
-            fs::write(&unfinished, UNIT)
-                .and_then(|()| fs::rename(&unfinished, &path))
-                .map_err(|e| write_error(&path, e))?;
+        if Path::new(UNITS).join(name).symlink_metadata().is_err() {
+            write_unit(name, UNIT)?;
         }
     }
     Ok(())
 }
 
+/// Writes a unit whole or not at all: half of one would not be known as ours, and stay.
+pub(super) fn write_unit(name: &str, text: &str) -> Result<(), Error> {
+    let (path, unfinished) = (Path::new(UNITS).join(name), unfinished_unit(name));
+    fs::create_dir_all(UNITS)
+        .and_then(|()| fs::write(&unfinished, text))
+        .and_then(|()| fs::rename(&unfinished, &path))
+        .map_err(|e| write_error(&path, e))
+}
+
 /// A name that systemd takes for no unit.
-fn unfinished_unit(name: &str) -> PathBuf {
+pub(super) fn unfinished_unit(name: &str) -> PathBuf {
     Path::new(UNITS).join(format!(".{name}.new"))
 }
 

@@ -84,11 +84,16 @@ impl Store {
     /// Keeps other runs out until the lock is dropped. One that is at work for a moment, as the watcher when it ends, is
     /// waited for.
     pub fn lock(&self) -> Result<Lock, Error> {
+        self.lock_within(MOMENT)
+    }
+
+    /// The same, with a patience of its own.
+    pub fn lock_within(&self, patience: Duration) -> Result<Lock, Error> {
         self.make().map_err(|e| self.failed("make", &self.directory, e))?;
         let begun = Instant::now();
         loop {
             match Lock::take(&self.directory.join("lock")) {
-                Err(_) if begun.elapsed() < MOMENT => machine::pause(BEAT),
+                Err(_) if begun.elapsed() < patience => machine::pause(BEAT),
                 taken => return taken.map_err(Error::Locked),
             }
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    staging::{UNITS, write_error},
+    staging::{UNITS, unfinished_unit, write_error, write_unit},
     state::DIRECTORY,
 };
 
@@ -78,16 +78,11 @@ pub(in crate::run) fn leave() -> Result<(), Error> {
         .and_then(|_| fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o700)))
         .and_then(|()| fs::rename(&unfinished, program))
         .map_err(|e| write_error(program, e))?;
-    let unit = unit();
     // systemd tells whoever starts it that a file that it knows has changed.
-    if fs::read_to_string(&unit).is_ok_and(|text| text == TEXT) {
+    if fs::read_to_string(unit()).is_ok_and(|text| text == TEXT) {
         return start();
     }
-    let unfinished = Path::new(UNITS).join(format!(".{UNIT}.new"));
-    fs::create_dir_all(UNITS)
-        .and_then(|()| fs::write(&unfinished, TEXT))
-        .and_then(|()| fs::rename(&unfinished, &unit))
-        .map_err(|e| write_error(&unit, e))?;
+    write_unit(UNIT, TEXT)?;
     start()
 }
 
@@ -119,7 +114,7 @@ pub fn take_away() -> Result<(), Error> {
 /// Takes its files away.
 pub fn remove() -> Result<(), Error> {
     let program = Path::new(PROGRAM);
-    for path in [unit(), program.to_owned(), program.with_extension("new")] {
+    for path in [unit(), unfinished_unit(UNIT), program.to_owned(), program.with_extension("new")] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(write_error(&path, error)),
             _ => {}
