@@ -39,10 +39,10 @@ pub enum Error {
     Execute(#[from] execute::Error),
 }
 
-/// How often systemd is asked while a root is on trial.
+/// How often is looked, where nothing tells of changes.
 const BEAT: Duration = Duration::from_secs(1);
 /// Mounts come in swarms.
-const CALM: Duration = Duration::from_millis(100);
+const CALM: Duration = Duration::from_millis(500);
 /// How long it may take to stage the root before.
 const TO_STAGE: Duration = Duration::from_secs(120);
 /// How long another nextroot may be at work meanwhile.
@@ -191,7 +191,9 @@ impl<'a> Watch<'a> {
         self.note(|trial| trial.since_us = since_us);
         let (mut told, mut announced) = (String::new(), false);
         while self.is_on_trial()? {
+            let begun = Instant::now();
             let mut seen = self.look();
+            let pause = health::pause_after(begun.elapsed());
             // journald is there by the time that PID 1 answers.
             if seen.manager.is_ok() && !std::mem::replace(&mut announced, true) {
                 journal::tell(&Event::OnTrial(self.root.clone()));
@@ -219,7 +221,7 @@ impl<'a> Watch<'a> {
                 self.log.info(&format!("watch: {why}"));
                 told = why;
             }
-            machine::pause(BEAT);
+            machine::pause(pause);
         }
         Ok(())
     }
@@ -241,12 +243,13 @@ impl<'a> Watch<'a> {
             Err(error) => Err(chain(&error)),
         };
         let now = machine::monotonic();
+        // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all.
         let units = match manager {
-            Ok(Manager::Starting | Manager::Up) => {
-                self.systemctl.health(self.since).map_err(|error| chain(&error))
-            }
+            Ok(Manager::Starting) => self.systemctl.health(&self.rules.units, self.since),
+            Ok(Manager::Up) => self.systemctl.health(&["*".to_owned()], self.since),
             _ => Ok(Vec::new()),
         };
+        let units = units.map_err(|error| chain(&error));
         if manager.is_ok() {
             self.answered = now;
         }

@@ -264,6 +264,13 @@ pub fn any_failed(units: &[Unit]) -> bool {
     units.iter().any(Unit::is_failed)
 }
 
+/// How long to wait after a look at the system that took this long: a second, and longer where looking is dear. A system
+/// that starts needs its processors, and PID 1, for itself.
+#[must_use]
+pub fn pause_after(look: Duration) -> Duration {
+    (look * 10).clamp(Duration::from_secs(1), Duration::from_secs(10))
+}
+
 /// How long PID 1 may take to begin with the soft reboot that it was asked for.
 const TO_BEGIN: Duration = Duration::from_secs(30);
 /// How long it may take to be done with it: a service may take its time to stop (DefaultTimeoutStopSec= is 90 s).
@@ -355,6 +362,13 @@ mod tests {
             ("NJobs=9", None),
         ] {
             assert_eq!(Manager::of(&UnitProperties::parse_all(text).unwrap()[0]), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_dear_look_is_taken_less_often() {
+        for (look, pause) in [(0, 1_000), (30, 1_000), (250, 2_500), (999, 9_990), (30_000, 10_000)] {
+            assert_eq!(pause_after(Duration::from_millis(look)).as_millis(), pause, "{look}");
         }
     }
 

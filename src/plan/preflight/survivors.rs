@@ -9,13 +9,13 @@ const ENDS: [&str; 6] =
 /// What stage leaves to watch over the new root (`run/soft_reboot/watcher.rs`): it keeps to rules of its own.
 pub const WATCHER: &str = "nextroot-watcher.service";
 
-/// Units whose processes run on.
+/// Units whose processes run on, but for our own: it has what it needs, and what it asks systemd by ends at once.
 fn running<'a>(given: &'a Given<'_>) -> impl Iterator<Item = &'a Unit> {
     let runs_on = given
         .survives
         .iter()
         .filter(|survivor| matches!(survivor.what, Survives::Processes | Survives::Marked(_)));
-    runs_on.filter_map(|survivor| unit(given, &survivor.unit))
+    runs_on.filter(|survivor| survivor.unit != WATCHER).filter_map(|survivor| unit(given, &survivor.unit))
 }
 
 fn unit<'a>(given: &'a Given<'_>, id: &str) -> Option<&'a Unit> {
@@ -37,7 +37,7 @@ pub(super) fn settings(given: &Given<'_>) -> Finding {
         }
     }
     let mut count = 0;
-    for unit in running(given).filter(|unit| unit.id != WATCHER) {
+    for unit in running(given) {
         count += 1;
         let ends: Vec<&str> = ENDS.iter().filter(|end| !unit.conflicts.contains(**end)).copied().collect();
         let mut lacks = Vec::new();

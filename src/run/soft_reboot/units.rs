@@ -112,16 +112,17 @@ impl Systemctl {
         Ok(self.show(&[&properties])?.iter().find_map(Manager::of))
     }
 
-    /// Every unit that PID 1 has in memory, as far as the health depends on it of a system that runs `since` then, by
-    /// CLOCK_MONOTONIC.
-    pub fn health(&self, since: Duration) -> Result<Vec<health::Unit>, Error> {
+    /// Units by their names or patterns of them, as far as the health depends on them of a system that runs `since` then, by
+    /// CLOCK_MONOTONIC. A pattern stands for what PID 1 has in memory.
+    pub fn health(&self, names: &[String], since: Duration) -> Result<Vec<health::Unit>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         let properties = format!("--property={}", health::UNIT_PROPERTIES.join(","));
-        // A pattern leaves out what is not active, such as a target that was not reached.
-        Ok(self
-            .show(&["--all", &properties, "*"])?
-            .iter()
-            .filter_map(|unit| health::Unit::of(unit, since))
-            .collect())
+        // Without --all a pattern leaves out what is not active, such as a target that was not reached.
+        let names = names.iter().map(String::as_str);
+        let arguments: Vec<&str> = ["--all", &properties, "--"].into_iter().chain(names).collect();
+        Ok(self.show(&arguments)?.iter().filter_map(|unit| health::Unit::of(unit, since)).collect())
     }
 
     fn show(&self, arguments: &[&str]) -> Result<Vec<UnitProperties>, Error> {
