@@ -88,7 +88,8 @@ impl fmt::Display for BlockSize {
 }
 
 impl fmt::Display for Bytes {
-    /// In the largest binary unit that keeps it readable: `512 B`, `64.0 MiB`.
+    /// In the largest binary unit that keeps it readable: `512 B`, `64.0 MiB`. `{:#}` has the bytes, too, as sizes that are held
+    /// against each other may differ by less than is shown: `64.0 MiB (67108864 B)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
         if self.0 < 1024 {
@@ -103,7 +104,8 @@ impl fmt::Display for Bytes {
             tenths = (tenths + 512) / 1024;
             unit = next;
         }
-        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
+        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)?;
+        if f.alternate() { write!(f, " ({} B)", self.0) } else { Ok(()) }
     }
 }
 
@@ -139,5 +141,6 @@ mod tests {
         ] {
             assert_eq!(Bytes(bytes).to_string(), text);
         }
+        assert_eq!(format!("{:#} {:#}", Bytes(4 << 20), Bytes(9)), "4.0 MiB (4194304 B) 9 B");
     }
 }

@@ -231,7 +231,7 @@ fn what_cannot_be_meant_is_refused_and_nothing_is_lost() {
         ("format", &["data", "hash"], "--hash=md5", "md5"),
         ("format", &["data", "hash"], "--hash=md4", "the length of a digest of md4 is not known"),
         ("format", &["data", "hash"], "--data-block-size=1000", "1000 is not a block size"),
-        ("format", &["data", "hash"], "--data-blocks=301", "and 1.2 MiB of data are asked for"),
+        ("format", &["data", "hash"], "--data-blocks=301", "and 1.2 MiB (1232896 B) of data are asked for"),
         ("format", &["data", "hash"], "--format=2", "--format=2: write 1"),
         ("format", &["data", "hash"], "--salt=0", "--salt=0: write hexadecimal digits"),
         ("format", &["data", "hash"], "--uuid=x", "is not a UUID"),

@@ -55,7 +55,7 @@ pub enum Error {
     },
     /// The data does not fit on its device.
     #[error(
-        "the data needs {needs} and its device has {has}: it is cut off, or the hash tree is of another image"
+        "the data needs {needs:#} and its device has {has:#}: it is cut off, or the hash tree is of another image"
     )]
     DataTooLarge {
         /// Bytes of the data.
@@ -64,7 +64,9 @@ pub enum Error {
         has: Bytes,
     },
     /// The tree does not fit on its device.
-    #[error("the hash tree ends {needs} into its device, which has {has}: it is cut off, or another device")]
+    #[error(
+        "the hash tree ends {needs:#} into its device, which has {has:#}: it is cut off, or another device"
+    )]
     TreeTooLarge {
         /// Where the tree ends.
         needs: Bytes,
@@ -86,7 +88,7 @@ pub enum Error {
     Correction(#[from] fec::Error),
     /// The parity does not fit on its device.
     #[error(
-        "the parity ends {needs} into its device, which has {has}: it is cut off, or of another image, or fec-roots= or fec-offset= is wrong"
+        "the parity ends {needs:#} into its device, which has {has:#}: it is cut off, or of another image, or fec-roots= or fec-offset= is wrong"
     )]
     ParityTooLarge {
         /// Where the parity ends.
@@ -392,11 +394,11 @@ mod tests {
         for (got, expected) in [
             (
                 line(sized(DATA, 4096), HASH, "", Some(&s)),
-                "the data needs 3.9 MiB and its device has 4.0 KiB: it is cut off, or the hash tree is of another image",
+                "the data needs 3.9 MiB (4096000 B) and its device has 4.0 KiB (4096 B): it is cut off, or the hash tree is of another image",
             ),
             (
                 line(DATA, sized(HASH, 9 * 4096), "", Some(&s)),
-                "the hash tree ends 40.0 KiB into its device, which has 36.0 KiB: it is cut off, or another device",
+                "the hash tree ends 40.0 KiB (40960 B) into its device, which has 36.0 KiB (36864 B): it is cut off, or another device",
             ),
             (
                 line(DATA, DATA, "", Some(&s)),
@@ -404,7 +406,7 @@ mod tests {
             ),
             (
                 line(sized(DATA, 512), HASH, "superblock=no,salt=-", None),
-                "the data needs 4.0 KiB and its device has 512 B: it is cut off, or the hash tree is of another image",
+                "the data needs 4.0 KiB (4096 B) and its device has 512 B: it is cut off, or the hash tree is of another image",
             ),
             (
                 line(
@@ -465,9 +467,9 @@ mod tests {
                 HASH,
                 "fec-device=x,fec-roots=3",
                 &s,
-                "the parity ends 60.0 KiB into its device, which has 36.0 KiB: it is cut off, or of another image, or fec-roots= or fec-offset= is wrong",
+                "the parity ends 60.0 KiB (61440 B) into its device, which has 36.0 KiB (36864 B): it is cut off, or of another image, or fec-roots= or fec-offset= is wrong",
             ),
-            (HASH, "fec-device=x,fec-offset=8192", &s, "the parity ends 40.0 KiB into its device"),
+            (HASH, "fec-device=x,fec-offset=8192", &s, "the parity ends 40.0 KiB (40960 B) into its device"),
             (HASH, "fec-device=x,fec-offset=512", &s, "it has to begin at a multiple of 4096 bytes"),
             (HASH, "fec-device=hash", &s, "ends at byte 0, before the hash tree does, at 40960"),
             (

@@ -92,7 +92,7 @@ pub enum Error {
         of: u32,
     },
     /// Less data than was said.
-    #[error("{} has {has}, and {needs} of data are asked for: take fewer --data-blocks", .path.display())]
+    #[error("{} has {has:#}, and {needs:#} of data are asked for: take fewer --data-blocks", .path.display())]
     Short {
         /// The data.
         path: PathBuf,
@@ -112,7 +112,7 @@ pub enum Error {
         tree: u64,
     },
     /// A device that is too short.
-    #[error("the hash tree needs {needs} of {}, which has {has}", .path.display())]
+    #[error("the hash tree needs {needs:#} of {}, which has {has:#}", .path.display())]
     Full {
         /// The device.
         path: PathBuf,
