@@ -13,6 +13,7 @@ RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist
 
 # Fuzzing on stable Rust: the compiler's own pass counts edges, libFuzzer reads the counters (docs/decisions/0020).
 SECONDS ?= 10
+FUZZ_FEATURES ?= libfuzzer
 SANCOV   = -C passes=sancov-module $(addprefix -C llvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table)
 FUZZ     = RUSTFLAGS="$(SANCOV) -D warnings" $(CARGO) build --locked --profile fuzz -p nextroot-fuzz --target-dir target/fuzz
 FUZZ_RUN = FUZZ_PROGRAM=target/fuzz/$(TARGET)/fuzz/nextroot-fuzz ./fuzz/run
@@ -22,7 +23,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build init-size install demo test test-full check matrix vm bench-verity audit fuzz fuzz-planted
+.PHONY: help deps build init-size install demo test test-full check matrix vm soak bench-verity audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,8 +33,9 @@ deps: ## install what is missing (Debian and its relatives)
 
 build: ## static binaries, in target/dist/
 	@mkdir -p $(DIST)
-	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest -p nextroot-qemu
-	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/nextroot-qemu $(DIST)/
+	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest
+	$(CARGO) build --locked -p nextroot-qemu
+	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/../debug/nextroot-qemu $(DIST)/
 	$(CARGO) build --release --locked -p nextroot --no-default-features $(INIT)
 	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init
 	$(CARGO) build --release --locked -p nextroot --no-default-features --features signatures $(INIT)
@@ -71,7 +73,7 @@ check: ## format, lints, unit and integration tests: no virtual machine
 	$(CARGO) test --workspace --locked
 
 fuzz: ## hostile input for every parser: make fuzz SECONDS=60 TARGETS="gpt elf"
-	$(FUZZ) --features libfuzzer
+	$(FUZZ) --features $(FUZZ_FEATURES)
 	$(FUZZ_RUN) $(SECONDS) $(TARGETS)
 
 fuzz-planted: ## shows that fuzzing finds a bug: one that was planted, within a minute
@@ -82,6 +84,12 @@ fuzz-planted: ## shows that fuzzing finds a bug: one that was planted, within a 
 
 vm: build ## run scenarios: make vm SCENARIO="01 12"
 	@$(RIG) run $(SCENARIO)
+
+# Soft reboots in a row.
+N ?= 50
+
+soak: build ## many soft reboots in a row leave nothing behind: make soak N=50
+	@$(RIG) run --rounds $(N) --json target/rig/results-soak.json 39-soak-257
 
 matrix: build ## hash trees and policies against the newest veritysetup and systemd, from a Debian tree of their own
 	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
@@ -95,7 +103,7 @@ bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 
 test: deps check build matrix ## everything
 	@$(MAKE) --no-print-directory fuzz-planted
-	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
+	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1 FUZZ_FEATURES=libfuzzer,planted-bug
 	@$(RIG) run --json target/rig/results.json
 
 test-full: deps check build matrix ## everything on every systemd: hours

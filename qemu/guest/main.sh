@@ -146,7 +146,10 @@ counts() {
 }
 settled() { systemctl is-system-running --wait; }
 # Waits until the watcher has blessed this root, and is gone
-watched() { until nextroot status --is blessed && [ ! -e /run/systemd/system/nextroot-watcher.service ]; do sleep 0.2; done; }
+watched() {
+	while [ -e /run/systemd/system/nextroot-watcher.service ]; do sleep 1; done
+	until nextroot status --is blessed; do sleep 1; done
+}
 # Without a watcher: roots are blessed, and earlier ones closed, by the script alone
 unwatched() { printf '[Trial]\nAutomaticReturn=no\n' | configure; }
 # What nextroot could leave behind: everything of these kinds, a line each
@@ -162,9 +165,14 @@ things() {
 same() {
 	if cmp -s "$2" "$3"; then say "$1" same; else diff "$2" "$3" | say "$1"; fi
 }
+# soft_reboot COMMAND...: what it says, and the end of this life
 soft_reboot() {
-	does "asks" "$@"
-	sleep infinity
+	"$@" >asks 2>&1
+	code=$?
+	{ cat asks; echo "exit $code"; } | say asks
+	if [ "$code" = 0 ]; then sleep infinity; fi
+	trap 'say lost "nobody was asked for a soft reboot"; systemctl poweroff' EXIT
+	exit
 }
 prove() {
 	nonce=$(sed -n 's/.*rig\.nonce=\([0-9a-f]*\).*/\1/p' /proc/cmdline)

@@ -61,6 +61,9 @@ struct Run {
     /// how often each; default: 1
     #[argh(option, default = "1")]
     times: usize,
+    /// how often one does what it repeats, such as soft reboots in a row; default: as its file says
+    #[argh(option)]
+    rounds: Option<u64>,
 }
 
 /// List the scenarios: name, tab, what it shows.
@@ -166,10 +169,10 @@ fn chosen(names: &[String], full: bool, from: Option<&Path>) -> Outcome<Vec<Scen
 }
 
 fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
-    let scenarios: Vec<Scenario> =
-        std::iter::repeat_n(chosen(&run.names, run.full, run.from.as_deref())?, run.times)
-            .flatten()
-            .collect();
+    let chosen = chosen(&run.names, run.full, run.from.as_deref())?;
+    let chosen: Vec<Scenario> =
+        chosen.into_iter().map(|scenario| scenario.repeating(run.rounds)).collect::<Outcome<_>>()?;
+    let scenarios: Vec<Scenario> = std::iter::repeat_n(chosen, run.times).flatten().collect();
     // What the machines need is made before the first of them starts: their times are theirs alone.
     rig.prepare(&scenarios, progress)?;
     let mut verdicts: Vec<Verdict> = parallel::map(&scenarios, run.jobs, |scenario| {

@@ -88,9 +88,9 @@ const PAIR: [&str; 5] = [
     "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
 ];
 
-/// A root that is none of a pair, on a disk of its own.
+/// A root that is none of a pair, on a disk of its own. It fits into a slot of the pair.
 const THIRD: [&str; 2] = [
-    "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
     ROOT_VERITY[1],
 ];
 
@@ -129,7 +129,7 @@ const DISSECTED: [&str; 7] = [
 ];
 
 /// What makes a mini guest of a root.
-pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd/system\n";
+pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd\n";
 
 pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::small("verity", &ROOT_VERITY),

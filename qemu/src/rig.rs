@@ -73,7 +73,7 @@ impl Rig {
 
     /// Boots a kernel without anything else, which has to get as far as missing its root.
     fn kvm_boots(&self, tools: &Tree, kernel: &Tree) -> Outcome<bool> {
-        const LIMIT: Duration = Duration::from_secs(20);
+        const LIMIT: Duration = Duration::from_secs(10);
         let work = self.work("kvm")?;
         fs::copy(initrd::kernel_image(kernel)?, work.join("kernel"))?;
         let direct = Some("console=ttyS0 panic=-1".to_owned());

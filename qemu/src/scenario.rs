@@ -23,6 +23,9 @@ pub(crate) struct Scenario {
     /// On which of them it cannot be, by what they are.
     #[serde(default)]
     pub(crate) except: Vec<String>,
+    /// How often it does what it repeats, `{rounds}` in its script; `run --rounds` takes another number.
+    #[serde(default)]
+    pub(crate) rounds: Option<u64>,
     /// Whether only `make test-full` runs it.
     #[serde(skip)]
     pub(crate) only_full: bool,
@@ -33,6 +36,21 @@ const SYSTEMS: [(&str, &str, &str); 3] =
     [("254", "bookworm", "254"), ("257", "trixie", "257"), ("newest", "forky", "2[6-9][0-9]")];
 
 impl Scenario {
+    /// The same, with what it repeats done that often: `rounds`, or as its file says.
+    pub(crate) fn repeating(mut self, rounds: Option<u64>) -> Outcome<Self> {
+        let (stored, rounds) = match (self.rounds, rounds) {
+            (None, None) => return Ok(self),
+            (None, Some(_)) => return Err(format!("{}: it repeats nothing", self.name).into()),
+            (Some(stored), rounds) => (stored.max(1), rounds.unwrap_or(stored)),
+        };
+        for boot in &mut self.boot {
+            boot.limit = boot.limit.max(boot.limit.saturating_mul(rounds) / stored);
+            let script = boot.script.iter_mut();
+            script.for_each(|script| *script = script.replace("{rounds}", &rounds.to_string()));
+        }
+        Ok(self)
+    }
+
     /// Itself, or one for each systemd.
     fn spread(self) -> Outcome<Vec<Self>> {
         let Some(chosen) = &self.systemd else { return Ok(vec![self]) };
@@ -195,6 +213,21 @@ pub(crate) fn read(text: &str, name: &str) -> Outcome<Vec<Scenario>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_take_their_time() {
+        let text = "[[scenario]]\nname = \"1\"\nshows = \"\"\nrounds = 5\n\
+            [[scenario.boot]]\ndisks = []\nlimit = 100\nscript = \"do {rounds}\"\n";
+        let repeating = |text: &str, rounds| read(text, "").unwrap().remove(0).repeating(rounds);
+        for (rounds, script, limit) in
+            [(None, "do 5", 100), (Some(2), "do 2", 100), (Some(50), "do 50", 1000)]
+        {
+            let boot = repeating(text, rounds).unwrap().boot.remove(0);
+            assert_eq!((boot.script.as_deref(), boot.limit), (Some(script), limit));
+        }
+        let once = text.replace("rounds = 5\n", "");
+        assert_eq!(repeating(&once, Some(2)).unwrap_err().to_string(), "1: it repeats nothing");
+    }
 
     #[test]
     fn every_scenario_can_fail() {

@@ -162,15 +162,14 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .iter()
         .find(|recipe| recipe.name == name)
         .ok_or_else(|| format!("no tree is called {name}"))?;
-    cache::get(
-        "trees",
-        name,
-        &format!("{recipe:?} {REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {TRIGGER} 3"),
-        |path| {
-            progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
-            make(recipe, path, progress)
-        },
-    )
+    let furniture = match recipe.system {
+        true => format!("{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {MASKED_GENERATORS:?} {TRIGGER}"),
+        false => String::new(),
+    };
+    cache::get("trees", name, &format!("{recipe:?} {furniture} 4"), |path| {
+        progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
+        make(recipe, path, progress)
+    })
     .map(Tree)
 }
 
@@ -276,6 +275,7 @@ const MASKED: &[&str] = &[
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "getty@.service",
     "modprobe@.service",
     "proc-sys-fs-binfmt_misc.automount",
     "serial-getty@.service",
@@ -290,12 +290,30 @@ const MASKED: &[&str] = &[
     "systemd-journal-catalog-update.service",
     "systemd-modules-load.service",
     "systemd-random-seed.service",
+    "systemd-remount-fs.service",
     "systemd-sysctl.service",
     "systemd-sysext.socket",
     "systemd-tmpfiles-clean.timer",
+    "systemd-tmpfiles-setup-dev-early.service",
     "systemd-udev-load-credentials.service",
     "systemd-update-done.service",
     "systemd-update-utmp.service",
+];
+/// Generators that find nothing in it, and run at each start and each time that units are read again.
+const MASKED_GENERATORS: &[&str] = &[
+    "systemd-bless-boot-generator",
+    "systemd-debug-generator",
+    "systemd-factory-reset-generator",
+    "systemd-getty-generator",
+    "systemd-hibernate-resume-generator",
+    "systemd-import-generator",
+    "systemd-integritysetup-generator",
+    "systemd-rc-local-generator",
+    "systemd-run-generator",
+    "systemd-ssh-generator",
+    "systemd-system-update-generator",
+    "systemd-sysv-generator",
+    "systemd-tpm2-generator",
 ];
 /// Its udev looks at block devices and the console only, not at each of the machine's parts.
 const TRIGGER: &str = "[Service]\nExecStart=\n\
@@ -313,9 +331,13 @@ fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
     write("etc/machine-id", "")?;
     write("etc/hostname", "guest\n")?;
     write("usr/lib/rig/fstab", PAIR_FSTAB)?;
-    write("usr/lib/rig/mini/systemd-udev-trigger.service.d/rig.conf", TRIGGER)?;
-    for unit in MASKED {
-        std::os::unix::fs::symlink("/dev/null", path.join("usr/lib/rig/mini").join(unit))?;
+    write("usr/lib/rig/mini/system/systemd-udev-trigger.service.d/rig.conf", TRIGGER)?;
+    for (kind, names) in [("system", MASKED), ("system-generators", MASKED_GENERATORS)] {
+        let directory = path.join("usr/lib/rig/mini").join(kind);
+        fs::create_dir_all(&directory)?;
+        for name in names {
+            std::os::unix::fs::symlink("/dev/null", directory.join(name))?;
+        }
     }
     write("usr/lib/rig/report", REPORT)?;
     write("usr/lib/systemd/system/rig-report.service", REPORT_UNIT)?;
