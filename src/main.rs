@@ -13,13 +13,16 @@ fn main() -> ExitCode {
         _ if std::process::id() == 1 && nextroot::mode::is_initrd() => {
             nextroot::mode::init::run(start, arguments.collect())
         }
+        _ if std::process::id() == 1 && nextroot::mode::shutdown::is_exitrd(&name) => {
+            nextroot::mode::shutdown::run(start, &arguments.collect::<Vec<_>>())
+        }
         #[cfg(feature = "cli")]
         _ if std::process::id() == 1 && nextroot::mode::relay::is_relay() => {
             nextroot::mode::relay::run(start, arguments.collect())
         }
         _ if std::process::id() == 1 => {
             eprintln!(
-                "nextroot: started as PID 1, but this is neither an initramfs (no /etc/initrd-release) nor a staged relay (no /relay.json)"
+                "nextroot: started as PID 1, but this is neither an initramfs (no /etc/initrd-release) nor a staged relay (no /relay.json), nor what systemd-shutdown starts (/shutdown)"
             );
             ExitCode::FAILURE
         }

@@ -175,7 +175,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -187,6 +187,7 @@ const FILES: [(&str, &str); 12] = [
     ("verity.toml", include_str!("../scenarios/verity.toml")),
     ("back.toml", include_str!("../scenarios/back.toml")),
     ("trial.toml", include_str!("../scenarios/trial.toml")),
+    ("exit.toml", include_str!("../scenarios/exit.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 

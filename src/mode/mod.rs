@@ -24,6 +24,7 @@ pub mod reboot;
 pub mod relay;
 #[cfg(feature = "cli")]
 pub mod request;
+pub mod shutdown;
 #[cfg(feature = "cli")]
 pub mod stage;
 #[cfg(feature = "cli")]

@@ -101,6 +101,7 @@ impl Request {
             demands: self.configured.demands.clone(),
             kernel_only: self.kernel_only,
             trial: self.configured.trial.clone(),
+            exitrd: self.configured.exitrd,
             source_name: asked.source_name,
         })
     }
@@ -124,6 +125,7 @@ pub(super) fn of_config(config: &HostConfig, line: &CommandLine) -> Result<Confi
             minimum_version: config.minimum_version.clone(),
         },
         trial: config.trial.clone(),
+        exitrd: config.stage.exitrd,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::{
         event::Event,
         preflight::{Report, Verdict},
         soft_reboot::Opening,
-        stage,
+        stage::{self, Left},
         state::{Root, Staged, State},
     },
     run::{
@@ -203,7 +203,9 @@ impl Staging<'_> {
             staged.mounts.clone_from(&rows);
         }
         let units = staging::missing_units(&stage::VERITY_UNITS);
-        self.steps(&stage::carrying(&intent, &rows, &units, &request.configured.trial))?;
+        let configured = &request.configured;
+        let left = Left { units: &units, trial: &configured.trial, exitrd: configured.exitrd };
+        self.steps(&stage::carrying(&intent, &rows, &left))?;
         if let Some(staged) = &mut self.state.staged {
             staged.complete = true;
         }

@@ -134,12 +134,9 @@ fn plan(intent: &Intent, modules: Vec<String>, root: Resolved, usr: Option<Resol
         Some(init) => vec![init.clone()],
         None => INITS.map(str::to_owned).to_vec(),
     };
-    steps.extend([
-        Step::FindInit { root: at.clone(), candidates },
-        Step::MoveApi { root: at.clone() },
-        Step::SwitchRoot { root: at },
-        Step::Exec,
-    ]);
+    steps.push(Step::FindInit { root: at.clone(), candidates });
+    steps.extend(intent.exitrd.then_some(Step::LeaveExitrd));
+    steps.extend([Step::MoveApi { root: at.clone() }, Step::SwitchRoot { root: at }, Step::Exec]);
     Plan { steps }
 }
 

@@ -32,6 +32,9 @@ pub struct Intent {
     pub timeout: Option<Duration>,
     /// How long to wait before looking for the root at all (`rootdelay=`).
     pub delay: Duration,
+    /// Whether this program is left for the end of the machine's run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exitrd: bool,
     /// What to do after a failure, and how long to leave the message on the screen first.
     pub emergency: Emergency,
     /// What goes to the kernel log.

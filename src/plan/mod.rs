@@ -34,6 +34,7 @@ pub mod refusal;
 pub mod request;
 mod resolve;
 mod settings;
+pub mod shutdown;
 pub mod signed;
 pub mod slot;
 pub mod soft_reboot;
@@ -44,6 +45,7 @@ pub mod step;
 pub mod system_facts;
 mod tag;
 pub mod told;
+pub mod undo;
 mod verified;
 
 pub use step::Step;

@@ -64,6 +64,7 @@ impl Intent {
             init: settings::init(request.init.as_ref())?,
             timeout: settings::timeout(&request)?,
             delay: request.rootdelay.as_ref().map_or(Ok(Duration::ZERO), settings::seconds)?,
+            exitrd: config.exitrd,
             emergency: settings::emergency(&request)?,
             verbosity: settings::verbosity(&request)?,
             modules: settings::modules(request),

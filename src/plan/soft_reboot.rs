@@ -43,6 +43,8 @@ pub struct Asked {
     pub kernel_only: bool,
     /// What is asked of it once it runs.
     pub trial: Trial,
+    /// Whether this program is left for the end of the machine's run.
+    pub exitrd: bool,
 }
 
 /// Why there is no plan.
@@ -166,6 +168,7 @@ impl Asked {
             demands,
             kernel_only: false,
             trial: Trial::default(),
+            exitrd: false,
         })
     }
 
@@ -216,7 +219,8 @@ pub fn decide(
         Answer::Read(wanted) => return Ok(Answer::Read(wanted)),
     };
     let rows = carry::decide(&facts.mounts, &facts.machine, &facts.new_mounts(), &asked.wanted)?;
-    let carrying = stage::carrying(&opening.intent, &rows, &facts.missing_units(), &asked.trial);
+    let left = stage::Left { units: &facts.missing_units(), trial: &asked.trial, exitrd: asked.exitrd };
+    let carrying = stage::carrying(&opening.intent, &rows, &left);
     let relay = match carrying.steps.last() {
         Some(Step::Publish { relay, .. }) => Some((**relay).clone()),
         _ => None,

@@ -242,10 +242,21 @@ fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
     ]
 }
 
-/// What is left of staging once the new root is mounted. `units` are those that are not left in /run yet, by
-/// an earlier stage.
+/// What is left in /run for the new system.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'a> {
+    /// Units that do nothing, as far as an earlier stage has not left them yet.
+    pub units: &'a [&'a str],
+    /// What the watcher asks of the new root.
+    pub trial: &'a Trial,
+    /// Whether this program is left for the end of the machine's run.
+    pub exitrd: bool,
+}
+
+/// What is left of staging once the new root is mounted.
 #[must_use]
-pub fn carrying(intent: &Intent, mounts: &[Row], units: &[&str], trial: &Trial) -> Plan {
+pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
+    let Left { units, trial, exitrd } = *left;
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
     let direct = intent.way == Way::Direct;
@@ -270,6 +281,7 @@ pub fn carrying(intent: &Intent, mounts: &[Row], units: &[&str], trial: &Trial) 
     if !units.is_empty() {
         steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });
     }
+    steps.extend(exitrd.then_some(Step::LeaveExitrd));
     if trial.automatic_return {
         steps.push(Step::Watch { trial: trial.clone() });
     }
@@ -342,7 +354,8 @@ mod tests {
             (vec![row("/", false), row("/etc", false)], vec!["/previous", "/previous/etc"]),
             (vec![row("/etc", true), row("/usr", false)], vec!["/previous", "/previous/usr", "/carry/0"]),
         ] {
-            let steps = carrying(&intent, &mounts, &[], &Trial::default()).steps;
+            let left = Left { units: &[], trial: &Trial::default(), exitrd: false };
+            let steps = carrying(&intent, &mounts, &left).steps;
             let shown: Vec<_> = steps
                 .iter()
                 .filter_map(|step| match step {

@@ -1,4 +1,4 @@
-//! The steps that a plan is made of: what each does, and what undoes it.
+//! The steps that a plan is made of: what each does.
 
 use std::fmt;
 
@@ -164,6 +164,8 @@ pub enum Step {
         /// What is asked of the new root.
         trial: Trial,
     },
+    /// Leaves a copy of this program for the end of the machine's run: systemd-shutdown executes it, outside of the root.
+    LeaveExitrd,
     /// Writes what the relay is to do, and then the os-release by which systemd knows a root: from here on a
     /// soft reboot goes there.
     Publish {
@@ -285,32 +287,6 @@ pub enum Fstype {
     Named(String),
 }
 
-/// How a step is undone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undo {
-    /// Nothing was changed.
-    NotNeeded,
-    /// It stays, with the reason.
-    Stays(&'static str),
-    /// Closes the dm device of this name.
-    Close(String),
-    /// Unmounts what is mounted last at this path.
-    Unmount(String),
-    /// Removes these units.
-    RemoveUnits(Vec<String>),
-    /// Takes the watcher away, unless the running root is on trial.
-    EndWatcher,
-    /// Moves a mount back.
-    MoveBack {
-        /// Where it is.
-        from: String,
-        /// Where it was.
-        to: String,
-    },
-    /// There is none.
-    Impossible,
-}
-
 impl HashOrigin {
     /// What a root hash from there proves. Where whoever can write to the image can choose the root hash, too, it is
     /// nothing against them.
@@ -334,40 +310,6 @@ impl HashOrigin {
             Self::Unknown => "where nobody knows any more",
             Self::File => "a file beside the image",
             Self::PartitionUuids => "the partitions' UUIDs",
-        }
-    }
-}
-
-impl Step {
-    /// What undoes this step.
-    #[must_use]
-    pub fn undo(&self) -> Undo {
-        match self {
-            Self::LoadModules { .. } => Undo::Stays("modules stay loaded"),
-            Self::AttachLoop { .. } => Undo::Stays("it goes when nobody uses it"),
-            Self::OpenVerity(open) => Undo::Close(open.name.clone()),
-            Self::ReuseVerity { .. }
-            | Self::CheckVerity { .. }
-            | Self::CheckPlain { .. }
-            | Self::CheckVersion { .. }
-            | Self::FindInit { .. }
-            | Self::Isolate { .. }
-            | Self::Follow { .. } => Undo::NotNeeded,
-            Self::FurnishRelay { .. } | Self::Publish { .. } => Undo::Stays("it goes with the tmpfs"),
-            Self::LeaveUnits { names } => Undo::RemoveUnits(names.clone()),
-            Self::Watch { .. } => Undo::EndWatcher,
-            Self::Move { from, to } => Undo::MoveBack { from: to.clone(), to: from.clone() },
-            Self::Mount { at, .. }
-            | Self::Tmpfs { at, .. }
-            | Self::Overlay { at, .. }
-            | Self::VolatileUsr { at, .. }
-            | Self::Carry { at, .. }
-            | Self::Bind { at, .. } => Undo::Unmount(at.clone()),
-            Self::BaseFileSystem { .. } => Undo::Stays("it goes with the tmpfs"),
-            Self::NameVolatileRoot { .. } => Undo::Stays("/run goes with the initramfs"),
-            Self::Pivot { .. } | Self::MoveApi { .. } | Self::SwitchRoot { .. } | Self::Exec => {
-                Undo::Impossible
-            }
         }
     }
 }
@@ -438,27 +380,13 @@ impl fmt::Display for Step {
             Self::Watch { trial } => {
                 write!(f, "leave a watcher in /run, that goes back unless the root is {trial}")
             }
+            Self::LeaveExitrd => f.write_str("leave this program as /run/initramfs/shutdown"),
             Self::Publish { at, .. } => write!(f, "make {at} the root of the next soft reboot"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Pivot { root } => write!(f, "make {root} the root"),
             Self::MoveApi { root } => write!(f, "move /dev /proc /sys /run into {root}"),
             Self::SwitchRoot { root } => write!(f, "free the initramfs and make {root} the root"),
             Self::Exec => f.write_str("execute the init that was found"),
-        }
-    }
-}
-
-impl fmt::Display for Undo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotNeeded => f.write_str("not needed"),
-            Self::Stays(why) => f.write_str(why),
-            Self::Close(name) => write!(f, "close {name}"),
-            Self::Unmount(at) => write!(f, "unmount {at}"),
-            Self::RemoveUnits(names) => write!(f, "remove {}", names.join(" ")),
-            Self::EndWatcher => f.write_str("end it, unless this root is on trial"),
-            Self::MoveBack { from, to } => write!(f, "move {from} back to {to}"),
-            Self::Impossible => f.write_str("impossible"),
         }
     }
 }

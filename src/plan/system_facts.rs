@@ -65,6 +65,9 @@ pub struct Configured {
     /// `[Trial]`
     #[serde(skip_serializing_if = "is_default")]
     pub trial: Trial,
+    /// `Exitrd=`: whether this program is left for the end of the machine's run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exitrd: bool,
 }
 
 fn is_default(trial: &Trial) -> bool {

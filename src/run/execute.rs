@@ -31,6 +31,7 @@ use crate::{
 
 use crate::run::{
     boot::{api, modules::Loader, new_root},
+    shutdown,
     signed::{self, Loaded},
 };
 
@@ -117,6 +118,7 @@ impl<'a> Executor<'a> {
                 root::switch(Path::new(root))?;
                 Ok(initramfs.free()?)
             }
+            Step::LeaveExitrd => shutdown::leave(),
             Step::Exec => self.exec(),
             Step::AttachLoop { .. }
             | Step::CheckPlain { .. }

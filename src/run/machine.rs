@@ -3,7 +3,7 @@
 use std::{
     io,
     path::Path,
-    sync::mpsc,
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -148,18 +148,42 @@ pub fn pause(time: Duration) {
 /// How long the end of the machine's run waits for what is to be written out.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A kernel call that may take for ever, as a disk that does not answer holds up whoever asks it.
+pub type Call = Box<dyn FnOnce() -> Result<(), sys::Error> + Send>;
+
+/// Makes it in a thread of its own, which is left behind where it takes longer: `None` then.
+pub fn within(patience: Duration, call: Call) -> Option<Result<(), sys::Error>> {
+    // A channel does the same, and takes 10 KiB of an init.
+    let done = Arc::new((Mutex::new(None), Condvar::new()));
+    let told = Arc::clone(&done);
+    let begun = thread::Builder::new().spawn(move || {
+        let result = call();
+        *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        told.1.notify_one();
+    });
+    if let Err(error) = begun {
+        return Some(Err(sys::Error::new("clone", "a thread", error)));
+    }
+    let result = done.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = done.1.wait_timeout_while(result, patience, |result| result.is_none());
+    waited.unwrap_or_else(PoisonError::into_inner).0.take()
+}
+
+/// Writes out what is in memory, as far as the disks answer in that time.
+pub fn write_out(patience: Duration) {
+    let _ = within(
+        patience,
+        Box::new(|| {
+            reboot::sync();
+            Ok(())
+        }),
+    );
+}
+
 /// Ends the machine's run; returns only where the kernel refuses. What is in memory is written out first, as far as the
 /// disks answer.
 pub fn end(action: EmergencyAction) -> sys::Error {
-    let (written, waiting) = mpsc::channel();
-    let writing = thread::Builder::new().spawn(move || {
-        reboot::sync();
-        // Nobody waits any more where it took too long.
-        let _ = written.send(());
-    });
-    if writing.is_ok() {
-        let _ = waiting.recv_timeout(PATIENCE);
-    }
+    write_out(PATIENCE);
     reboot::now(match action {
         EmergencyAction::Reboot => Action::Reboot,
         EmergencyAction::Poweroff => Action::PowerOff,

@@ -15,7 +15,9 @@ mod failure;
 pub mod journal;
 pub mod log;
 pub mod machine;
+mod own_copy;
 pub mod probe;
+pub mod shutdown;
 mod signed;
 #[cfg(feature = "cli")]
 pub mod soft_reboot;

@@ -11,9 +11,9 @@ use rustix::{
     fs::CWD,
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-        UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
-        move_mount, open_tree, unmount as umount2,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+        OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+        fsopen, mount_change, mount_remount, move_mount, open_tree, unmount as umount2,
     },
 };
 
@@ -170,6 +170,13 @@ pub fn unmount(at: &Path) -> Result<(), Error> {
 /// umount(2). Errors: EINVAL where nothing is mounted.
 pub fn detach(at: &Path) -> Result<(), Error> {
     umount2(at, UnmountFlags::DETACH).map_err(|e| Error::at("umount", at, e))
+}
+
+/// `mount(NULL, at, NULL, MS_REMOUNT | MS_RDONLY, NULL)`: takes write access from the file system that is mounted at a path.
+///
+/// mount(2). Errors: EBUSY where a file is open for writing.
+pub fn make_read_only(at: &Path) -> Result<(), Error> {
+    mount_remount(at, MountFlags::RDONLY, "").map_err(|e| Error::at("mount, read-only", at, e))
 }
 
 /// The kernel's bit for a flag (mount_setattr(2)).

@@ -15,11 +15,12 @@ use crate::format::{
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 16] = [
+pub const KEYS: [(&str, &str); 17] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
     ("Stage", "Direct"),
     ("Stage", "Prewarm"),
+    ("Stage", "Exitrd"),
     ("Carry", "Carry"),
     ("Carry", "NoCarry"),
     ("Hook", "TimeoutSec"),
@@ -66,6 +67,8 @@ pub struct Stage {
     pub direct: bool,
     /// `Prewarm=`: what is in the page cache of the old root is read from the new one.
     pub prewarm: bool,
+    /// `Exitrd=`: this program is left for the end of the machine's run.
+    pub exitrd: bool,
 }
 
 /// `[Carry]`: what differs from the mounts that are carried anyway. No path is in both lists.
@@ -120,7 +123,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { source: None, root_hash: None, direct: false, prewarm: true }
+        Self { source: None, root_hash: None, direct: false, prewarm: true, exitrd: false }
     }
 }
 
@@ -202,6 +205,7 @@ impl Stage {
             }
             "Direct" => self.direct = switch(Self::default().direct)?,
             "Prewarm" => self.prewarm = switch(Self::default().prewarm)?,
+            "Exitrd" => self.exitrd = switch(Self::default().exitrd)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -280,7 +284,7 @@ mod tests {
     fn a_file() {
         let hash = "0a".repeat(32);
         let config = config(&[&format!(
-            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\n\
+            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\nExitrd=yes\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
              [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\n[Policy]\nVerity=required\n\
              ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
@@ -291,6 +295,7 @@ mod tests {
                 root_hash: hash.parse().ok(),
                 direct: true,
                 prewarm: false,
+                exitrd: true,
             },
             carry: Carry {
                 paths: ["/srv/data", "/mnt/a b", "/home"].map(str::to_owned).to_vec(),
@@ -301,11 +306,11 @@ mod tests {
             verity_required: true,
             image_policy: Some(Placed {
                 value: "root=verity+signed".parse().unwrap(),
-                place: "f:18 (ImagePolicy=root=verity+signed)".to_owned(),
+                place: "f:19 (ImagePolicy=root=verity+signed)".to_owned(),
             }),
             minimum_version: Some(Placed {
                 value: "7".to_owned(),
-                place: "f:19 (MinimumVersion=7)".to_owned(),
+                place: "f:20 (MinimumVersion=7)".to_owned(),
             }),
             warnings: vec![],
         };
@@ -314,10 +319,10 @@ mod tests {
 
     #[test]
     fn files_over_files() {
-        let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nDirect=1\nPrewarm=0\n\
+        let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nDirect=1\nPrewarm=0\nExitrd=1\n\
                      [Carry]\nCarry=/a /b\nNoCarry=/c\n[Hook]\nTimeoutSec=5\nWhenNothingStaged=pass\n\
                      [Policy]\nVerity=required\nImagePolicy=root=signed\nMinimumVersion=1\n";
-        let second = "[Stage]\nSource=\nRootHash=\nDirect=\nPrewarm=\n[Carry]\nCarry=\nNoCarry=\n\
+        let second = "[Stage]\nSource=\nRootHash=\nDirect=\nPrewarm=\nExitrd=\n[Carry]\nCarry=\nNoCarry=\n\
                       [Hook]\nTimeoutSec=\nWhenNothingStaged=\n[Policy]\nVerity=\nImagePolicy=\nMinimumVersion=\n";
         assert_eq!(config(&[first, second]), HostConfig::default());
         for (second, carried, not) in [

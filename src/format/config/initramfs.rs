@@ -4,7 +4,7 @@ use crate::format::{
     config::{
         demands,
         image_policy::ImagePolicy,
-        ini::{self, Assignment, Placed},
+        ini::{self, Assignment, Placed, boolean},
     },
     kernel::cmdline::CommandLine,
 };
@@ -16,6 +16,8 @@ pub struct Config {
     pub file: String,
     /// `[Boot] CommandLine=`: parameters that the kernel command line may override.
     pub defaults: CommandLine,
+    /// `[Boot] Exitrd=`: whether this program is left for the end of the machine's run.
+    pub exitrd: bool,
     /// `[Policy] CommandLine=`: parameters that override the kernel command line.
     pub fixed: CommandLine,
     /// `[Policy] Verity=required`: only a verified root is mounted.
@@ -70,6 +72,10 @@ impl Config {
         };
         match (section.as_str(), key.as_str()) {
             ("Boot", "CommandLine") => extend(&mut self.defaults, value),
+            ("Boot", "Exitrd") if value.is_empty() => self.exitrd = false,
+            ("Boot", "Exitrd") => {
+                self.exitrd = boolean(value).ok_or_else(|| assignment.impossible(&self.file, "yes or no"))?;
+            }
             ("Policy", "CommandLine") => extend(&mut self.fixed, value),
             ("Policy", "Verity") => self.verity_required = required()?.unwrap_or(false),
             ("Policy", "UsrVerity") => self.usr_verity_required = required()?,
@@ -123,12 +129,16 @@ mod tests {
         assert_eq!(config.minimum_version, Some(version));
         let config = Config::parse(&format!("{text}ImagePolicy=\nMinimumVersion=\n"), "f").unwrap();
         assert_eq!((config.image_policy, config.minimum_version), (None, None));
+        for (text, expected) in [("Exitrd=yes", true), ("Exitrd=1\nExitrd=", false), ("", false)] {
+            assert_eq!(Config::parse(&format!("[Boot]\n{text}\n"), "f").unwrap().exitrd, expected, "{text}");
+        }
     }
 
     #[test]
     fn malformed() {
         for (text, message) in [
             ("[Policy]\nVerity=maybe\n", "f:2: Verity=maybe: required or allowed is needed"),
+            ("[Boot]\nExitrd=maybe\n", "f:2: Exitrd=maybe: yes or no is needed"),
             (
                 "[Policy]\nVerify=required\n",
                 "f:2: [Policy] has no Verify=: write CommandLine=, Verity=, UsrVerity=, ImagePolicy= or MinimumVersion=",

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     format::kernel::modindex::{ModuleId, ModuleIndex},
     plan::intent,
-    sys::{self, eventfd::Wakeup, module},
+    sys::{self, eventfd::Wakeup, kernel, module},
 };
 
 use crate::run::log::Log;
@@ -107,7 +107,7 @@ impl Loader {
         let state = State { modules: vec![Progress::Unasked; index.modules.len()], ..State::default() };
         let shared =
             Arc::new(Shared { index, rules, log, state: Mutex::new(state), changed: Condvar::new(), idle });
-        let threads = thread::available_parallelism().map_or(1, usize::from) + 1;
+        let threads = kernel::processors() + 1;
         for _ in 0..threads.min(8) {
             let shared = Arc::clone(&shared);
             let work = move || shared.work();

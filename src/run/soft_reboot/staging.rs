@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -12,12 +12,7 @@ use crate::{
         kernel::{devno::Devno, mountinfo::Mount},
         system::os_release,
     },
-    plan::{
-        Step,
-        stage::NEXT,
-        state::Staged,
-        step::{Relay, Undo},
-    },
+    plan::{Step, stage::NEXT, state::Staged, step::Relay, undo::Undo},
     sys::{
         self,
         block::Entry,
@@ -30,7 +25,7 @@ use crate::{
 };
 
 use super::watcher;
-use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error};
+use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error, own_copy::copy_of_self};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
@@ -57,9 +52,7 @@ pub(in crate::run) fn furnish(at: &Path) -> Result<(), Error> {
     {
         make(name)?;
     }
-    let program = at.join("usr/lib/systemd/systemd");
-    fs::copy("/proc/self/exe", &program).map_err(|e| write_error(&program, e))?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|e| write_error(&program, e))?;
+    copy_of_self(&at.join("usr/lib/systemd/systemd"), 0o755)?;
     let link = at.join("lib");
     symlink("usr/lib", &link).map_err(|e| write_error(&link, e))
 }

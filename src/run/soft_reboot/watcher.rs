@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use crate::{
     run::{
         bounded::{self, Ended},
         failure::Error,
+        own_copy::{copy_of_self, unfinished},
         soft_reboot::state::Store,
     },
     sys::changes,
@@ -72,12 +73,7 @@ pub(in crate::run) fn leave() -> Result<(), Error> {
     if is_watcher() {
         return Ok(()); // it runs, and looks into the state when that changes
     }
-    let program = Path::new(PROGRAM);
-    let unfinished = program.with_extension("new");
-    fs::copy("/proc/self/exe", &unfinished)
-        .and_then(|_| fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o700)))
-        .and_then(|()| fs::rename(&unfinished, program))
-        .map_err(|e| write_error(program, e))?;
+    copy_of_self(Path::new(PROGRAM), 0o700)?;
     // systemd tells whoever starts it that a file that it knows has changed.
     if fs::read_to_string(unit()).is_ok_and(|text| text == TEXT) {
         return start();
@@ -114,7 +110,7 @@ pub fn take_away() -> Result<(), Error> {
 /// Takes its files away.
 pub fn remove() -> Result<(), Error> {
     let program = Path::new(PROGRAM);
-    for path in [unit(), unfinished_unit(UNIT), program.to_owned(), program.with_extension("new")] {
+    for path in [unit(), unfinished_unit(UNIT), program.to_owned(), unfinished(program)] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(write_error(&path, error)),
             _ => {}
