@@ -1,4 +1,4 @@
-//! `nextroot bless`: the running root is healthy, and the one before last is not needed any more.
+//! `nextroot bless`: the running root is healthy, and the one before last is not needed any more, or neither.
 
 use crate::run::{
     machine,
@@ -19,7 +19,7 @@ pub struct Done {
     pub closed: Result<Vec<String>, Error>,
 }
 
-/// Declares the running root healthy, and closes what only roots before the previous one needed.
+/// Declares the running root healthy, and closes what only roots before the previous one needed, or before itself.
 pub fn run() -> Result<Done, Error> {
     running::shares_mounts()?;
     let store = Store::default();
@@ -27,7 +27,7 @@ pub fn run() -> Result<Done, Error> {
     let mut state = running::settled::<Error>(&store)?;
     let was_on_trial = state.bless(machine::clock());
     store.save(&state)?;
-    let closed = gc::collect(&mut state).map_err(Error::from).and_then(|lines| {
+    let closed = gc::collect(&mut state).and_then(|lines| {
         store.save(&state)?;
         Ok(lines)
     });

@@ -3,7 +3,7 @@
 use crate::{
     plan::state::State,
     run::{
-        closing, execute,
+        closing, configuration, execute,
         soft_reboot::{
             holders, running,
             state::{self, Store},
@@ -20,13 +20,16 @@ pub enum Error {
     /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// nextroot.conf, which says how many of them stay open.
+    #[error(transparent)]
+    Configuration(#[from] configuration::Error),
     /// A device.
     #[error("close what earlier roots left open")]
     Close(#[from] execute::Error),
 }
 
-/// Closes the devices of roots that are neither running, nor staged, nor the one before; a line each. One that
-/// is in use goes when that ends, and who uses it is named.
+/// Closes the devices of roots that are neither running, nor staged, nor the one before, unless `Keep=0` says that it goes, too;
+/// a line each. One that is in use goes when that ends, and who uses it is named.
 pub fn run() -> Result<Vec<String>, Error> {
     running::shares_mounts()?;
     let store = Store::default();
@@ -38,7 +41,10 @@ pub fn run() -> Result<Vec<String>, Error> {
 }
 
 /// The same for a state that is held.
-pub(super) fn collect(state: &mut State) -> Result<Vec<String>, execute::Error> {
+pub(super) fn collect(state: &mut State) -> Result<Vec<String>, Error> {
+    if configuration::read(None)?.keeps_none {
+        state.retire_previous();
+    }
     let mut lines = Vec::new();
     for root in state.unused() {
         closing::close_if_there(&root.name)?;
@@ -48,6 +54,6 @@ pub(super) fn collect(state: &mut State) -> Result<Vec<String>, execute::Error> 
             users => format!("dm-verity {} goes when {} end", root.name, users.join(", ")),
         });
     }
-    state.retired.clear();
+    state.forget_closed();
     Ok(lines)
 }

@@ -54,7 +54,9 @@ pub enum Error {
     #[error("there is no dm device {0}")]
     NoMapper(String),
     /// There is no root from before.
-    #[error("source previous: no root ran before this one since the machine was started")]
+    #[error(
+        "source previous: no root ran before this one since the machine was started, or it was closed (Keep=0 of nextroot.conf)"
+    )]
     NoPrevious,
     /// It is none that could be mounted again.
     #[error(
@@ -271,7 +273,11 @@ mod tests {
                 None,
                 "source /dev/vda2: nothing is verified without a root hash: write --roothash HEX",
             ),
-            ("previous", None, "source previous: no root ran before this one since the machine was started"),
+            (
+                "previous",
+                None,
+                "source previous: no root ran before this one since the machine was started, or it was closed (Keep=0 of nextroot.conf)",
+            ),
             ("/dev/mapper/x", Some(HASH), "there is no dm device x"),
             (
                 "roothash:00000000000000000000000000000000ffffffffffffffffffffffffffffffff",

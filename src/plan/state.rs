@@ -290,6 +290,14 @@ impl State {
         self.blessing = None;
     }
 
+    /// Gives up the way back to the root before, where the running one is healthy and the other takes a device. `previous` leads
+    /// nowhere then.
+    pub fn retire_previous(&mut self) {
+        if self.blessed && self.previous.as_ref().is_some_and(|root| root.verity().is_some()) {
+            self.retired.extend(self.previous.take());
+        }
+    }
+
     /// Devices that are open for nobody's sake: of roots neither running, nor staged, nor the one before.
     #[must_use]
     pub fn unused(&self) -> Vec<Verity> {
@@ -298,6 +306,15 @@ impl State {
         let used: Vec<&Verity> = used.into_iter().flatten().filter_map(Root::verity).collect();
         let is_used = |root: &Verity| used.iter().any(|other| other.name == root.name);
         self.retired.iter().filter_map(Root::verity).filter(|root| !is_used(root)).cloned().collect()
+    }
+}
+
+impl State {
+    /// Forgets roots that are closed now: all before the previous one, but for one that is staged again, which stays open when that
+    /// is taken back.
+    pub fn forget_closed(&mut self) {
+        let staged = self.staged.as_ref().and_then(|staged| staged.root.verity()).map(|verity| &verity.name);
+        self.retired.retain(|root| root.verity().is_some_and(|verity| Some(&verity.name) == staged));
     }
 }
 
@@ -453,6 +470,38 @@ mod tests {
         }
         assert_eq!(state.generation, 5);
         assert!(!state.blessed);
+    }
+
+    #[test]
+    fn no_way_back_is_kept() {
+        for (blessed, previous, is_staged, kept, unused) in [
+            (true, root("a"), false, false, vec!["a"]),
+            // It is staged, and stays for that.
+            (true, root("a"), true, false, vec![]),
+            (false, root("a"), false, true, vec![]),
+            (true, plain(""), false, true, vec![]),
+        ] {
+            let staged = if is_staged { staged("a", false) } else { None };
+            let current = Some(root("b"));
+            let mut state = State { blessed, current, previous: Some(previous), staged, ..State::default() };
+            state.retire_previous();
+            assert_eq!(state.previous.is_some(), kept);
+            assert_eq!(names(&state.unused()), unused);
+        }
+    }
+
+    /// gc forgot it while it was staged again, and nobody closed it after cancel.
+    #[test]
+    fn what_is_staged_again_is_not_forgotten() {
+        let retired = vec![root("a"), root("b")];
+        let mut state = State { retired, staged: staged("a", false), ..State::default() };
+        assert_eq!(names(&state.unused()), ["b"]);
+        state.forget_closed();
+        assert_eq!(names(&state.unused()), [""; 0]);
+        state.staged = None;
+        assert_eq!(names(&state.unused()), ["a"]);
+        state.forget_closed();
+        assert_eq!(state.retired, []);
     }
 
     #[test]

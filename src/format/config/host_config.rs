@@ -15,7 +15,7 @@ use crate::format::{
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 17] = [
+pub const KEYS: [(&str, &str); 18] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
     ("Stage", "Direct"),
@@ -30,6 +30,7 @@ pub const KEYS: [(&str, &str); 17] = [
     ("Trial", "Units"),
     ("Trial", "Command"),
     ("Trial", "WithoutFailuresSec"),
+    ("Trial", "Keep"),
     ("Policy", "Verity"),
     ("Policy", "ImagePolicy"),
     ("Policy", "MinimumVersion"),
@@ -46,6 +47,9 @@ pub struct HostConfig {
     pub hook: Hook,
     /// `[Trial]`
     pub trial: Trial,
+    /// `[Trial] Keep=0`: no root before the running one stays open once that is blessed. It is asked for when it is blessed, and
+    /// so is none of the rules that go along with a root.
+    pub keeps_none: bool,
     /// `[Policy] Verity=required`: only a root whose root hash comes from a trusted place is staged.
     pub verity_required: bool,
     /// `[Policy] ImagePolicy=`: what a root has to be.
@@ -142,6 +146,14 @@ impl HostConfig {
                 "Stage" => self.stage.assign(&assignment, file)?,
                 "Carry" => self.carry.assign(&assignment, file)?,
                 "Hook" => self.hook.assign(&assignment, file)?,
+                "Trial" if assignment.key == "Keep" => {
+                    self.keeps_none = match assignment.value.as_str() {
+                        "0" => true,
+                        "1" | "" => false,
+                        _ => return Err(assignment.impossible(file, "0 or 1").into()),
+                    };
+                    true
+                }
                 "Trial" => self.trial.assign(&assignment, file)?,
                 "Policy" => self.policy(&assignment, file)?,
                 _ => false,
@@ -286,7 +298,7 @@ mod tests {
         let config = config(&[&format!(
             "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\nExitrd=yes\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
-             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\n[Policy]\nVerity=required\n\
+             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\nKeep=0\n[Policy]\nVerity=required\n\
              ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
         )]);
         let expected = HostConfig {
@@ -303,14 +315,15 @@ mod tests {
             },
             hook: Hook { timeout: Duration::from_secs(90), when_nothing_staged: WhenNothingStaged::Pass },
             trial: Trial { timeout_sec: 60, ..Trial::default() },
+            keeps_none: true,
             verity_required: true,
             image_policy: Some(Placed {
                 value: "root=verity+signed".parse().unwrap(),
-                place: "f:19 (ImagePolicy=root=verity+signed)".to_owned(),
+                place: "f:20 (ImagePolicy=root=verity+signed)".to_owned(),
             }),
             minimum_version: Some(Placed {
                 value: "7".to_owned(),
-                place: "f:20 (MinimumVersion=7)".to_owned(),
+                place: "f:21 (MinimumVersion=7)".to_owned(),
             }),
             warnings: vec![],
         };
@@ -368,6 +381,7 @@ mod tests {
         for (text, message) in [
             ("[Stage]\nDirect=maybe", "f:2: Direct=maybe: yes or no is needed".to_owned()),
             ("[Stage]\nPrewarm=2", "f:2: Prewarm=2: yes or no is needed".to_owned()),
+            ("[Trial]\nKeep=2", "f:2: Keep=2: 0 or 1 is needed".to_owned()),
             (
                 "[Stage]\nRootHash=0x",
                 "f:2: RootHash=0x: an even number of hexadecimal digits, 32 to 128 (64 for sha256), is needed"
