@@ -10,11 +10,12 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let name = arguments.next().unwrap_or_default();
     match name.rsplit('/').next() {
-        _ if std::process::id() == 1 && nextroot::mode::is_initrd() => {
-            nextroot::mode::init::run(start, arguments.collect())
-        }
+        // dracut may have unpacked an initramfs around it, with /etc/initrd-release; the kernel never starts /shutdown.
         _ if std::process::id() == 1 && nextroot::mode::shutdown::is_exitrd(&name) => {
             nextroot::mode::shutdown::run(start, &arguments.collect::<Vec<_>>())
+        }
+        _ if std::process::id() == 1 && nextroot::mode::is_initrd() => {
+            nextroot::mode::init::run(start, arguments.collect())
         }
         #[cfg(feature = "cli")]
         _ if std::process::id() == 1 && nextroot::mode::relay::is_relay() => {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    plan::shutdown::{Orders, Pin, Verb, parted},
+    plan::shutdown::{LONGEST, Orders, Pin, parted},
     run::{
         log::Log,
         machine,
@@ -26,49 +26,80 @@ pub fn run(start: Instant, arguments: &[String]) -> ! {
     for note in &orders.notes {
         log.warning(&format!("shutdown: {note}"));
     }
-    for (pin, why) in release_all(&log, orders.patience) {
-        log.error(&format!("shutdown: {pin} could not be let go: {why}"));
-        if let Pin::Mount { at, writable: true, .. } = &pin {
-            match shutdown::make_read_only(at, orders.patience) {
-                Ok(()) => log.info(&format!("shutdown: {pin} is read-only now")),
-                Err(failure) => log.error(&format!("shutdown: {pin} stays writable: {}", failure.why)),
-            }
-        }
-    }
+    Release { log: &log, patience: orders.patience, end: Instant::now() + LONGEST }.all();
     log.info(&format!("shutdown: {}", orders.verb));
     let error = shutdown::end(orders.verb, orders.patience);
-    log.error(&format!("shutdown: {}: {}", orders.verb, error.in_one_line()));
-    if orders.verb == Verb::Kexec {
-        log.error("shutdown: no kernel is loaded: reboot");
-        let error = shutdown::end(Verb::Reboot, orders.patience);
-        log.error(&format!("shutdown: reboot: {}", error.in_one_line()));
-    }
+    log.error(&format!("shutdown: {}: {}; restarting", orders.verb, error.in_one_line()));
+    let error = shutdown::restart();
+    log.error(&format!("shutdown: reboot: {}; nothing is left to do", error.in_one_line()));
     loop {
         machine::pause(Duration::from_secs(3600));
     }
 }
 
-/// Turn by turn, as long as something goes: what is left, and why.
-fn release_all(log: &Log, patience: Duration) -> Vec<(Pin, String)> {
-    let mut late: Vec<(Pin, String)> = Vec::new();
-    loop {
-        let (mut before, mut kept) = (shutdown::look().in_order(), Vec::new());
-        before.retain(|pin| !late.iter().any(|(other, _)| other == pin));
-        for pin in &before {
-            match shutdown::release(pin, patience) {
-                Ok(()) => {}
-                Err(Failure { why, late: true }) => late.push((pin.clone(), why)),
-                Err(Failure { why, late: false }) => kept.push((pin, why)),
+/// Lets go what pins storage.
+struct Release<'a> {
+    log: &'a Log,
+    /// How long one mount or device may take.
+    patience: Duration,
+    /// When all of it has to be over.
+    end: Instant,
+}
+
+impl Release<'_> {
+    /// How long the next call may take.
+    fn time(&self) -> Duration {
+        self.patience.min(self.end.saturating_duration_since(Instant::now()))
+    }
+
+    fn look(&self) -> Vec<Pin> {
+        shutdown::look().in_order()
+    }
+
+    fn all(&self) {
+        for what in shutdown::look().unread {
+            self.log.warning(&format!("shutdown: {what}, ignoring: what it is about may stay"));
+        }
+        for (pin, why) in self.turns() {
+            self.log.error(&format!("shutdown: {pin} could not be let go: {why}"));
+            // One that took too long may be gone from sight, with another at its place.
+            if let Pin::Mount { at, writable: true, .. } = &pin
+                && self.look().contains(&pin)
+            {
+                match shutdown::make_read_only(at, self.time()) {
+                    Ok(()) => self.log.info(&format!("shutdown: {pin} is read-only now")),
+                    Err(failure) => {
+                        self.log.error(&format!("shutdown: {pin} stays writable: {}", failure.why));
+                    }
+                }
             }
         }
-        // What is in use may only promise to go.
-        let (gone, left) = parted(&before, shutdown::look().in_order());
-        gone.iter().for_each(|pin| log.info(&format!("shutdown: let {pin} go")));
-        if gone.is_empty() || left.is_empty() {
-            let why = |pin: &Pin| kept.iter().find(|(other, _)| *other == pin).map(|(_, why)| why.clone());
-            let left = left.into_iter().filter(|pin| !late.iter().any(|(other, _)| other == pin));
-            let left = left.map(|pin| (why(&pin).unwrap_or_else(|| "it is still in use".to_owned()), pin));
-            return left.map(|(why, pin)| (pin, why)).chain(late.clone()).collect();
+    }
+
+    /// Turn by turn, as long as something goes: what is left, and why.
+    fn turns(&self) -> Vec<(Pin, String)> {
+        let mut late: Vec<(Pin, String)> = Vec::new();
+        loop {
+            let (mut before, mut kept) = (self.look(), Vec::new());
+            before.retain(|pin| !late.iter().any(|(other, _)| other == pin));
+            for pin in &before {
+                match shutdown::release(pin, self.time()) {
+                    Ok(()) => {}
+                    Err(Failure { why, late: true }) => late.push((pin.clone(), why)),
+                    Err(Failure { why, late: false }) => kept.push((pin.clone(), why)),
+                }
+            }
+            let is_late = |pin: &Pin| late.iter().any(|(other, _)| other == pin);
+            // What is in use may only promise to go.
+            let (mut gone, mut left) = parted(&before, self.look());
+            gone.retain(|pin| !is_late(pin));
+            left.retain(|pin| !is_late(pin));
+            gone.iter().for_each(|pin| self.log.info(&format!("shutdown: let {pin} go")));
+            if gone.is_empty() || left.is_empty() {
+                let why = |pin: &Pin| kept.iter().find(|(other, _)| other == pin).map(|(_, why)| why.clone());
+                let told = |pin: Pin| (why(&pin).unwrap_or_else(|| "it is still in use".to_owned()), pin);
+                return left.into_iter().map(told).map(|(why, pin)| (pin, why)).chain(late).collect();
+            }
         }
     }
 }

@@ -193,7 +193,8 @@ impl<'a> Watch<'a> {
         while self.is_on_trial()? {
             let begun = Instant::now();
             let mut seen = self.look();
-            let pause = health::pause_after(begun.elapsed());
+            // One that does not answer is not spared.
+            let pause = if seen.manager.is_ok() { health::pause_after(begun.elapsed()) } else { BEAT };
             // journald is there by the time that PID 1 answers.
             if seen.manager.is_ok() && !std::mem::replace(&mut announced, true) {
                 journal::tell(&Event::OnTrial(self.root.clone()));
@@ -243,8 +244,12 @@ impl<'a> Watch<'a> {
             Err(error) => Err(chain(&error)),
         };
         let now = machine::monotonic();
-        // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all.
+        // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all. Up to 254 it says so
+        // with any job, also later.
         let units = match manager {
+            Ok(Manager::Starting) if self.clean.is_some() => {
+                self.systemctl.health(&["*".to_owned()], self.since)
+            }
             Ok(Manager::Starting) => self.systemctl.health(&self.rules.units, self.since),
             Ok(Manager::Up) => self.systemctl.health(&["*".to_owned()], self.since),
             _ => Ok(Vec::new()),

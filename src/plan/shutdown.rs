@@ -10,10 +10,11 @@ use crate::format::kernel::mountinfo::Mount;
 
 /// Where systemd-shutdown leaves the root that the system ran from.
 pub const OLD_ROOT: &str = "/oldroot";
-/// How long systemd waits for a unit to stop, unless it says another time.
+/// How long one mount or device may take at least: a slow disk has much to write out. What systemd says is how long a process may
+/// take to stop, which may be shorter.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Nobody waits longer, whatever systemd says: it may say "infinity".
-const LONGEST: Duration = Duration::from_secs(600);
+/// How long all of them may take: systemd may say "infinity".
+pub const LONGEST: Duration = Duration::from_secs(600);
 
 /// How the machine's run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,8 @@ impl Verb {
     fn of(word: &str) -> Option<Self> {
         Some(match word {
             "reboot" => Self::Reboot,
-            "poweroff" => Self::PowerOff,
+            // There is nobody to exit to (src/shutdown/shutdown.c).
+            "poweroff" | "exit" => Self::PowerOff,
             "halt" => Self::Halt,
             "kexec" => Self::Kexec,
             _ => return None,
@@ -84,7 +86,7 @@ impl Orders {
             };
             if name == "timeout" {
                 match value.and_then(microseconds) {
-                    Some(time) => orders.patience = time.min(LONGEST),
+                    Some(time) => orders.patience = time.clamp(PATIENCE, LONGEST),
                     None => orders.notes.push(format!("--timeout {}: no time", value.unwrap_or_default())),
                 }
             }
@@ -116,6 +118,8 @@ pub struct Pins {
     pub dm: Vec<String>,
     /// Loop devices, with the file that is attached.
     pub loops: Vec<(String, String)>,
+    /// What could not be read.
+    pub unread: Vec<String>,
 }
 
 /// One of them.
@@ -127,7 +131,7 @@ pub enum Pin {
         at: PathBuf,
         /// Of what.
         what: String,
-        /// Whether it may be written to.
+        /// Whether its file system may be written to.
         writable: bool,
     },
     /// A dm device.
@@ -142,15 +146,15 @@ pub enum Pin {
 }
 
 impl Pins {
-    /// All that is to be let go, each before what it lies on: mounts, last mounted first; dm devices, newest first; loop
-    /// devices, whose files may lie on a mount, which then goes in the next turn.
+    /// All that is to be let go: mounts, last mounted first; dm devices; loop devices. What still has something on it refuses, and
+    /// goes in a later turn.
     #[must_use]
     pub fn in_order(&self) -> Vec<Pin> {
         let mounts = self.mounts.iter().rev().filter(|mount| mount.mount_point.starts_with(OLD_ROOT));
         let mounts = mounts.map(|mount| Pin::Mount {
             at: mount.mount_point.clone(),
             what: format!("{} {}", mount.source.to_string_lossy(), mount.fstype),
-            writable: has(&mount.options, "rw") && has(&mount.super_options, "rw"),
+            writable: has(&mount.super_options, "rw"),
         });
         let dm = self.dm.iter().rev().cloned().map(Pin::Dm);
         let loops =
@@ -205,10 +209,11 @@ mod tests {
             (
                 "poweroff --timeout 45000000us --log-level 6 --log-target kmsg --log-color",
                 Verb::PowerOff,
-                seconds(45),
+                seconds(90),
                 "",
             ),
-            ("halt --timeout=1000us --exit-code=3", Verb::Halt, Duration::from_millis(1), ""),
+            ("halt --timeout=120000000us --exit-code=3", Verb::Halt, seconds(120), ""),
+            ("exit --exit-code 3", Verb::PowerOff, seconds(90), ""),
             ("--log-target kexec kexec", Verb::Kexec, seconds(90), ""),
             ("kexec --timeout 18446744073709551615us", Verb::Kexec, seconds(600), ""),
             ("reboot --timeout soon", Verb::Reboot, seconds(90), "--timeout soon: no time"),
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn each_before_what_it_lies_on() {
         let line = |at: &str, what: &str, options: &str| {
-            format!("1 1 0:1 / {at} {options} - ext4 {what} {options}").parse().unwrap()
+            format!("1 1 0:1 / {at} ro - ext4 {what} {options}").parse().unwrap()
         };
         let pins = Pins {
             mounts: vec![
@@ -254,6 +259,7 @@ mod tests {
             ],
             dm: vec!["root".to_owned(), "above".to_owned()],
             loops: vec![("loop0".to_owned(), "/srv/a.raw".to_owned())],
+            unread: Vec::new(),
         };
         let order: Vec<String> = pins.in_order().iter().map(Pin::to_string).collect();
         assert_eq!(

@@ -37,12 +37,23 @@ pub(in crate::run) fn leave() -> Result<(), Error> {
     copy_of_self(at, 0o755)
 }
 
-/// What there is. What cannot be listed cannot be let go either.
+/// What there is.
 #[must_use]
 pub fn look() -> Pins {
-    let mounts = whole_at(Path::new("/proc/self/mountinfo"), LONGEST).unwrap_or_default();
-    let mut pins = Pins { mounts: Mount::parse_all(&mounts).unwrap_or_default(), ..Pins::default() };
-    for entry in block::list().unwrap_or_default() {
+    const MOUNTS: &str = "/proc/self/mountinfo";
+    let mut pins = Pins::default();
+    match whole_at(Path::new(MOUNTS), LONGEST) {
+        Ok(mounts) => {
+            for line in mounts.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                match Mount::parse(line) {
+                    Ok(mount) => pins.mounts.push(mount),
+                    Err(error) => pins.unread.push(error.to_string()),
+                }
+            }
+        }
+        Err(error) => pins.unread.push(format!("read {MOUNTS}: {error}")),
+    }
+    for entry in block::list().map_err(|error| pins.unread.push(error.in_one_line())).unwrap_or_default() {
         if let Some(name) = entry.attribute("dm/name") {
             pins.dm.push(name);
         } else if let Some(file) = entry.attribute("loop/backing_file") {
@@ -101,4 +112,9 @@ pub fn end(verb: Verb, patience: Duration) -> sys::Error {
         (Verb::Halt, _) => reboot::now(Action::Halt),
         (Verb::Kexec, _) => reboot::now(Action::Kexec),
     }
+}
+
+/// Starts the machine again, where it could not be ended as it was to be.
+pub fn restart() -> sys::Error {
+    reboot::now(Action::Reboot)
 }
