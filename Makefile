@@ -88,7 +88,7 @@ vm: build ## run scenarios: make vm SCENARIO="01 12"
 # Soft reboots in a row.
 N ?= 50
 
-soak: build ## many soft reboots in a row leave nothing behind: make soak N=50
+soak: build ## many soft reboots in a row (3 at least) leave nothing behind: make soak N=50
 	@$(RIG) run --rounds $(N) --json target/rig/results-soak.json 39-soak-257
 
 matrix: build ## hash trees and policies against the newest veritysetup and systemd, from a Debian tree of their own
