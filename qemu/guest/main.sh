@@ -171,7 +171,7 @@ soft_reboot() {
 	code=$?
 	{ cat asks; echo "exit $code"; } | say asks
 	if [ "$code" = 0 ]; then sleep infinity; fi
-	trap 'say lost "nobody was asked for a soft reboot"; systemctl poweroff' EXIT
+	say lost "nobody was asked for a soft reboot"
 	exit
 }
 prove() {

@@ -123,7 +123,7 @@ pub(crate) fn run() -> Outcome<ExitCode> {
         }
         Command::Shell(shell) => {
             let rig = Rig::new(dist?)?;
-            let scenario = chosen(std::slice::from_ref(&shell.name), false, None)?;
+            let scenario = chosen(std::slice::from_ref(&shell.name), false, None, None)?;
             let boot =
                 scenario.first().and_then(|scenario| scenario.boot.first()).ok_or("it has no machine")?;
             boot::start(&rig, boot, Console::Terminal, &progress)?.wait()?;
@@ -146,15 +146,16 @@ pub(crate) fn run() -> Outcome<ExitCode> {
     }
 }
 
-/// Scenarios by name, or by the start of it; all where none is named.
-fn chosen(names: &[String], full: bool, from: Option<&Path>) -> Outcome<Vec<Scenario>> {
+/// Scenarios by name, or by the start of it, all where none is named; what they repeat is done `rounds` times.
+fn chosen(names: &[String], full: bool, from: Option<&Path>, rounds: Option<u64>) -> Outcome<Vec<Scenario>> {
+    let filled = |all: Vec<Scenario>| all.into_iter().map(|scenario| scenario.repeating(rounds)).collect();
     let mut all = match from {
         Some(file) => scenario::read(&std::fs::read_to_string(file)?, &file.display().to_string())?,
         None => scenario::all()?,
     };
     if names.is_empty() {
         all.retain(|scenario| full || !scenario.only_full);
-        return Ok(all);
+        return filled(all);
     }
     let mut chosen = Vec::new();
     for name in names {
@@ -165,13 +166,11 @@ fn chosen(names: &[String], full: bool, from: Option<&Path>) -> Outcome<Vec<Scen
         }
         chosen.extend(found.into_iter().cloned());
     }
-    Ok(chosen)
+    filled(chosen)
 }
 
 fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
-    let chosen = chosen(&run.names, run.full, run.from.as_deref())?;
-    let chosen: Vec<Scenario> =
-        chosen.into_iter().map(|scenario| scenario.repeating(run.rounds)).collect::<Outcome<_>>()?;
+    let chosen = chosen(&run.names, run.full, run.from.as_deref(), run.rounds)?;
     let scenarios: Vec<Scenario> = std::iter::repeat_n(chosen, run.times).flatten().collect();
     // What the machines need is made before the first of them starts: their times are theirs alone.
     rig.prepare(&scenarios, progress)?;

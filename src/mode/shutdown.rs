@@ -52,19 +52,16 @@ impl Release<'_> {
         self.patience.min(self.end.saturating_duration_since(Instant::now()))
     }
 
-    fn look(&self) -> Vec<Pin> {
-        shutdown::look().in_order()
-    }
-
     fn all(&self) {
-        for what in shutdown::look().unread {
+        let pins = shutdown::look();
+        for what in &pins.unread {
             self.log.warning(&format!("shutdown: {what}, ignoring: what it is about may stay"));
         }
-        for (pin, why) in self.turns() {
+        for (pin, why) in self.turns(pins.in_order()) {
             self.log.error(&format!("shutdown: {pin} could not be let go: {why}"));
             // One that took too long may be gone from sight, with another at its place.
             if let Pin::Mount { at, writable: true, .. } = &pin
-                && self.look().contains(&pin)
+                && shutdown::look().in_order().contains(&pin)
             {
                 match shutdown::make_read_only(at, self.time()) {
                     Ok(()) => self.log.info(&format!("shutdown: {pin} is read-only now")),
@@ -77,12 +74,11 @@ impl Release<'_> {
     }
 
     /// Turn by turn, as long as something goes: what is left, and why.
-    fn turns(&self) -> Vec<(Pin, String)> {
+    fn turns(&self, mut pins: Vec<Pin>) -> Vec<(Pin, String)> {
         let mut late: Vec<(Pin, String)> = Vec::new();
         loop {
-            let (mut before, mut kept) = (self.look(), Vec::new());
-            before.retain(|pin| !late.iter().any(|(other, _)| other == pin));
-            for pin in &before {
+            let mut kept: Vec<(Pin, String)> = Vec::new();
+            for pin in &pins {
                 match shutdown::release(pin, self.time()) {
                     Ok(()) => {}
                     Err(Failure { why, late: true }) => late.push((pin.clone(), why)),
@@ -91,15 +87,18 @@ impl Release<'_> {
             }
             let is_late = |pin: &Pin| late.iter().any(|(other, _)| other == pin);
             // What is in use may only promise to go.
-            let (mut gone, mut left) = parted(&before, self.look());
+            let (mut gone, mut left) = parted(&pins, shutdown::look().in_order());
             gone.retain(|pin| !is_late(pin));
             left.retain(|pin| !is_late(pin));
             gone.iter().for_each(|pin| self.log.info(&format!("shutdown: let {pin} go")));
             if gone.is_empty() || left.is_empty() {
-                let why = |pin: &Pin| kept.iter().find(|(other, _)| other == pin).map(|(_, why)| why.clone());
-                let told = |pin: Pin| (why(&pin).unwrap_or_else(|| "it is still in use".to_owned()), pin);
-                return left.into_iter().map(told).map(|(why, pin)| (pin, why)).chain(late).collect();
+                let told = |pin: Pin| {
+                    let why = kept.iter().find(|(other, _)| *other == pin).map(|(_, why)| why.clone());
+                    (pin, why.unwrap_or_else(|| "it is still in use".to_owned()))
+                };
+                return left.into_iter().map(told).chain(late).collect();
             }
+            pins = left;
         }
     }
 }

@@ -247,11 +247,10 @@ impl<'a> Watch<'a> {
         // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all. Up to 254 it says so
         // with any job, also later.
         let units = match manager {
-            Ok(Manager::Starting) if self.clean.is_some() => {
-                self.systemctl.health(&["*".to_owned()], self.since)
+            Ok(Manager::Starting) if self.clean.is_none() => {
+                self.systemctl.health(&self.rules.units, self.since)
             }
-            Ok(Manager::Starting) => self.systemctl.health(&self.rules.units, self.since),
-            Ok(Manager::Up) => self.systemctl.health(&["*".to_owned()], self.since),
+            Ok(Manager::Starting | Manager::Up) => self.systemctl.health(&["*".to_owned()], self.since),
             _ => Ok(Vec::new()),
         };
         let units = units.map_err(|error| chain(&error));

@@ -307,9 +307,7 @@ impl State {
         let is_used = |root: &Verity| used.iter().any(|other| other.name == root.name);
         self.retired.iter().filter_map(Root::verity).filter(|root| !is_used(root)).cloned().collect()
     }
-}
 
-impl State {
     /// Forgets roots that are closed now: all before the previous one, but for one that is staged again, which stays open when that
     /// is taken back.
     pub fn forget_closed(&mut self) {

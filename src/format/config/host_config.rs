@@ -47,8 +47,8 @@ pub struct HostConfig {
     pub hook: Hook,
     /// `[Trial]`
     pub trial: Trial,
-    /// `[Trial] Keep=0`: no root before the running one stays open once that is blessed. It is asked for when it is blessed, and
-    /// so is none of the rules that go along with a root.
+    /// `[Trial] Keep=0`: no root before the running one stays open once that is blessed. It is read then, and is none of the rules
+    /// that go along with a staged root.
     pub keeps_none: bool,
     /// `[Policy] Verity=required`: only a root whose root hash comes from a trusted place is staged.
     pub verity_required: bool,
