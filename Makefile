@@ -5,7 +5,7 @@ DIST   := target/dist
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BUILT  := target/$(TARGET)/release
 # The init goes without unwind tables: docs/decisions/0003 has the figures.
-INIT    = --config 'target.$(TARGET).rustflags=["-C", "link-arg=-Wl,-T,$(CURDIR)/dist/init.ld", "-C", "link-arg=-Wl,--no-eh-frame-hdr"]'
+INIT    = --bin nextroot -- -C link-arg=-Wl,-T,$(CURDIR)/dist/init.ld -C link-arg=-Wl,--no-eh-frame-hdr
 # What it may weigh, in bytes.
 INIT_MOST ?= 1500000
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
@@ -36,9 +36,9 @@ build: ## static binaries, in target/dist/
 	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest
 	$(CARGO) build --locked -p nextroot-qemu
 	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/../debug/nextroot-qemu $(DIST)/
-	$(CARGO) build --release --locked -p nextroot --no-default-features $(INIT)
+	$(CARGO) rustc --release --locked -p nextroot --no-default-features $(INIT)
 	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init
-	$(CARGO) build --release --locked -p nextroot --no-default-features --features signatures $(INIT)
+	$(CARGO) rustc --release --locked -p nextroot --no-default-features --features signatures $(INIT)
 	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init-signatures
 	@$(MAKE) --no-print-directory init-size
 
