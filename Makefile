@@ -23,7 +23,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build init-size install demo test test-full check matrix vm soak bench-verity audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared init-size install demo test test-full check matrix vm soak bench-verity audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,16 +31,22 @@ help: ## this list
 deps: ## install what is missing (Debian and its relatives)
 	@./dist/deps
 
-build: ## static binaries, in target/dist/
-	@mkdir -p $(DIST)
+build: rig ## static binaries, in target/dist/
 	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest
-	$(CARGO) build --locked -p nextroot-qemu
-	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(BUILT)/../debug/nextroot-qemu $(DIST)/
+	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(DIST)/
 	$(CARGO) rustc --release --locked -p nextroot --no-default-features $(INIT)
 	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init
 	$(CARGO) rustc --release --locked -p nextroot --no-default-features --features signatures $(INIT)
 	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init-signatures
 	@$(MAKE) --no-print-directory init-size
+
+rig:
+	@mkdir -p $(DIST)
+	$(CARGO) build --locked -p nextroot-qemu
+	@install -m 0755 $(BUILT)/../debug/nextroot-qemu $(DIST)/
+
+trees: rig ## the Debian trees that images and machines are made of, in target/rig/trees/
+	@$(RIG) trees
 
 init-size: ## fails where the init weighs more than it may
 	@size=$$(stat -c %s $(DIST)/nextroot-init) || exit 1; case $(TARGET) in x86_64-*) ;; *) exit 0 ;; esac; \
@@ -101,13 +107,18 @@ bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 	@$(BUILT)/nextroot-bench verity --nextroot $(DIST)/nextroot --veritysetup "$$($(RIG) tool forky veritysetup)" \
 		--work target/bench/work -o target/bench/verity.json
 
-test: deps check build matrix ## everything
+test: prepared ## everything
 	@$(MAKE) --no-print-directory fuzz-planted
 	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1 FUZZ_FEATURES=libfuzzer,planted-bug
 	@$(RIG) run --json target/rig/results.json
 
-test-full: deps check build matrix ## everything on every systemd: hours
+test-full: prepared ## everything on every systemd: hours
 	@$(RIG) run --full --json target/rig/results-full.json
+
+# Linking goes on one processor: meanwhile the other has the trees.
+prepared: deps check
+	@$(MAKE) --no-print-directory -j2 build trees
+	@$(MAKE) --no-print-directory matrix
 
 audit: ## licences, bans, sources and advisories of all dependencies (needs cargo-deny)
 	cargo deny --locked check

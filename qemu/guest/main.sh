@@ -175,7 +175,7 @@ soft_reboot() {
 	exit
 }
 prove() {
-	nonce=$(sed -n 's/.*rig\.nonce=\([0-9a-f]*\).*/\1/p' /proc/cmdline)
+	nonce=$(cat nonce)
 	boot_id=$(cat /proc/sys/kernel/random/boot_id)
 	proof=$(printf '%s:%s' "$nonce" "$boot_id" | sha256sum | cut -d ' ' -f 1)
 	echo "rig: boot_id=$boot_id proof=$proof"

@@ -5,58 +5,68 @@ use std::{
     fs,
     io::{Read, Write},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    sync::Arc,
 };
 
 use nextroot::format::cpio::{self, Entry};
 use regex::Regex;
-use sha2::{Digest, Sha256};
 
 use crate::{
     Outcome,
     cache::hex,
     image::{self, Image},
     initrd,
-    machine::{Console, Event, Machine, Running},
+    machine::{Console, Drive, Machine, Running},
     payload,
     progress::Progress,
     rig::Rig,
     sandbox,
-    scenario::Boot,
+    saved::Saved,
+    scenario::{Access, BadSector, Boot},
     secure_boot,
     tree::{self, Tree},
 };
-
-/// How a boot went.
-#[derive(Debug, Default)]
-pub(crate) struct Heard {
-    /// The console, line by line.
-    pub(crate) console: Vec<String>,
-    /// What the guest said.
-    pub(crate) witness: Vec<String>,
-    /// The guest's clock, when it last said something.
-    pub(crate) guest_s: f64,
-    /// Whether it ended by itself.
-    ended: bool,
-}
 
 /// A machine that was prepared, and what it needs to be judged.
 pub(crate) struct Started {
     pub(crate) running: Running,
     /// Its working directory.
     pub(crate) work: PathBuf,
-    nonce: String,
+    pub(crate) nonce: String,
     /// The boot, with everything filled in.
-    boot: Boot,
+    pub(crate) boot: Boot,
+    /// What the console said of a machine that this one goes on from.
+    pub(crate) before: String,
+}
+
+/// How a boot stands to the others of its scenario.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// What the boot before left, where this one goes on with it.
+    pub(crate) before: Option<Left>,
+    /// Whether what its disks are given is kept: another goes on with it.
+    pub(crate) leaves: bool,
+    /// Whether it waits for its script, to be saved.
+    pub(crate) saves: bool,
+    /// The machine that it goes on from.
+    pub(crate) saved: Option<Arc<Saved>>,
+}
+
+/// What a boot left: its disks, in its working directory, and the number on the command line that a disk may hold.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) work: PathBuf,
+    pub(crate) nonce: String,
 }
 
 /// Starts the machine of a boot.
 pub(crate) fn start(rig: &Rig, boot: &Boot, console: Console, progress: &Progress) -> Outcome<Started> {
-    start_in(rig.work("machine")?, rig, boot, console, progress)
+    start_in(rig.work("machine")?, Place::default(), rig, boot, console, progress)
 }
 
 pub(crate) fn start_in(
     work: PathBuf,
+    place: Place,
     rig: &Rig,
     boot: &Boot,
     console: Console,
@@ -64,57 +74,83 @@ pub(crate) fn start_in(
 ) -> Outcome<Started> {
     let tools = tree::get("tools", progress)?;
     let kernel = tree::get(&boot.kernel, progress)?;
-    fs::copy(initrd::kernel_image(&kernel)?, work.join("kernel"))?;
+    let saved = place.saved.as_deref();
     let mut images: Vec<Image> = Vec::new();
     let mut disks = Vec::new();
     for (number, disk) in boot.disks.iter().enumerate() {
         let image = image::get(&disk.image, &rig.dist, progress)?;
         let file = format!("disk{number}.raw");
         let to = work.join(&file);
-        if disk.faults.is_empty() && !boot.uefi {
+        match (&place.before, saved) {
+            (Some(before), _) => fs::rename(before.work.join(&file), &to)?,
+            (None, Some(saved)) => saved.lend(&file, &work)?,
             // A hard link: QEMU keeps what a guest writes to itself.
-            fs::hard_link(image.disk(), &to)?;
-        } else {
-            image.damaged(&disk.faults, &to, &tools)?;
+            _ if disk.faults.is_empty() && !boot.uefi && !place.leaves => fs::hard_link(image.disk(), &to)?,
+            _ => image.damaged(&disk.faults, &to, &tools)?,
         }
-        disks.push((file, disk.bus, disk.late.is_some()));
+        let errors = (!disk.errors.is_empty()).then(|| format!("disk{number}.blkdebug"));
+        if let Some(errors) = &errors {
+            fs::write(work.join(errors), bad_sectors(&disk.errors, &image)?)?;
+        }
+        let (late, kept) = (disk.late.is_some(), place.leaves);
+        disks.push(Drive { file, bus: disk.bus, late, kept, errors, rate: disk.rate });
         images.push(image);
     }
     let mut boot = boot.clone();
-    for text in boot.files.values_mut() {
+    for text in boot.files.values_mut().chain(&mut boot.script) {
         *text = fill(text, &images)?;
     }
-    initrd::make(&rig.dist, &kernel, &boot, &work)?;
+    for text in boot.patterns() {
+        *text = fill(text, &images)?;
+    }
+    let (nonce, goes_on) = match place.before {
+        Some(before) => (before.nonce, true),
+        None => (nonce()?, false),
+    };
+    match saved {
+        Some(saved) => saved.lend_all(&work)?,
+        None => {
+            fs::copy(initrd::kernel_image(&kernel)?, work.join("kernel"))?;
+            initrd::make(&rig.dist, &kernel, &boot, &work)?;
+        }
+    }
     if boot.ballast > 0 {
         add_ballast(&work.join("initrd"), boot.ballast)?;
     }
-    if let Some(script) = &boot.script {
-        payload::make(&rig.dist, &fill(script, &images)?, &work)?;
-    }
-    for text in [&mut boot.console, &mut boot.guest, &mut boot.never].into_iter().flatten() {
-        *text = fill(text, &images)?;
-    }
-    let nonce = nonce()?;
     // What systemd tells of each unit costs a tenth of a guest's time.
-    let command_line = format!(
-        "console=ttyS0 panic=-1 rd.emergency=poweroff systemd.show_status=error rig.nonce={nonce} {}",
+    let mut command_line = format!(
+        "console=ttyS0 panic=-1 rd.emergency=poweroff systemd.show_status=error {}",
         fill(&boot.cmdline, &images)?
     );
+    match &boot.script {
+        Some(_) if place.saves => payload::empty(&work)?,
+        Some(script) => payload::make(&rig.dist, script, &nonce, &work)?,
+        None => command_line = format!("{command_line} rig.nonce={nonce}"),
+    }
     if boot.secure_boot {
         let tree = tree::get(secure_boot::TREE, progress)?;
         let image = images.first().ok_or("Secure Boot needs a disk")?;
         secure_boot::prepare(&tree, image, &work, boot.uefi.then_some(command_line.as_str()))?;
     }
-    if boot.uefi {
+    if boot.uefi && !goes_on {
         let image = images.first().ok_or("UEFI needs a disk")?;
         install(&work, &tools, image, (!boot.secure_boot).then_some(command_line.as_str()))?;
     }
-    let direct = (!boot.uefi).then_some(command_line);
-    let payload = boot.script.is_some();
-    let (icount, accel) = (boot.icount, rig.accel(&tools, &kernel));
-    let secure_boot = boot.secure_boot;
-    let machine = Machine { tools: &tools, work: &work, disks, icount, payload, direct, secure_boot, accel };
-    Ok(Started { running: machine.start(console)?, work, nonce, boot })
+    let machine = Machine {
+        tools: &tools,
+        work: &work,
+        disks,
+        memory: boot.memory,
+        icount: boot.icount,
+        payload: boot.script.is_some(),
+        direct: (!boot.uefi).then_some(command_line),
+        secure_boot: boot.secure_boot,
+        accel: rig.accel(&tools, &kernel),
+        incoming: saved.is_some(),
+    };
+    let before = saved.map(|_| fs::read(work.join("console.log"))).transpose()?.unwrap_or_default();
+    let before = String::from_utf8_lossy(&before).into_owned();
+    Ok(Started { running: machine.start(console)?, work, nonce, boot, before })
 }
 
 impl Started {
@@ -123,122 +159,33 @@ impl Started {
         self.work.join("console.log").display().to_string()
     }
 
+    /// Ends the machine, where it runs; its disks stay.
+    pub(crate) fn left(self) -> Left {
+        Left { work: self.work, nonce: self.nonce }
+    }
+
     /// Waits for the machine's end, with its console where it is.
     pub(crate) fn wait(self) -> Outcome<()> {
         self.running.wait()
     }
-
-    /// Listens to its end, or to the end of its time. `each` sees every line of the console.
-    pub(crate) fn listen(&self, mut each: impl FnMut(&str)) -> Outcome<Heard> {
-        let boot = &self.boot;
-        let clock = Regex::new(r"^\[ *(\d+\.\d+)\]")?;
-        let mut heard = Heard::default();
-        let end = Instant::now() + Duration::from_secs(boot.limit);
-        let mut late: Vec<(usize, u64)> =
-            boot.disks.iter().enumerate().filter_map(|(number, disk)| Some((number, disk.late?))).collect();
-        let mut attach: Vec<(usize, Instant)> = Vec::new();
-        loop {
-            let next = attach.iter().map(|(_, at)| *at).min();
-            match self.running.next(next.map_or(end, |next| next.min(end))) {
-                Event::Line(line) => {
-                    if line.contains("nextroot: [") {
-                        let now = Instant::now();
-                        attach.extend(
-                            late.drain(..).map(|(number, after)| (number, now + Duration::from_secs(after))),
-                        );
-                    }
-                    let stamp = clock.captures(&line).and_then(|found| found.get(1)?.as_str().parse().ok());
-                    heard.guest_s = stamp.unwrap_or(heard.guest_s);
-                    each(&line);
-                    heard.console.push(line);
-                }
-                Event::Timeout if next.is_some_and(|next| next < end) => {
-                    let now = Instant::now();
-                    for (number, _) in attach.extract_if(.., |(_, at)| *at <= now) {
-                        self.running.attach(number)?;
-                    }
-                }
-                Event::Timeout => break,
-                Event::End => {
-                    heard.ended = true;
-                    break;
-                }
-            }
-        }
-        let witness = fs::read(self.work.join("witness.log")).unwrap_or_default();
-        heard.witness =
-            String::from_utf8_lossy(&witness).lines().map(|line| line.trim_end().to_owned()).collect();
-        Ok(heard)
-    }
-
-    /// Why a boot did not go as it has to; `None` where it did.
-    pub(crate) fn judge(&self, heard: &Heard) -> Outcome<Option<String>> {
-        let boot = &self.boot;
-        let proven = heard.witness.iter().any(|line| proves(line, &self.nonce));
-        let all = || heard.console.iter().chain(&heard.witness);
-        for pattern in &boot.never {
-            let pattern = Regex::new(pattern)?;
-            if let Some(line) = all().find(|line| pattern.is_match(line)) {
-                return Ok(Some(format!("it said what it must not: {line}")));
-            }
-        }
-        if !heard.console.iter().any(|line| line.contains("Linux version")) {
-            return Ok(Some("the kernel did not start".to_owned()));
-        }
-        let mut rest = heard.console.iter();
-        for pattern in &boot.console {
-            let expected = Regex::new(pattern)?;
-            if !rest.any(|line| expected.is_match(line)) {
-                return Ok(Some(format!("the console does not show, or not in this order: {pattern}")));
-            }
-        }
-        for pattern in &boot.guest {
-            let expected = Regex::new(pattern)?;
-            if !heard.witness.iter().any(|line| expected.is_match(line)) {
-                return Ok(Some(format!("the guest does not say: {pattern}")));
-            }
-        }
-        for name in &boot.same {
-            let said = values(&heard.witness, name);
-            match said.as_slice() {
-                [] | [_] => return Ok(Some(format!("the guest does not say {name} twice"))),
-                [first, rest @ ..] if rest.iter().any(|value| value != first) => {
-                    return Ok(Some(format!("{name} changed: {}", said.join(", then "))));
-                }
-                _ => {}
-            }
-        }
-        let refusal = heard.console.iter().any(|line| line.contains("] FAILED: "));
-        Ok(match (boot.refused, boot.dies, proven, refusal) {
-            _ if !heard.ended => Some(format!("it did not end within {} s", boot.limit)),
-            (true, _, true, _) | (_, true, true, _) => {
-                Some("the guest ran to its end, and must not".to_owned())
-            }
-            (true, _, false, false) => Some("nextroot did not say why it refuses".to_owned()),
-            (false, false, false, _) => Some("the guest gave no proof that it ran".to_owned()),
-            (false, _, _, true) => Some("nextroot refused to boot".to_owned()),
-            _ => None,
-        })
-    }
 }
 
-/// What a guest said of a name, in each of its lives.
-fn values<'a>(witness: &'a [String], name: &str) -> Vec<&'a str> {
-    let value = |line: &'a String| {
-        let (_, rest) = line.strip_prefix("rig: ")?.split_once(' ')?;
-        rest.strip_prefix(name)?.strip_prefix('=')
-    };
-    witness.iter().filter_map(value).collect()
-}
-
-/// Whether a line has the proof: only who knows this run's number and this boot's can write it.
-fn proves(line: &str, nonce: &str) -> bool {
-    let read = || {
-        let (boot_id, proof) = line.strip_prefix("rig: boot_id=")?.split_once(" proof=")?;
-        let expected = hex(&Sha256::digest(format!("{nonce}:{boot_id}")));
-        Some(proof == expected)
-    };
-    read() == Some(true)
+/// The rules of blkdebug for bad sectors.
+fn bad_sectors(sectors: &[BadSector], image: &Image) -> Outcome<String> {
+    let mut rules = String::new();
+    for BadSector { partition, at, access, once } in sectors {
+        let start = partition.as_ref().map(|label| image.partition(label)).transpose()?;
+        let sector = (start.map_or(0, |partition| partition.offset) + at) / 512;
+        let event = match access {
+            Access::Read => "read_aio",
+            Access::Write => "write_aio",
+        };
+        let once = if *once { "on" } else { "off" };
+        rules += &format!(
+            "[inject-error]\nevent = \"{event}\"\nerrno = \"5\"\nsector = \"{sector}\"\nonce = \"{once}\"\n"
+        );
+    }
+    Ok(rules)
 }
 
 /// A number that nobody knows before.
@@ -334,21 +281,6 @@ fn add_ballast(initrd: &Path, mebibytes: usize) -> Outcome<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_this_run_and_this_boot_prove_anything() {
-        let proof = |text: &str| hex(&Sha256::digest(text));
-        for (line, expected) in [
-            (format!("rig: boot_id=b proof={}", proof("n:b")), true),
-            (format!("rig: boot_id=b proof={}", proof("m:b")), false),
-            (format!("rig: boot_id=c proof={}", proof("n:b")), false),
-            (format!("rig: boot_id=b proof={}0", proof("n:b")), false),
-            ("rig: boot_id=b proof=".to_owned(), false),
-            ("Kernel command line: rig.nonce=n".to_owned(), false),
-        ] {
-            assert_eq!(proves(&line, "n"), expected, "{line}");
-        }
-    }
 
     #[test]
     fn places_are_filled_in_or_named() {

@@ -35,6 +35,7 @@ enum Command {
     List(List),
     Shell(Shell),
     Images(Images),
+    Trees(Trees),
     Demo(Demo),
     Tool(Tool),
 }
@@ -89,6 +90,11 @@ struct Images {
     names: Vec<String>,
 }
 
+/// Make the trees that images and machines are made of.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "trees")]
+struct Trees {}
+
 /// Print the command line that starts a program of a tree from outside of it.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "tool")]
@@ -136,6 +142,14 @@ pub(crate) fn run() -> Outcome<ExitCode> {
                 let image = image::get(name, &dist, &progress)?;
                 progress.line(&format!("{name}\t{}", image.disk().display()));
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Trees(Trees {}) => {
+            // The others are made with it.
+            tree::get("tools", &progress)?;
+            let names: Vec<&str> = tree::names().collect();
+            let made = parallel::map(&names, 2, |name| tree::get(name, &progress).map(drop));
+            made.into_iter().collect::<Outcome<()>>()?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Tool(tool) => {

@@ -7,8 +7,9 @@ use regex::Regex;
 
 use crate::{
     Outcome,
-    boot::{self, Heard, Started},
+    boot::{self, Started},
     image::Fault,
+    listen::Heard,
     machine::Console,
     progress::Progress,
     rig::Rig,
@@ -36,8 +37,8 @@ pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     progress.line(
         "1. Debian 13 from power-on, root A on dm-verity; then B is staged while A serves, a soft reboot into B, and one back to A",
     );
-    let started = boot::start(rig, good, Console::Log, progress)?;
-    let heard = tell(&started, progress)?;
+    let mut started = boot::start(rig, good, Console::Log, progress)?;
+    let heard = tell(&mut started, progress)?;
     let mut problem = started.judge(&heard)?;
     let good_log = started.log();
     interruptions(&heard, progress);
@@ -50,8 +51,8 @@ pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     }
     (boot.refused, boot.guest, boot.never, boot.same) = (true, Vec::new(), Vec::new(), Vec::new());
     boot.console = vec!["nextroot: .*FAILED: dm-verity root does not hold".to_owned()];
-    let started = boot::start(rig, &boot, Console::Log, progress)?;
-    let heard = tell(&started, progress)?;
+    let mut started = boot::start(rig, &boot, Console::Log, progress)?;
+    let heard = tell(&mut started, progress)?;
     problem = problem.or(started.judge(&heard)?);
 
     progress.finish();
@@ -103,7 +104,7 @@ fn interruptions(heard: &Heard, progress: &Progress) {
 }
 
 /// Prints a boot's story while it happens.
-fn tell(started: &Started, progress: &Progress) -> Outcome<Heard> {
+fn tell(started: &mut Started, progress: &Progress) -> Outcome<Heard> {
     let ours = Regex::new(r"nextroot: \[ *([0-9.]+)\] (.*)$")?;
     let clock = Regex::new(r"^\[ *([0-9.]+)\] (.*)$")?;
     let others = [

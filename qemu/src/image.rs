@@ -135,25 +135,26 @@ impl Image {
         self.directory.join("disk.raw")
     }
 
+    /// The partition with a label.
+    pub(crate) fn partition(&self, label: &str) -> Outcome<&Partition> {
+        let found = self.facts.partitions.iter().find(|partition| partition.label == label);
+        Ok(found.ok_or_else(|| format!("the image has no partition {label}"))?)
+    }
+
     /// A sparse copy of the disk, damaged.
     pub(crate) fn damaged(&self, faults: &[Fault], to: &Path, tools: &Tree) -> Outcome<()> {
         sparse_copy(&self.disk(), to)?;
         for fault in faults {
-            let find = |label: &str| {
-                let found = self.facts.partitions.iter().position(|partition| partition.label == label);
-                found.ok_or_else(|| format!("the image has no partition {label}"))
-            };
             match fault {
                 Fault::Flip { partition, at } => {
-                    let place = self.facts.partitions.get(find(partition)?).ok_or("no partition")?;
-                    flip(to, place.offset + at)?;
+                    flip(to, self.partition(partition)?.offset + at)?;
                 }
                 Fault::FlipMarker { partition, marker } => {
-                    let place = self.facts.partitions.get(find(partition)?).ok_or("no partition")?;
-                    flip(to, search(to, place, marker.as_bytes())?)?;
+                    flip(to, search(to, self.partition(partition)?, marker.as_bytes())?)?;
                 }
                 Fault::Delete { partition } => {
-                    let number = (find(partition)? + 1).to_string();
+                    let place = self.facts.partitions.iter().position(|other| other.label == *partition);
+                    let number = (place.ok_or("no partition to delete")? + 1).to_string();
                     let (work, name) = (to.parent().ok_or("no directory")?, to.file_name().ok_or("no name")?);
                     let inside = format!("/mnt/{}", name.to_string_lossy());
                     sandbox::run(&tools.0, work, None, "sfdisk", &["--quiet", "--delete", &inside, &number])?;

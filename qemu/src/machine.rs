@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
+
 use crate::{Outcome, payload, sandbox, scenario::Bus, secure_boot, tree::Tree};
 
 /// All that QEMU can emulate, but the promise that a string is copied and filled fast byte by byte: kernel and libc believe it,
@@ -23,8 +25,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) tools: &'a Tree,
     /// The working directory.
     pub(crate) work: &'a Path,
-    /// Its disks: file, bus, and whether it is attached later.
-    pub(crate) disks: Vec<(String, Bus, bool)>,
+    /// Its disks.
+    pub(crate) disks: Vec<Drive>,
+    /// Its memory, in MiB.
+    pub(crate) memory: u64,
     /// Whether its clock counts instructions.
     pub(crate) icount: bool,
     /// Whether it has a disk with a script.
@@ -35,6 +39,42 @@ pub(crate) struct Machine<'a> {
     pub(crate) secure_boot: bool,
     /// What runs the guest's instructions.
     pub(crate) accel: Accel,
+    /// Whether it goes on from what was saved in the working directory, with the logs that lie there.
+    pub(crate) incoming: bool,
+}
+
+/// Where a machine is saved to.
+pub(crate) const STATE: &str = "state";
+
+/// A disk of a machine.
+#[derive(Debug, Default)]
+pub(crate) struct Drive {
+    /// The file with what is on it.
+    pub(crate) file: String,
+    /// How it is attached.
+    pub(crate) bus: Bus,
+    /// Whether it is attached later.
+    pub(crate) late: bool,
+    /// Whether what the guest writes is kept, in the file.
+    pub(crate) kept: bool,
+    /// The file with its bad sectors, if it has some.
+    pub(crate) errors: Option<String>,
+    /// Bytes a second at most.
+    pub(crate) rate: Option<u64>,
+}
+
+impl Drive {
+    /// `-drive` (qemu(1)); bad sectors by blkdebug (docs/devel/testing/blkdebug.rst of QEMU).
+    fn option(&self, number: usize) -> String {
+        let Self { file, errors, kept, rate, .. } = self;
+        let through = errors.as_ref().map_or(String::new(), |errors| format!("blkdebug:/mnt/{errors}:"));
+        let snapshot = if *kept { "off" } else { "on" };
+        let throttle = rate.map_or(String::new(), |rate| format!(",throttling.bps-total={rate}"));
+        let locking = if errors.is_some() { "file.image.locking" } else { "file.locking" };
+        format!(
+            "if=none,id=d{number},file={through}/mnt/{file},format=raw,snapshot={snapshot},{locking}=off,cache=unsafe{throttle}"
+        )
+    }
 }
 
 /// What runs a guest's instructions.
@@ -88,7 +128,10 @@ impl Machine<'_> {
         // It dies with the thread that starts it (prctl(2), PR_SET_PDEATHSIG): the one that will wait for it.
         let mut child = command.spawn()?;
         let lines = match child.stdout.take().filter(|_| logged) {
-            Some(output) => Some(follow(output, File::create(self.work.join("console.log"))?)),
+            Some(output) => {
+                let log = File::options().create(true).append(true).open(self.work.join("console.log"))?;
+                Some(follow(output, log))
+            }
             None => None,
         };
         Ok(Running { child, lines, qmp: self.work.join("qmp") })
@@ -107,22 +150,24 @@ impl Machine<'_> {
             add(&["-accel", accel, "-smp", "2"]);
         }
         let machine = if self.secure_boot { "q35,smm=on" } else { "q35" };
-        add(&["-machine", machine, "-cpu", CPU, "-m", "1G"]);
+        add(&["-machine", machine, "-cpu", CPU, "-m", &format!("{}M", self.memory)]);
         add(&["-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"]);
         match console {
             Console::Log => add(&["-chardev", "stdio,id=console,signal=off"]),
             Console::Terminal => add(&["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "console"]),
         }
         add(&[
+            "-chardev",
+            "file,id=witness,path=/mnt/witness.log,append=on",
             "-serial",
             "chardev:console",
             "-serial",
-            "file:/mnt/witness.log",
+            "chardev:witness",
             "-qmp",
             "unix:/mnt/qmp,server=on,wait=off",
         ]);
         add(&["-device", "pcie-root-port,id=rp0,chassis=1", "-device", "virtio-scsi-pci,id=scsi"]);
-        if self.disks.iter().any(|(_, bus, _)| *bus == Bus::Usb) {
+        if self.disks.iter().any(|disk| disk.bus == Bus::Usb) {
             add(&["-device", "qemu-xhci,id=usb"]);
         }
         if let Some(command_line) = &self.direct {
@@ -133,20 +178,20 @@ impl Machine<'_> {
             }
         }
         add(&self.firmware().iter().map(String::as_str).collect::<Vec<_>>());
-        for (number, (file, bus, late)) in self.disks.iter().enumerate() {
-            let drive = format!(
-                "if=none,id=d{number},file=/mnt/{file},format=raw,snapshot=on,file.locking=off,cache=unsafe"
-            );
-            add(&["-drive", &drive]);
-            let device = match bus {
-                _ if *late => continue,
+        for (number, disk) in self.disks.iter().enumerate() {
+            add(&["-drive", &disk.option(number)]);
+            let device = match disk.bus {
+                _ if disk.late => continue,
                 Bus::Virtio => format!("virtio-blk-pci,drive=d{number},bootindex={}", number + 1),
                 Bus::Scsi => format!("scsi-hd,drive=d{number},bus=scsi.0"),
                 Bus::Nvme => format!("nvme,drive=d{number},serial=n{number}"),
                 Bus::Ahci => format!("ide-hd,drive=d{number},bus=ide.{number}"),
                 Bus::Usb => format!("usb-storage,drive=d{number},bus=usb.0"),
             };
-            add(&["-device", &device]);
+            add(&["-device", &format!("{device},id=disk{number}")]);
+        }
+        if self.incoming {
+            add(&["-incoming", &format!("file:/mnt/{STATE}")]);
         }
         if self.payload {
             let drive = format!("if=none,id=rig,file=/mnt/{},format=raw,readonly=on", payload::DISK);
@@ -209,27 +254,65 @@ impl Running {
 
     /// Attaches a disk that was left for later.
     pub(crate) fn attach(&self, number: usize) -> Outcome<()> {
-        let stream = UnixStream::connect(&self.qmp)?;
+        let device = json!({ "driver": "virtio-blk-pci", "drive": format!("d{number}"), "bus": "rp0", "id": format!("disk{number}") });
+        self.ask("device_add", &device).map(drop)
+    }
+
+    /// Pulls a disk.
+    pub(crate) fn pull(&self, number: usize) -> Outcome<()> {
+        self.ask("device_del", &json!({ "id": format!("disk{number}") })).map(drop)
+    }
+
+    /// Saves it as it is, and ends it.
+    pub(crate) fn save(self) -> Outcome<()> {
+        // All at once: nobody waits for it meanwhile.
+        self.ask(
+            "migrate-set-parameters",
+            &json!({ "max-bandwidth": 1_u64 << 40, "downtime-limit": 600_000 }),
+        )?;
+        self.ask("migrate", &json!({ "uri": format!("file:/mnt/{STATE}") }))?;
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = self.ask("query-migrate", &json!({}))?;
+            match answer.get("status").and_then(Value::as_str) {
+                Some("completed") => return Ok(()),
+                Some("failed" | "cancelled") | None => {
+                    return Err(format!("the machine was not saved: {answer}").into());
+                }
+                _ if Instant::now() > end => return Err("the machine was not saved in time".into()),
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Ends it at once.
+    pub(crate) fn cut_power(&mut self) -> Outcome<()> {
+        Ok(self.child.kill()?)
+    }
+
+    /// Asks QEMU for something (docs/interop/qmp-spec.rst of QEMU), and gives its answer.
+    fn ask(&self, command: &str, arguments: &Value) -> Outcome<Value> {
+        let mut stream = UnixStream::connect(&self.qmp)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut answers = BufReader::new(stream.try_clone()?).lines();
-        let mut stream = stream;
-        let mut ask = |request: &str| -> Outcome<()> {
+        let requests =
+            [json!({ "execute": "qmp_capabilities" }), json!({ "execute": command, "arguments": arguments })];
+        let mut given = Value::Null;
+        for request in requests {
             writeln!(stream, "{request}")?;
-            for answer in answers.by_ref() {
-                let answer = answer?;
-                if answer.contains("\"return\"") {
-                    return Ok(());
+            given = loop {
+                let answer = answers.next().ok_or_else(|| format!("QEMU did not answer {request}"))??;
+                let mut answer: Value = serde_json::from_str(&answer)?;
+                if let Some(error) = answer.get("error") {
+                    return Err(format!("QEMU refused {request}: {error}").into());
                 }
-                if answer.contains("\"error\"") {
-                    return Err(format!("QEMU refused {request}: {answer}").into());
+                // What is neither is an event, or the greeting.
+                if let Some(given) = answer.get_mut("return") {
+                    break given.take();
                 }
-            }
-            Err(format!("QEMU did not answer {request}").into())
-        };
-        ask(r#"{"execute":"qmp_capabilities"}"#)?;
-        let device =
-            format!(r#""driver":"virtio-blk-pci","drive":"d{number}","bus":"rp0","id":"late{number}""#);
-        ask(&format!(r#"{{"execute":"device_add","arguments":{{{device}}}}}"#))
+            };
+        }
+        Ok(given)
     }
 
     /// Waits for its end.

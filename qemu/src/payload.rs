@@ -6,15 +6,23 @@ use crate::Outcome;
 
 /// The disk's file.
 pub(crate) const DISK: &str = "payload.tar";
+/// How long it is, in bytes, whatever is in it: a machine that is saved knows its disks by their sizes.
+const SIZE: u64 = 16 << 20;
 
 const MAIN: &str = include_str!("../guest/main.sh");
 
-/// Makes it: a tar archive, which needs no file system to be read.
-pub(crate) fn make(dist: &Path, script: &str, work: &Path) -> Outcome<()> {
+/// One with nothing but zeros, in whose place there will be another.
+pub(crate) fn empty(work: &Path) -> Outcome<()> {
+    Ok(fs::File::create(work.join(DISK))?.set_len(SIZE)?)
+}
+
+/// Makes it: a tar archive, which needs no file system to be read. `nonce` is what the guest proves with that it ran.
+pub(crate) fn make(dist: &Path, script: &str, nonce: &str, work: &Path) -> Outcome<()> {
     let directory = work.join("payload");
     fs::create_dir_all(&directory)?;
     fs::write(directory.join("script"), script)?;
     fs::write(directory.join("main"), MAIN)?;
+    fs::write(directory.join("nonce"), nonce)?;
     for program in ["nextroot", "guest-init"] {
         fs::copy(dist.join(program), directory.join(program))?;
     }
@@ -29,8 +37,13 @@ pub(crate) fn make(dist: &Path, script: &str, work: &Path) -> Outcome<()> {
     let output =
         Command::new("tar").arg("-cf").arg(work.join(DISK)).arg("-C").arg(&directory).arg(".").output()?;
     fs::remove_dir_all(&directory)?;
-    if output.status.success() {
-        return Ok(());
+    if !output.status.success() {
+        return Err(format!("tar: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    Err(format!("tar: {}", String::from_utf8_lossy(&output.stderr)).into())
+    let disk = fs::File::options().write(true).open(work.join(DISK))?;
+    let length = disk.metadata()?.len();
+    if length > SIZE {
+        return Err(format!("what a script gets has {length} bytes, and its disk {SIZE}").into());
+    }
+    Ok(disk.set_len(SIZE)?)
 }

@@ -88,6 +88,9 @@ const PAIR: [&str; 5] = [
     "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
 ];
 
+/// The same behind an ESP.
+const PAIR_ESP: [&str; 6] = [ESP, PAIR[0], PAIR[1], PAIR[2], PAIR[3], PAIR[4]];
+
 /// A root that is none of a pair, on a disk of its own. It fits into a slot of the pair.
 const THIRD: [&str; 2] = [
     "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
@@ -197,6 +200,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("mini-trixie", "trixie", &PAIR).mini(),
     Recipe::system("mini-bookworm", "bookworm", &PAIR).mini(),
     Recipe::system("mini-forky", "forky", &PAIR).mini(),
+    Recipe::system("entries-trixie", "trixie", &PAIR_ESP).mini(),
     Recipe::system("third-trixie", "trixie", &THIRD).mini(),
     Recipe::system("third-bookworm", "bookworm", &THIRD).mini(),
     Recipe::system("third-forky", "forky", &THIRD).mini(),

@@ -1,11 +1,11 @@
 //! What the machines of a run share: the binaries under test, the logs, and what runs guests here.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{
-        OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,7 +16,8 @@ use crate::{
     machine::{Accel, Console, Event, Machine},
     parallel,
     progress::Progress,
-    scenario::Scenario,
+    saved::{Beginning, Saved},
+    scenario::{Boot, Scenario},
     tree::{self, Tree},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Rig {
     logs: PathBuf,
     counter: AtomicU64,
     accel: OnceLock<Accel>,
+    saved: Mutex<BTreeMap<Beginning, Arc<Saved>>>,
 }
 
 impl Rig {
@@ -40,7 +42,8 @@ impl Rig {
             fs::remove_dir_all(&logs)?;
         }
         fs::create_dir_all(&logs)?;
-        Ok(Self { dist, logs, counter: AtomicU64::new(0), accel: OnceLock::new() })
+        let saved = Mutex::default();
+        Ok(Self { dist, logs, counter: AtomicU64::new(0), accel: OnceLock::new(), saved })
     }
 
     /// Makes what the scenarios need.
@@ -57,7 +60,37 @@ impl Rig {
         };
         let kernels = kernels.into_iter().map(|name| (true, name));
         let all: Vec<(bool, &str)> = kernels.chain(images.into_iter().map(|name| (false, name))).collect();
-        parallel::map(&all, 2, make).into_iter().collect()
+        parallel::map(&all, 2, make).into_iter().collect::<Outcome<()>>()?;
+        self.save(boots(), progress)
+    }
+
+    /// Boots and saves the machines that several scenarios go on from.
+    fn save<'a>(&self, boots: impl Iterator<Item = &'a Boot>, progress: &Progress) -> Outcome<()> {
+        let mut users: BTreeMap<Beginning, Vec<&Boot>> = BTreeMap::new();
+        for boot in boots {
+            if let Some(beginning) = Beginning::of(boot) {
+                users.entry(beginning).or_default().push(boot);
+            }
+        }
+        let several: Vec<(Beginning, &Boot)> = users
+            .into_iter()
+            .filter_map(|(beginning, boots)| match boots.as_slice() {
+                [boot, _, ..] => Some((beginning, *boot)),
+                _ => None,
+            })
+            .collect();
+        let made = parallel::map(&several, 2, |(beginning, boot)| {
+            progress.say(&format!("booting {} for several scenarios", beginning));
+            Ok((beginning.clone(), Arc::new(Saved::make(self, boot, progress)?)))
+        });
+        let made = made.into_iter().collect::<Outcome<BTreeMap<_, _>>>()?;
+        *self.saved.lock().map_err(|_| "a thread that saved machines has panicked")? = made;
+        Ok(())
+    }
+
+    /// The machine that a boot may go on from.
+    pub(crate) fn saved(&self, boot: &Boot) -> Option<Arc<Saved>> {
+        self.saved.lock().ok()?.get(&Beginning::of(boot)?).cloned()
     }
 
     /// KVM, where it was seen to run a guest. A /dev/kvm may be there and not: on nested hosts it is.
@@ -81,11 +114,13 @@ impl Rig {
             tools,
             work: &work,
             disks: Vec::new(),
+            memory: 1024,
             icount: false,
             payload: false,
             direct,
             secure_boot: false,
             accel: Accel::Kvm,
+            incoming: false,
         };
         let running = machine.start(Console::Log)?;
         let end = Instant::now() + LIMIT;

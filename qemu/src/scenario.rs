@@ -51,6 +51,12 @@ impl Scenario {
         Ok(self)
     }
 
+    /// With each boot that is cut off as many boots as there are cuts.
+    fn cut(mut self) -> Self {
+        self.boot = self.boot.into_iter().flat_map(Boot::cut).collect();
+        self
+    }
+
     /// Itself, or one for each systemd.
     fn spread(self) -> Outcome<Vec<Self>> {
         let Some(chosen) = &self.systemd else { return Ok(vec![self]) };
@@ -65,7 +71,7 @@ impl Scenario {
                 |text: &mut String| *text = text.replace("{system}", system).replace("{systemd}", systemd);
             for boot in &mut one.boot {
                 boot.disks.iter_mut().for_each(|disk| fill(&mut disk.image));
-                [&mut boot.console, &mut boot.guest, &mut boot.never].into_iter().flatten().for_each(fill);
+                boot.patterns().for_each(fill);
             }
             one
         };
@@ -106,6 +112,19 @@ pub(crate) struct Boot {
     /// Whether the guest's clock counts instructions (one CPU): its times can be compared, whatever the host does.
     #[serde(default)]
     pub(crate) icount: bool,
+    /// Its memory, in MiB.
+    #[serde(default = "memory")]
+    pub(crate) memory: u64,
+    /// Whether it goes on with the disks as the boot before left them.
+    #[serde(default)]
+    pub(crate) goes_on: bool,
+    /// Where power is cut: as soon as the console shows, or the guest says, such a thing. It is booted once for each, one
+    /// after another on the same disks; `{cut}` in what is expected counts from 0.
+    #[serde(default)]
+    pub(crate) cuts: Vec<String>,
+    /// What is done to the machine while it runs.
+    #[serde(default)]
+    pub(crate) inject: Vec<Injection>,
     /// Random bytes added to the initramfs, in MiB.
     #[serde(default)]
     pub(crate) ballast: usize,
@@ -132,6 +151,30 @@ pub(crate) struct Boot {
     pub(crate) limit: u64,
 }
 
+impl Boot {
+    fn cut(mut self) -> Vec<Self> {
+        let cuts = std::mem::take(&mut self.cuts);
+        if cuts.is_empty() {
+            return vec![self];
+        }
+        let one = |(number, when): (usize, String)| {
+            let mut one = self.clone();
+            one.inject.push(Injection { when, what: Event::PowerCut });
+            (one.dies, one.goes_on) = (true, self.goes_on || number > 0);
+            let number = number.to_string();
+            one.patterns().for_each(|pattern| *pattern = pattern.replace("{cut}", &number));
+            one
+        };
+        cuts.into_iter().enumerate().map(one).collect()
+    }
+
+    /// Every pattern that is looked for in what it says.
+    pub(crate) fn patterns(&mut self) -> impl Iterator<Item = &mut String> {
+        let when = self.inject.iter_mut().map(|injection| &mut injection.when);
+        [&mut self.console, &mut self.guest, &mut self.never].into_iter().flatten().chain(when)
+    }
+}
+
 /// A disk.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -147,6 +190,58 @@ pub(crate) struct Disk {
     /// Attached so many seconds after nextroot began.
     #[serde(default)]
     pub(crate) late: Option<u64>,
+    /// Sectors that fail: the device answers a request that touches one with an I/O error.
+    #[serde(default)]
+    pub(crate) errors: Vec<BadSector>,
+    /// Bytes a second that it reads or writes at most.
+    #[serde(default)]
+    pub(crate) rate: Option<u64>,
+}
+
+/// A sector that fails.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct BadSector {
+    /// The label of its partition; without it, the whole disk.
+    #[serde(default)]
+    pub(crate) partition: Option<String>,
+    /// Bytes from the start of that.
+    pub(crate) at: u64,
+    /// What fails there.
+    #[serde(default)]
+    pub(crate) access: Access,
+    /// Whether only the first such request fails.
+    #[serde(default)]
+    pub(crate) once: bool,
+}
+
+/// What is done to a sector.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Access {
+    #[default]
+    Read,
+    Write,
+}
+
+/// What is done to a machine, once.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Injection {
+    /// As soon as the console shows, or the guest says, this: a regular expression.
+    pub(crate) when: String,
+    /// What happens.
+    pub(crate) what: Event,
+}
+
+/// What happens to a machine.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Event {
+    /// Power is cut. What its disks were given is on them: they have no cache of their own.
+    PowerCut,
+    /// The disk with this number is pulled. One on USB is gone at once; on any other bus the guest is asked first.
+    Pull(usize),
 }
 
 /// How a disk is attached.
@@ -165,6 +260,10 @@ fn cloud() -> String {
     "kernel-cloud".to_owned()
 }
 
+fn memory() -> u64 {
+    1024
+}
+
 fn limit() -> u64 {
     120
 }
@@ -175,7 +274,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -188,6 +287,7 @@ const FILES: [(&str, &str); 13] = [
     ("back.toml", include_str!("../scenarios/back.toml")),
     ("trial.toml", include_str!("../scenarios/trial.toml")),
     ("exit.toml", include_str!("../scenarios/exit.toml")),
+    ("injected.toml", include_str!("../scenarios/injected.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 
@@ -206,7 +306,7 @@ pub(crate) fn read(text: &str, name: &str) -> Outcome<Vec<Scenario>> {
     let file: File = toml::from_str(text).map_err(|e| format!("{name}: {e}"))?;
     let mut all = Vec::new();
     for scenario in file.scenario {
-        all.extend(scenario.spread()?);
+        all.extend(scenario.cut().spread()?);
     }
     Ok(all)
 }
@@ -231,18 +331,37 @@ mod tests {
     }
 
     #[test]
+    fn each_cut_is_a_boot_on_the_disks_of_the_one_before() {
+        let text = "[[scenario]]\nname = \"1\"\nshows = \"\"\n[[scenario.boot]]\ndisks = []\n\
+            cuts = [\"a\", \"b\"]\nguest = [\"count={cut}\"]\n";
+        let boots = read(text, "").unwrap().remove(0).boot;
+        let seen = |boot: &Boot| {
+            let cut = boot.inject.iter().map(|injection| (injection.when.clone(), injection.what)).collect();
+            (boot.goes_on, boot.dies, boot.guest.concat(), cut)
+        };
+        let expected = |goes_on, guest: &str, when: &str| {
+            (goes_on, true, guest.to_owned(), vec![(when.to_owned(), Event::PowerCut)])
+        };
+        let seen: Vec<_> = boots.iter().map(seen).collect();
+        assert_eq!(seen, [expected(false, "count=0", "a"), expected(true, "count=1", "b")]);
+    }
+
+    #[test]
     fn every_scenario_can_fail() {
         let all = all().unwrap();
         let place = regex::Regex::new(crate::boot::PLACE).unwrap();
-        for scenario in &all {
-            for boot in &scenario.boot {
+        for mut scenario in all.clone() {
+            assert!(scenario.boot.first().is_some_and(|boot| !boot.goes_on), "{}", scenario.name);
+            for boot in &mut scenario.boot {
                 assert!(!boot.console.is_empty(), "{}: nothing is expected of the console", scenario.name);
                 assert!(
                     boot.refused || boot.dies || !boot.guest.is_empty(),
                     "{}: nothing is expected of the guest",
                     scenario.name
                 );
-                for pattern in boot.console.iter().chain(&boot.guest).chain(&boot.never) {
+                let cut = boot.inject.iter().any(|injection| injection.what == Event::PowerCut);
+                assert!(!cut || boot.dies, "{}: a guest without power does not reach its end", scenario.name);
+                for pattern in boot.patterns() {
                     let filled = place.replace_all(pattern, "x");
                     regex::Regex::new(&filled).unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
                 }

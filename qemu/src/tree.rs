@@ -156,6 +156,11 @@ const RECIPES: [Recipe; 9] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Tree(pub(crate) PathBuf);
 
+/// Names of all trees.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    RECIPES.iter().map(|recipe| recipe.name)
+}
+
 /// The tree of this name, made first where it is missing.
 pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
     let recipe = RECIPES

@@ -5,7 +5,8 @@ use std::{fmt, fs, time::Instant};
 use serde::Serialize;
 
 use crate::{
-    Outcome, boot,
+    Outcome,
+    boot::{self, Left, Place},
     machine::Console,
     progress::Progress,
     rig::Rig,
@@ -34,10 +35,14 @@ pub(crate) fn run(rig: &Rig, scenario: &Scenario, progress: &Progress) -> Verdic
         wall_s: 0.0,
         log: String::new(),
     };
+    let mut left = None;
     for (number, boot) in scenario.boot.iter().enumerate() {
-        match run_boot(rig, &format!("{}-{number}", scenario.name), boot, &mut verdict, progress) {
-            Ok(None) => {}
-            Ok(Some(reason)) => verdict.fail(format!("boot {}: {reason}", number + 1)),
+        let leaves = scenario.boot.get(number + 1).is_some_and(|next| next.goes_on);
+        let saved = rig.saved(boot).filter(|_| !leaves);
+        let place = Place { before: left.take().filter(|_| boot.goes_on), leaves, saves: false, saved };
+        match run_boot(rig, &format!("{}-{number}", scenario.name), place, boot, &mut verdict, progress) {
+            Ok(Ok(disks)) => left = Some(disks),
+            Ok(Err(reason)) => verdict.fail(format!("boot {}: {reason}", number + 1)),
             Err(error) => verdict.fail(format!("boot {}: {error}", number + 1)),
         }
         if !verdict.passed() {
@@ -48,16 +53,19 @@ pub(crate) fn run(rig: &Rig, scenario: &Scenario, progress: &Progress) -> Verdic
     verdict
 }
 
+/// What it left, or why it did not go as it has to.
 fn run_boot(
     rig: &Rig,
     name: &str,
+    place: Place,
     boot: &Boot,
     verdict: &mut Verdict,
     progress: &Progress,
-) -> Outcome<Option<String>> {
+) -> Outcome<Result<Left, String>> {
     let work = rig.work(name)?;
     verdict.log = work.join("console.log").display().to_string();
-    let started = boot::start_in(work, rig, boot, Console::Log, progress)?;
+    let leaves = place.leaves;
+    let mut started = boot::start_in(work, place, rig, boot, Console::Log, progress)?;
     let heard = started.listen(|_| ())?;
     verdict.guest_s += heard.guest_s;
     let reason = started.judge(&heard)?;
@@ -66,13 +74,15 @@ fn run_boot(
             lines.iter().skip(lines.len().saturating_sub(30)).for_each(|line| progress.line(line));
         }
     }
+    let left = started.left();
     // The disks and kernels are large and can be had again; what was said stays.
-    for entry in fs::read_dir(&started.work)?.filter_map(Result::ok) {
-        if entry.path().extension().is_none_or(|kind| kind != "log") {
+    for entry in fs::read_dir(&left.work)?.filter_map(Result::ok) {
+        let kind = entry.path().extension().map(|kind| kind.to_os_string()).unwrap_or_default();
+        if kind != "log" && !(leaves && kind == "raw") {
             fs::remove_file(entry.path())?;
         }
     }
-    Ok(reason)
+    Ok(reason.map_or(Ok(left), Err))
 }
 
 impl Verdict {

@@ -153,9 +153,11 @@ impl Store {
 }
 
 /// Writes into a file that is longer, which a full file system allows; with spaces at its end, so that it is
-/// never seen half.
+/// never seen half. Where there is none yet, the file system is full.
 fn overwrite(path: &Path, text: &mut Vec<u8>) -> io::Result<()> {
-    let file = fs::OpenOptions::new().write(true).open(path)?;
+    let opened = fs::OpenOptions::new().write(true).open(path);
+    let is_missing = |error: &io::Error| error.kind() == ErrorKind::NotFound;
+    let file = opened.map_err(|e| if is_missing(&e) { ErrorKind::StorageFull.into() } else { e })?;
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     if length < text.len() {
         return Err(ErrorKind::StorageFull.into());
@@ -194,7 +196,11 @@ mod tests {
         fs::write(directory.join("state.json"), [&shorter[..], b"          "].concat()).unwrap();
         overwrite(&directory.join("state.json"), &mut serde_json::to_vec(&state).unwrap()).unwrap();
         assert_eq!(store.load().unwrap(), state);
-        assert!(overwrite(&directory.join("state.json"), &mut vec![b' '; 9999]).is_err());
+        // The first state on a full /run: "no such file" was told of it.
+        for (name, text) in [("state.json", vec![b' '; 9999]), ("missing.json", Vec::new())] {
+            let error = overwrite(&directory.join(name), &mut text.clone()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::StorageFull, "{name}");
+        }
         for (text, expected) in [
             ("{", "it is damaged"),
             (r#"{"version": 99, "new": {}}"#, "version 99"),
