@@ -8,8 +8,10 @@ use crate::{
     format::system::os_release::OsRelease,
     plan::{
         Plan, Step,
+        boot_entry::{self, Image, Renaming},
         carry::{self, Row},
         event::Event,
+        facts::Facts,
         preflight::{Report, Verdict},
         soft_reboot::Opening,
         stage::{self, Left},
@@ -18,7 +20,7 @@ use crate::{
     run::{
         execute::{self, Executor},
         journal,
-        soft_reboot::{running, staging, state::Store},
+        soft_reboot::{boot_entries, handover, running, staging, state::Store},
     },
 };
 
@@ -204,7 +206,9 @@ impl Staging<'_> {
         }
         let units = staging::missing_units(&stage::VERITY_UNITS);
         let configured = &request.configured;
-        let left = Left { units: &units, trial: &configured.trial, exitrd: configured.exitrd };
+        let bad_entries = self.bad_entries(request, &facts);
+        let (trial, exitrd) = (&configured.trial, configured.exitrd);
+        let left = Left { units: &units, trial, exitrd, bad_entries: &bad_entries };
         self.steps(&stage::carrying(&intent, &rows, &left))?;
         if let Some(staged) = &mut self.state.staged {
             staged.complete = true;
@@ -217,6 +221,24 @@ impl Staging<'_> {
             }
             None => Err(execute::Error::Plan { what: "what is staged".to_owned() }.into()),
         }
+    }
+
+    /// The boot loader's entries of the running root, where that is given up. The way back is more than they are: where they
+    /// cannot be looked at, that is told.
+    fn bad_entries(&mut self, request: &Request, facts: &Facts) -> Vec<Renaming> {
+        if request.gives_up.is_none() {
+            return Vec::new();
+        }
+        let root_hash = self.state.current.as_ref().and_then(Root::verity).map(|it| it.root_hash.clone());
+        let release = staging::os_release(Path::new("/")).unwrap_or_default();
+        let image = Image { root_hash, release: OsRelease::parse(release.as_bytes()).unwrap_or_default() };
+        let entries = boot_entries::look(facts).inspect_err(|error| {
+            let why = handover::chain(error);
+            (self.tell)(&format!(
+                "warning: {why}, ignoring: the next cold boot may go to the root that is left"
+            ));
+        });
+        boot_entry::to_mark_bad(&entries.unwrap_or_default(), &image)
     }
 
     /// Holds what preflight found against the root; a line for each warning. Forced, what would refuse it warns.

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub mod boot;
+pub mod boot_entry;
 pub mod carry;
 pub mod choose;
 mod decision;

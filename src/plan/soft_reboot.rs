@@ -219,7 +219,13 @@ pub fn decide(
         Answer::Read(wanted) => return Ok(Answer::Read(wanted)),
     };
     let rows = carry::decide(&facts.mounts, &facts.machine, &facts.new_mounts(), &asked.wanted)?;
-    let left = stage::Left { units: &facts.missing_units(), trial: &asked.trial, exitrd: asked.exitrd };
+    let left = stage::Left {
+        units: &facts.missing_units(),
+        trial: &asked.trial,
+        exitrd: asked.exitrd,
+        // Nothing is given up by a source alone.
+        bad_entries: &[],
+    };
     let carrying = stage::carrying(&opening.intent, &rows, &left);
     let relay = match carrying.steps.last() {
         Some(Step::Publish { relay, .. }) => Some((**relay).clone()),

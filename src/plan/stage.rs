@@ -13,6 +13,7 @@ use crate::format::{
 
 use super::{
     Plan, Step,
+    boot_entry::Renaming,
     carry::Row,
     decision::{Decision, Error, Read},
     demands::Demands,
@@ -251,12 +252,14 @@ pub struct Left<'a> {
     pub trial: &'a Trial,
     /// Whether this program is left for the end of the machine's run.
     pub exitrd: bool,
+    /// Entries of the boot loader that start a root which is given up.
+    pub bad_entries: &'a [Renaming],
 }
 
 /// What is left of staging once the new root is mounted.
 #[must_use]
 pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
-    let Left { units, trial, exitrd } = *left;
+    let Left { units, trial, exitrd, bad_entries } = *left;
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
     let direct = intent.way == Way::Direct;
@@ -285,6 +288,7 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
     if trial.automatic_return {
         steps.push(Step::Watch { trial: trial.clone() });
     }
+    steps.extend(bad_entries.iter().cloned().map(Step::MarkEntryBad));
     steps.push(Step::Follow { at: NEXT.to_owned() });
     if !direct {
         let (forward, back) = (handing_over(mounts, NEW), handing_over(mounts, OLD));
@@ -354,7 +358,7 @@ mod tests {
             (vec![row("/", false), row("/etc", false)], vec!["/previous", "/previous/etc"]),
             (vec![row("/etc", true), row("/usr", false)], vec!["/previous", "/previous/usr", "/carry/0"]),
         ] {
-            let left = Left { units: &[], trial: &Trial::default(), exitrd: false };
+            let left = Left { units: &[], trial: &Trial::default(), exitrd: false, bad_entries: &[] };
             let steps = carrying(&intent, &mounts, &left).steps;
             let shown: Vec<_> = steps
                 .iter()

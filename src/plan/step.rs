@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, demands::Proof, device::Device, plain::Plain, signed::Handed};
+use super::{Plan, boot_entry::Renaming, demands::Proof, device::Device, plain::Plain, signed::Handed};
 use crate::{
     format::{
         config::{ini::Placed, trial::Trial},
@@ -166,6 +166,8 @@ pub enum Step {
     },
     /// Leaves a copy of this program for the end of the machine's run: systemd-shutdown executes it, outside of the root.
     LeaveExitrd,
+    /// Uses up the tries of a boot loader's entry, by its name: the next cold boot does not go there.
+    MarkEntryBad(Renaming),
     /// Writes what the relay is to do, and then the os-release by which systemd knows a root: from here on a
     /// soft reboot goes there.
     Publish {
@@ -381,6 +383,12 @@ impl fmt::Display for Step {
                 write!(f, "leave a watcher in /run, that goes back unless the root is {trial}")
             }
             Self::LeaveExitrd => f.write_str("leave this program as /run/initramfs/shutdown"),
+            Self::MarkEntryBad(Renaming { partition, directory, from, to }) => {
+                write!(
+                    f,
+                    "rename the boot loader's entry {directory}/{from} on {partition} to {to}: the next cold boot does not go there"
+                )
+            }
             Self::Publish { at, .. } => write!(f, "make {at} the root of the next soft reboot"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Pivot { root } => write!(f, "make {root} the root"),

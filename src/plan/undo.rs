@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Step;
+use super::{Step, boot_entry::Renaming};
 
 /// How a step is undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Undo {
         /// Where it was.
         to: String,
     },
+    /// Gives a boot loader's entry its name back.
+    Rename(Renaming),
     /// There is none.
     Impossible,
 }
@@ -48,6 +50,7 @@ impl Step {
             Self::FurnishRelay { .. } | Self::Publish { .. } => Undo::Stays("it goes with the tmpfs"),
             Self::LeaveUnits { names } => Undo::RemoveUnits(names.clone()),
             Self::Watch { .. } => Undo::EndWatcher,
+            Self::MarkEntryBad(renaming) => Undo::Rename(renaming.back()),
             Self::LeaveExitrd => Undo::Stays("it serves whatever root runs then"),
             Self::Move { from, to } => Undo::MoveBack { from: to.clone(), to: from.clone() },
             Self::Mount { at, .. }
@@ -75,6 +78,9 @@ impl fmt::Display for Undo {
             Self::RemoveUnits(names) => write!(f, "remove {}", names.join(" ")),
             Self::EndWatcher => f.write_str("end it, unless this root is on trial"),
             Self::MoveBack { from, to } => write!(f, "move {from} back to {to}"),
+            Self::Rename(Renaming { directory, from, to, .. }) => {
+                write!(f, "rename {directory}/{from} back to {to}")
+            }
             Self::Impossible => f.write_str("impossible"),
         }
     }

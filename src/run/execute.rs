@@ -129,6 +129,7 @@ impl<'a> Executor<'a> {
             | Step::Carry { .. }
             | Step::LeaveUnits { .. }
             | Step::Watch { .. }
+            | Step::MarkEntryBad(_)
             | Step::Publish { .. }
             | Step::Move { .. }
             | Step::Pivot { .. } => self.execute_in_running_system(step),

@@ -10,7 +10,7 @@ use crate::{
 
 use crate::run::boot::{modules, new_root};
 #[cfg(feature = "cli")]
-use crate::run::soft_reboot::image;
+use crate::run::soft_reboot::{boot_entries, image};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +122,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Entries of the boot loader.
+    #[cfg(feature = "cli")]
+    #[error(transparent)]
+    Entries(#[from] boot_entries::Error),
     /// A root that is none for systemd.
     #[cfg(feature = "cli")]
     #[error(

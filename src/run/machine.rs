@@ -9,7 +9,10 @@ use std::{
 };
 
 use crate::{
-    format::{disk::guid::Guid, kernel::mount_options::MountOptions},
+    format::{
+        disk::guid::{Guid, NotAGuid},
+        kernel::mount_options::MountOptions,
+    },
     plan::intent::EmergencyAction,
     sys::{
         self,
@@ -129,14 +132,21 @@ pub fn loader_partition() -> Result<Option<Guid>, Error> {
     let read = whole_at(&at.join(LOADER_PARTITION), LONGEST_TEXT);
     mount::unmount(at)?;
     let bytes = read.map_err(|e| Error::Efi(e.into()))?;
-    // Four bytes of attributes, then UTF-16 text that ends with a zero.
+    named(&bytes).map(Some).map_err(|e| Error::Efi(e.into()))
+}
+
+/// The same in a running system, where systemd has mounted the variables; `None` where nothing is said.
+#[must_use]
+pub fn told_loader_partition() -> Option<Guid> {
+    named(&whole_at(&Path::new(EFIVARS).join(LOADER_PARTITION), LONGEST_TEXT).ok()?).ok()
+}
+
+/// The GUID in a variable: four bytes of attributes, then UTF-16 text that ends with a zero.
+fn named(bytes: &[u8]) -> Result<Guid, NotAGuid> {
     let (pairs, _) = bytes.get(4..).unwrap_or_default().as_chunks::<2>();
     let text: Vec<u16> =
         pairs.iter().map(|pair| u16::from_le_bytes(*pair)).take_while(|unit| *unit != 0).collect();
-    let guid = String::from_utf16_lossy(&text)
-        .parse()
-        .map_err(|e: crate::format::disk::guid::NotAGuid| Error::Efi(e.into()))?;
-    Ok(Some(guid))
+    String::from_utf16_lossy(&text).parse()
 }
 
 /// Does nothing for a while.

@@ -4,7 +4,7 @@
 use std::{
     fmt, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -76,6 +76,12 @@ pub fn create(fstype: &str, source: Option<&Path>, options: &MountOptions) -> Re
 }
 
 impl Detached {
+    /// A path by which its files are reached, as long as this value is there.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.0.as_raw_fd().to_string())
+    }
+
     /// `move_mount(fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH)`: shows the file system at a path.
     ///
     /// move_mount(2), since Linux 5.2. Errors: ENOENT, ENOTDIR, EINVAL.

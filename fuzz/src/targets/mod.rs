@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::Target;
 
+mod boot_entry;
 mod certificate;
 mod cmdline;
 mod cpio;
@@ -46,7 +47,9 @@ mod state;
 mod systemd_version;
 mod sysupdate;
 mod time_span;
+mod tries;
 mod uevent;
+mod uki;
 mod unit_properties;
 mod verity_digest;
 mod verity_fec;
@@ -65,6 +68,7 @@ macro_rules! targets {
 
 /// All of them.
 pub const ALL: &[Target] = targets![
+    boot_entry,
     certificate,
     cmdline,
     cpio,
@@ -107,7 +111,9 @@ pub const ALL: &[Target] = targets![
     systemd_version,
     sysupdate,
     time_span,
+    tries,
     uevent,
+    uki,
     unit_properties,
     verity_digest,
     verity_fec,

@@ -10,3 +10,5 @@ pub mod mount_options;
 pub mod mountinfo;
 pub mod process;
 pub mod uevent;
+#[cfg(feature = "cli")]
+pub mod uki;

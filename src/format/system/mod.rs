@@ -1,5 +1,6 @@
 //! What an operating system says of itself: its release, programs, units, fstab, and the images of it that lie about.
 
+pub mod boot_entry;
 pub mod elf;
 pub mod fstab;
 pub mod inhibitor;
@@ -8,6 +9,7 @@ pub mod mount_unit;
 pub mod os_release;
 pub mod systemd_version;
 pub mod sysupdate;
+pub mod tries;
 pub mod unit_file;
 pub mod unit_properties;
 pub mod version;

@@ -6,7 +6,11 @@
 
 use std::{cmp::Ordering, fmt};
 
-use crate::format::system::{sysupdate::is_version, version};
+use crate::format::system::{
+    sysupdate::is_version,
+    tries::{self, Tries},
+    version,
+};
 
 /// Which files of a directory are meant: `NAME_*SUFFIX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,15 +34,6 @@ pub struct Entry<'a> {
     pub architecture: Option<&'a str>,
     /// How often it may still be tried, and how often it was; `None` where nobody counts.
     pub tries: Option<Tries>,
-}
-
-/// The counters of a file: `+LEFT-DONE`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tries {
-    /// How often it may still be tried.
-    pub left: u32,
-    /// How often it was.
-    pub done: u32,
 }
 
 /// What was chosen, and what was not.
@@ -167,10 +162,7 @@ impl Pattern {
     fn entry<'a>(&self, file: &'a str) -> Option<Entry<'a>> {
         let rest = file.strip_prefix(self.name.as_str())?.strip_prefix('_')?;
         let rest = self.suffixes.iter().find_map(|suffix| rest.strip_suffix(suffix.as_str()))?;
-        let (rest, tries) = match rest.rsplit_once('+').map(|(rest, counters)| (rest, tries(counters))) {
-            Some((rest, Some(tries))) => (rest, Some(tries)),
-            _ => (rest, None),
-        };
+        let (rest, tries) = tries::split(rest);
         // What stands alone is a version, whatever it is called.
         let (version, architecture) = match rest.rsplit_once('_') {
             Some((version, last)) if ARCHITECTURES.iter().any(|(name, _)| *name == last) => {
@@ -197,13 +189,6 @@ pub fn version_in_name(file: &str) -> Option<&str> {
     let version = pattern.entry(file)?.version.rsplit('_').next()?;
     let usable = is_version(version) && version.bytes().any(|b| b.is_ascii_digit());
     usable.then_some(version)
-}
-
-/// `LEFT` or `LEFT-DONE`
-fn tries(counters: &str) -> Option<Tries> {
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    let (left, done) = counters.split_once('-').unwrap_or((counters, "0"));
-    Some(Tries { left: number(left)?, done: number(done)? })
 }
 
 fn unfit(entry: &Entry<'_>, machine: &str) -> Option<Skip> {

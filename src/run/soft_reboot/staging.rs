@@ -24,7 +24,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::watcher;
+use super::{boot_entries, watcher};
 use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error, own_copy::copy_of_self};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
@@ -241,6 +241,7 @@ pub fn undo(step: &Step) -> Result<(), Error> {
         Undo::Unmount(at) => unmount(Path::new(&at)),
         Undo::RemoveUnits(names) => remove_units(&names),
         Undo::EndWatcher => watcher::take_away(),
+        Undo::Rename(renaming) => Ok(boot_entries::rename_entry(&renaming)?),
         Undo::MoveBack { from, to } => Ok(mount::move_to(Path::new(&from), Path::new(&to))?),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{image, staging, watcher};
+use super::{boot_entries, image, staging, watcher};
 use crate::{
     format::{kernel::devno::Devno, verity::table::VerityTable},
     plan::{Step, plain::Plain},
@@ -33,6 +33,7 @@ impl Executor<'_> {
             Step::FurnishRelay { at } => staging::furnish(Path::new(at)),
             Step::Carry { from, at } => staging::carry(Path::new(from), Path::new(at)),
             Step::LeaveUnits { names } => staging::leave_units(names),
+            Step::MarkEntryBad(renaming) => Ok(boot_entries::rename_entry(renaming)?),
             Step::Watch { .. } => watcher::leave(),
             Step::Publish { at, relay } => staging::publish(Path::new(at), relay),
             Step::Move { from, to } => Ok(mount::move_to(Path::new(from), Path::new(to))?),
