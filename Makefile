@@ -43,7 +43,7 @@ build: rig ## static binaries, in target/dist/
 rig:
 	@mkdir -p $(DIST)
 	$(CARGO) build --locked -p nextroot-qemu
-	@install -m 0755 $(BUILT)/../debug/nextroot-qemu $(DIST)/
+	@install -m 0755 target/$(TARGET)/debug/nextroot-qemu $(DIST)/
 
 trees: rig ## the Debian trees that images and machines are made of, in target/rig/trees/
 	@$(RIG) trees
