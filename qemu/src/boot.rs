@@ -81,18 +81,20 @@ pub(crate) fn start_in(
         let image = image::get(&disk.image, &rig.dist, progress)?;
         let file = format!("disk{number}.raw");
         let to = work.join(&file);
+        // Writes that QEMU keeps to itself never reach a bad sector.
+        let written = disk.errors.iter().any(|error| error.access == Access::Write);
+        let (late, kept) = (disk.late.is_some(), place.leaves || written);
         match (&place.before, saved) {
             (Some(before), _) => fs::rename(before.work.join(&file), &to)?,
             (None, Some(saved)) => saved.lend(&file, &work)?,
             // A hard link: QEMU keeps what a guest writes to itself.
-            _ if disk.faults.is_empty() && !boot.uefi && !place.leaves => fs::hard_link(image.disk(), &to)?,
+            _ if disk.faults.is_empty() && !boot.uefi && !kept => fs::hard_link(image.disk(), &to)?,
             _ => image.damaged(&disk.faults, &to, &tools)?,
         }
         let errors = (!disk.errors.is_empty()).then(|| format!("disk{number}.blkdebug"));
         if let Some(errors) = &errors {
             fs::write(work.join(errors), bad_sectors(&disk.errors, &image)?)?;
         }
-        let (late, kept) = (disk.late.is_some(), place.leaves);
         disks.push(Drive { file, bus: disk.bus, late, kept, errors, rate: disk.rate });
         images.push(image);
     }

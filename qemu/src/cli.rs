@@ -8,7 +8,7 @@ use std::{
 use argh::FromArgs;
 
 use crate::{
-    Outcome, boot, demo, image,
+    Outcome, boot, demo, faults, image,
     machine::Console,
     parallel,
     progress::Progress,
@@ -36,6 +36,7 @@ enum Command {
     Shell(Shell),
     Images(Images),
     Trees(Trees),
+    Faults(Faults),
     Demo(Demo),
     Tool(Tool),
 }
@@ -95,6 +96,15 @@ struct Images {
 #[argh(subcommand, name = "trees")]
 struct Trees {}
 
+/// Print the matrix of faults, with the results of a run: docs/faults.md.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "faults")]
+struct Faults {
+    /// results, as run --json writes them
+    #[argh(positional)]
+    results: PathBuf,
+}
+
 /// Print the command line that starts a program of a tree from outside of it.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "tool")]
@@ -150,6 +160,10 @@ pub(crate) fn run() -> Outcome<ExitCode> {
             let names: Vec<&str> = tree::names().collect();
             let made = parallel::map(&names, 2, |name| tree::get(name, &progress).map(drop));
             made.into_iter().collect::<Outcome<()>>()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Faults(Faults { results }) => {
+            print!("{}", faults::page(&results, &scenario::all()?)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Tool(tool) => {

@@ -6,6 +6,7 @@ mod boot;
 mod cache;
 mod cli;
 mod demo;
+mod faults;
 mod image;
 mod initrd;
 mod keys;

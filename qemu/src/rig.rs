@@ -79,11 +79,14 @@ impl Rig {
                 _ => None,
             })
             .collect();
+        // Those of one that does not come up boot by themselves, and fail by their names.
         let made = parallel::map(&several, 2, |(beginning, boot)| {
-            progress.say(&format!("booting {} for several scenarios", beginning));
-            Ok((beginning.clone(), Arc::new(Saved::make(self, boot, progress)?)))
+            progress.say(&format!("booting {beginning} for several scenarios"));
+            let saved = Saved::make(self, boot, progress);
+            let told = saved.inspect_err(|error| progress.line(&format!("{beginning}: not saved: {error}")));
+            Some((beginning.clone(), Arc::new(told.ok()?)))
         });
-        let made = made.into_iter().collect::<Outcome<BTreeMap<_, _>>>()?;
+        let made = made.into_iter().flatten().collect();
         *self.saved.lock().map_err(|_| "a thread that saved machines has panicked")? = made;
         Ok(())
     }

@@ -20,7 +20,11 @@ use crate::{
     run::{
         execute::{self, Executor},
         journal,
-        soft_reboot::{boot_entries, handover, running, staging, state::Store},
+        soft_reboot::{
+            boot_entries::{self, Looked},
+            handover, running, staging,
+            state::Store,
+        },
     },
 };
 
@@ -232,13 +236,21 @@ impl Staging<'_> {
         let root_hash = self.state.current.as_ref().and_then(Root::verity).map(|it| it.root_hash.clone());
         let release = staging::os_release(Path::new("/")).unwrap_or_default();
         let image = Image { root_hash, release: OsRelease::parse(release.as_bytes()).unwrap_or_default() };
-        let entries = boot_entries::look(facts).inspect_err(|error| {
-            let why = handover::chain(error);
-            (self.tell)(&format!(
-                "warning: {why}, ignoring: the next cold boot may go to the root that is left"
-            ));
-        });
-        boot_entry::to_mark_bad(&entries.unwrap_or_default(), &image)
+        let Some(Looked { entries, unread }) = boot_entries::look(facts) else { return Vec::new() };
+        unread.iter().for_each(|why| (self.tell)(&unmarked(why)));
+        boot_entry::to_mark_bad(&entries, &image).unwrap_or_else(|| {
+            (self.tell)(&unmarked("no entry of the boot loader is known to start this root"));
+            Vec::new()
+        })
+    }
+
+    /// The way back is more than the boot loader's entry.
+    fn leave_entry(&mut self, error: &execute::Error) {
+        (self.tell)(&unmarked(&handover::chain(error)));
+        let is_renamed = matches!(error, execute::Error::Entries(boot_entries::Error::Unsynced { .. }));
+        if let Some(staged) = self.state.staged.as_mut().filter(|_| !is_renamed) {
+            staged.begun.steps.pop();
+        }
     }
 
     /// Holds what preflight found against the root; a line for each warning. Forced, what would refuse it warns.
@@ -258,6 +270,10 @@ impl Staging<'_> {
             }
             self.store.save(&self.state)?;
             let done = self.executor.execute(step);
+            if let (Err(error), Step::MarkEntryBad(_)) = (&done, step) {
+                self.leave_entry(error);
+                continue;
+            }
             if let (Err(error), Some(staged)) = (&done, &mut self.state.staged)
                 && error.is_taken()
             {
@@ -285,4 +301,9 @@ impl Staging<'_> {
             (self.tell)(&error.to_string());
         }
     }
+}
+
+/// Why an entry of the boot loader may be as it was.
+fn unmarked(why: &str) -> String {
+    format!("warning: {why}, ignoring: the next cold boot may go to the root that is left")
 }

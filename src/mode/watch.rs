@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-use super::{bless, reboot};
+use super::{bless, preflight, reboot};
 
 /// Why it cannot watch.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ fn to_the_end(log: &Log) -> Result<(), Error> {
                 changes = None;
                 Watch::new(log, &store, *root, *trial).watch()?;
             }
-            Duty::Nothing if is_over(&store)? => {
+            Duty::Nothing if is_over(log, &store)? => {
                 let passed = awaited.is_some_and(|generation| state.generation > generation);
                 if let Some(Pass { switched: false, error, .. }) = state.relay.filter(|_| passed) {
                     journal::tell(&Event::CameBack { why: error.unwrap_or_default() });
@@ -108,10 +108,15 @@ fn wait(changes: &Changes) -> Result<(), Error> {
 }
 
 /// Whether there is still nothing to do where nobody else is at work; then what was left for the watcher goes, too.
-fn is_over(store: &Store) -> Result<bool, Error> {
+fn is_over(log: &Log, store: &Store) -> Result<bool, Error> {
     let Ok(_lock) = store.lock() else { return Ok(false) };
-    let over = Duty::of(&running::settled::<Error>(store)?) == Duty::Nothing;
+    let mut state = running::settled::<Error>(store)?;
+    let over = Duty::of(&state) == Duty::Nothing;
     if over {
+        // After a switch that came back, the boot loader's entry has its name again.
+        if let Err(error) = preflight::end_look(&mut state, store) {
+            log.warning(&format!("watch: {}, ignoring: nextroot cancel tries again", chain(&error)));
+        }
         watcher::remove()?;
     }
     Ok(over)

@@ -1,8 +1,6 @@
 //! Which entries of the boot loader start an image: those that are marked bad where a root is given up, so that the next cold
 //! boot does not go there (docs/boot-counting.md).
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -24,8 +22,7 @@ pub const DIRECTORIES: [&str; 2] = ["loader/entries", "EFI/Linux"];
 const HASHES: [&str; 2] = ["roothash", "usrhash"];
 
 /// An entry of the boot loader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The partition that it lies in.
     pub partition: Device,
@@ -34,13 +31,10 @@ pub struct Entry {
     /// The file's name, counters and all.
     pub name: String,
     /// The root hashes in its kernel command lines, in lower case.
-    #[serde(default)]
     pub root_hashes: Vec<String>,
     /// `IMAGE_ID=` and `IMAGE_VERSION=` of what it starts, as far as it says so.
-    #[serde(default)]
     pub image_id: Option<String>,
     /// See there.
-    #[serde(default)]
     pub image_version: Option<String>,
 }
 
@@ -104,19 +98,6 @@ impl Entry {
         let same_id = self.image_id.is_none() || self.image_id == release.image_id;
         same_id && self.image_version.is_some() && self.image_version == release.image_version
     }
-
-    /// Whether its tries are used up.
-    #[must_use]
-    pub fn is_bad(&self) -> bool {
-        Name::parse(&self.name).is_some_and(|name| name.is_bad())
-    }
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, directory, name, .. } = self;
-        write!(f, "{directory}/{name} on {partition}")
-    }
 }
 
 fn root_hashes(line: &str) -> Vec<String> {
@@ -125,34 +106,29 @@ fn root_hashes(line: &str) -> Vec<String> {
     named.filter_map(|parameter| Some(parameter.value?.to_ascii_lowercase())).collect()
 }
 
-/// The entries of an image that are to be marked bad, and are not.
+/// The entries of an image that are to be marked bad, and are not; `None` where no entry starts it.
 #[must_use]
-pub fn to_mark_bad(entries: &[Entry], image: &Image) -> Vec<Renaming> {
-    let mine = entries.iter().filter(|entry| entry.starts(image));
-    let renaming = |entry: &Entry| {
+pub fn to_mark_bad(entries: &[Entry], image: &Image) -> Option<Vec<Renaming>> {
+    let mine: Vec<&Entry> = entries.iter().filter(|entry| entry.starts(image)).collect();
+    let renaming = |entry: &&Entry| {
         let to = Name::parse(&entry.name).filter(|name| !name.is_bad())?.bad();
-        let Entry { partition, directory, name, .. } = entry.clone();
+        let Entry { partition, directory, name, .. } = (*entry).clone();
         Some(Renaming { partition, directory, from: name, to })
     };
-    mine.filter_map(renaming).collect()
+    (!mine.is_empty()).then(|| mine.iter().filter_map(renaming).collect())
 }
 
-/// The partitions that the boot loader reads entries from: those for it on the disk that it came from, `loader`, or, where it
-/// does not say, on the only disk that has an ESP.
+/// The partitions that a boot loader reads entries from: those for it on the disk that it came from, by its own partition.
 #[must_use]
-pub fn partitions(facts: &Facts, loader: Option<Guid>) -> Vec<Device> {
-    let loader = loader.map(|guid| guid.to_string());
+pub fn partitions(facts: &Facts, loader: Guid) -> Vec<Device> {
+    let loader = loader.to_string();
     let all = || facts.devices.iter().filter_map(|device| Some((device, device.partition.as_ref()?)));
-    let mut disks: Vec<&str> = match &loader {
-        Some(_) => {
-            all().filter(|(_, part)| part.uuid == loader).map(|(_, part)| part.disk.as_str()).collect()
-        }
-        None => {
-            let esps = all().filter(|(_, part)| part.purpose() == Some(Purpose::Esp));
-            esps.map(|(_, part)| part.disk.as_str()).collect()
-        }
-    };
+    let mut disks: Vec<&str> = all()
+        .filter(|(_, part)| part.uuid.as_ref() == Some(&loader))
+        .map(|(_, part)| part.disk.as_str())
+        .collect();
     disks.dedup();
+    // Which of two copies of a disk it came from is not guessed.
     let [disk] = disks.as_slice() else { return Vec::new() };
     let is_one = |part: &Partition| {
         part.disk == *disk && matches!(part.purpose(), Some(Purpose::Esp | Purpose::Xbootldr))
@@ -193,19 +169,18 @@ mod tests {
         };
         let one = [part("vda1", 1, esp), part("vda2", 2, xbootldr), part("vda3", 3, var)];
         let two = [one.to_vec(), vec![part("vdb1", 4, esp), part("vdb2", 5, var)]].concat();
+        let twins = [one.to_vec(), vec![part("vdb1", 1, esp)]].concat();
         for (devices, loader, expected) in [
-            (one.to_vec(), None, vec!["vda1", "vda2"]),
-            (one[2..].to_vec(), None, vec![]),
-            // Which of two it came from is not guessed.
-            (two.clone(), None, vec![]),
-            (two.clone(), Some(4), vec!["vdb1"]),
-            (two.clone(), Some(2), vec!["vda1", "vda2"]),
-            (two, Some(9), vec![]),
+            (one.to_vec(), 1, vec!["vda1", "vda2"]),
+            (two.clone(), 4, vec!["vdb1"]),
+            (two.clone(), 2, vec!["vda1", "vda2"]),
+            (two, 9, vec![]),
+            (twins, 1, vec![]),
         ] {
             let facts = Facts { devices, ..Facts::default() };
-            let found = partitions(&facts, loader.map(|number| uuid(number).parse().unwrap()));
+            let found = partitions(&facts, uuid(loader).parse().unwrap());
             let names: Vec<&str> = found.iter().map(|device| device.name.as_str()).collect();
-            assert_eq!(names, expected, "{loader:?}");
+            assert_eq!(names, expected, "{loader}");
         }
     }
 
@@ -231,14 +206,17 @@ mod tests {
         ];
         let marked = |root_hash: Option<&str>, release| {
             let image = Image { root_hash: root_hash.map(str::to_owned), release };
-            let all = to_mark_bad(&entries, &image).into_iter();
-            all.map(|renaming| renaming.to).collect::<Vec<_>>()
+            let all = to_mark_bad(&entries, &image)?.into_iter();
+            Some(all.map(|renaming| renaming.to).collect::<Vec<_>>())
         };
+        let names = |names: [&str; 3]| Some(names.map(str::to_owned).to_vec());
         let (by_hash, by_name) = (["a+0.conf", "b+0.conf", "i+0.efi"], ["d+0-1.conf", "f+0.conf", "j+0.efi"]);
-        assert_eq!(marked(Some("ab"), release("os", "9")), by_hash);
-        assert_eq!(marked(Some("ef"), release("os", "2")), by_name);
-        assert_eq!(marked(None, release("os", "2")), by_name);
-        assert!(marked(None, OsRelease::default()).is_empty());
-        assert_eq!(entries.iter().filter(|entry| entry.is_bad()).count(), 1);
+        assert_eq!(marked(Some("ab"), release("os", "9")), names(by_hash));
+        assert_eq!(marked(Some("ef"), release("os", "2")), names(by_name));
+        assert_eq!(marked(None, release("os", "2")), names(by_name));
+        assert_eq!(marked(None, OsRelease::default()), None);
+        let bad = [one("c+0-1.conf", "options roothash=ab")];
+        let image = Image { root_hash: Some("ab".to_owned()), release: OsRelease::default() };
+        assert_eq!(to_mark_bad(&bad, &image), Some(Vec::new()), "it is bad already");
     }
 }

@@ -22,7 +22,8 @@ pub struct State {
     pub generation: u64,
     /// What is staged, or half staged.
     pub staged: Option<Staged>,
-    /// Steps of a look at a root that is still at work, or was killed.
+    /// What is to be undone before anything else: steps of a look at a root that is still at work, or was killed, and of a
+    /// switch that came back.
     #[serde(default)]
     pub looking: Plan,
     /// The root that is running.
@@ -77,6 +78,9 @@ impl State {
                 if pass.blames_image {
                     self.mark_failed(&staged.root, pass.error.as_deref());
                 }
+                // It is not left after all: what was done to leave it for good is undone with the next look.
+                let marks = |step: &&Step| matches!(step, Step::MarkEntryBad(_));
+                self.looking.steps.extend(staged.begun.steps.iter().filter(marks).cloned());
                 if staged.has_opened() {
                     self.retired.push(staged.root);
                 }
@@ -618,6 +622,27 @@ mod tests {
         let staged = staged("a", false).map(|staged| Staged { gives_up: why(), ..staged });
         let state = State { current: Some(plain("")), staged, ..State::default() };
         assert_eq!(state.handed_over(pass(true)).failed, []);
+    }
+
+    /// The boot loader did not go any more to a root that was never left.
+    #[test]
+    fn a_root_that_was_not_left_has_its_boot_entry_back() {
+        let renaming = crate::plan::boot_entry::Renaming {
+            partition: crate::plan::device::Device {
+                name: "vda1".to_owned(),
+                devno: "254:1".parse().unwrap(),
+            },
+            directory: "loader/entries".to_owned(),
+            from: "b+3.conf".to_owned(),
+            to: "b+0.conf".to_owned(),
+        };
+        let mark = Step::MarkEntryBad(renaming);
+        for (switched, expected) in [(true, vec![]), (false, vec![mark.clone()])] {
+            let begun = Plan { steps: vec![Step::LeaveExitrd, mark.clone()] };
+            let staged = staged("a", false).map(|staged| Staged { begun, ..staged });
+            let state = State { current: Some(root("b")), staged, ..State::default() };
+            assert_eq!(state.handed_over(pass(switched)).looking.steps, expected, "{switched}");
+        }
     }
 
     /// Its device stayed open for ever.

@@ -48,6 +48,9 @@ pub enum Error {
 
 /// Written by boot loaders (systemd's BOOT_LOADER_INTERFACE), with their vendor's GUID.
 const LOADER_PARTITION: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+/// Its features, a bit each (systemd's src/fundamental/efivars-fundamental.h, `EFI_LOADER_FEATURE_BOOT_COUNTING`).
+const LOADER_FEATURES: &str = "LoaderFeatures-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+const COUNTS: u64 = 1 << 4;
 const EFIVARS: &str = "/sys/firmware/efi/efivars";
 
 /// The kernel command line.
@@ -135,10 +138,18 @@ pub fn loader_partition() -> Result<Option<Guid>, Error> {
     named(&bytes).map(Some).map_err(|e| Error::Efi(e.into()))
 }
 
-/// The same in a running system, where systemd has mounted the variables; `None` where nothing is said.
+/// The same in a running system, where systemd has mounted the variables, of a boot loader that counts tries; `None` where there
+/// is none, or it does not say so.
 #[must_use]
-pub fn told_loader_partition() -> Option<Guid> {
-    named(&whole_at(&Path::new(EFIVARS).join(LOADER_PARTITION), LONGEST_TEXT).ok()?).ok()
+pub fn counting_loader() -> Option<Guid> {
+    let read = |name: &str| whole_at(&Path::new(EFIVARS).join(name), LONGEST_TEXT).ok();
+    counts(&read(LOADER_FEATURES)?).then(|| named(&read(LOADER_PARTITION)?).ok()).flatten()
+}
+
+/// Whether a boot loader's features, behind four bytes of attributes, have the one that it counts.
+fn counts(features: &[u8]) -> bool {
+    let bits = features.get(4..).and_then(|bytes| bytes.first_chunk()).copied().map(u64::from_le_bytes);
+    bits.is_some_and(|bits| bits & COUNTS != 0)
 }
 
 /// The GUID in a variable: four bytes of attributes, then UTF-16 text that ends with a zero.
@@ -199,4 +210,24 @@ pub fn end(action: EmergencyAction) -> sys::Error {
         EmergencyAction::Poweroff => Action::PowerOff,
         EmergencyAction::Halt => Action::Halt,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_boot_loader_says_of_itself() {
+        let attributes = [6, 0, 0, 0];
+        let features = |bits: u64| counts(&[&attributes[..], &bits.to_le_bytes()].concat());
+        assert_eq!(
+            [features(0x3fff), features(1 << 4), features(0xf), counts(&[0; 11]), counts(&[])],
+            [true, true, false, false, false]
+        );
+        let text = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
+        let units: Vec<u8> = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let guid = named(&[&attributes[..], &units].concat()).unwrap();
+        assert_eq!(guid.to_string(), text.to_ascii_lowercase());
+        assert!(named(&attributes).is_err());
+    }
 }

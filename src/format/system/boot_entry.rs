@@ -24,15 +24,18 @@ pub struct Name<'a> {
     pub stem: &'a str,
     /// Its counters; `None` where nobody counts: it has proved itself, or need not.
     pub tries: Option<Tries>,
-    suffix: &'static str,
+    /// As it is written: the file system knows no difference between lower and upper case, nor do boot loaders.
+    suffix: &'a str,
 }
 
 impl<'a> Name<'a> {
     /// Reads the name of a file; `None` where it is no entry's.
     #[must_use]
     pub fn parse(file: &'a str) -> Option<Self> {
-        let (rest, suffix, kind) =
-            SUFFIXES.iter().find_map(|(suffix, kind)| Some((file.strip_suffix(suffix)?, *suffix, *kind)))?;
+        let (rest, suffix, kind) = SUFFIXES.iter().find_map(|(suffix, kind)| {
+            let (rest, end) = file.split_at_checked(file.len().checked_sub(suffix.len())?)?;
+            end.eq_ignore_ascii_case(suffix).then_some((rest, end, *kind))
+        })?;
         let (stem, tries) = tries::split(rest);
         (!stem.is_empty()).then_some(Self { kind, stem, tries, suffix })
     }
@@ -98,7 +101,8 @@ mod tests {
             (".conf", None),
             ("os_2", None),
             ("os_2.conf.tmp", None),
-            ("os_2.EFI", None),
+            ("OS_2+3.EFI", Some((Kind::Two, "OS_2", false, "OS_2+0.EFI"))),
+            ("é.ef", None),
         ] {
             let name = Name::parse(file);
             let bad = name.map(|name| name.bad()).unwrap_or_default();

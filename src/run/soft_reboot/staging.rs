@@ -241,7 +241,7 @@ pub fn undo(step: &Step) -> Result<(), Error> {
         Undo::Unmount(at) => unmount(Path::new(&at)),
         Undo::RemoveUnits(names) => remove_units(&names),
         Undo::EndWatcher => watcher::take_away(),
-        Undo::Rename(renaming) => Ok(boot_entries::rename_entry(&renaming)?),
+        Undo::Rename(renaming) => Ok(boot_entries::give_back(&renaming)?),
         Undo::MoveBack { from, to } => Ok(mount::move_to(Path::new(&from), Path::new(&to))?),
     }
 }

@@ -33,7 +33,7 @@ impl Executor<'_> {
             Step::FurnishRelay { at } => staging::furnish(Path::new(at)),
             Step::Carry { from, at } => staging::carry(Path::new(from), Path::new(at)),
             Step::LeaveUnits { names } => staging::leave_units(names),
-            Step::MarkEntryBad(renaming) => Ok(boot_entries::rename_entry(renaming)?),
+            Step::MarkEntryBad(renaming) => Ok(boot_entries::mark_bad(renaming)?),
             Step::Watch { .. } => watcher::leave(),
             Step::Publish { at, relay } => staging::publish(Path::new(at), relay),
             Step::Move { from, to } => Ok(mount::move_to(Path::new(from), Path::new(to))?),
