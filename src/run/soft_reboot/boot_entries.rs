@@ -194,25 +194,18 @@ fn rename_entry(renaming: &Renaming) -> Result<(), Error> {
 fn rename_in(at: &Path, renaming: &Renaming) -> Result<(), Error> {
     let Renaming { partition, directory, from, to } = renaming;
     let (old, new) = (at.join(from), at.join(to));
+    let name = format!("{directory}/{from}");
+    let failed = |source| {
+        let what = format!("rename {name} to {to}");
+        Error::File { what, partition: partition.clone(), source }
+    };
     match (old.symlink_metadata(), new.symlink_metadata()) {
         (Ok(_), Err(_)) => {}
         (Err(_), Ok(_)) => return Ok(()),
-        (old, new) => {
-            let name = format!("{directory}/{from}");
-            let both = old.is_ok() && new.is_ok();
-            let (what, partition) = (format!("rename {name} to {to}"), partition.clone());
-            let source = io::ErrorKind::AlreadyExists.into();
-            return Err(if both {
-                Error::File { what, partition, source }
-            } else {
-                Error::Gone { name, partition }
-            });
-        }
+        (Ok(_), Ok(_)) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
+        (Err(_), Err(_)) => return Err(Error::Gone { name, partition: partition.clone() }),
     }
-    rename(&old, &new).map_err(|source| {
-        let what = format!("rename {directory}/{from} to {to}");
-        Error::File { what, partition: partition.clone(), source }
-    })?;
+    rename(&old, &new).map_err(failed)?;
     // vfat writes the new name without size and place of the file, which come with the file's own inode (fs/fat/namei_vfat.c).
     let synced = File::open(&new).and_then(|file| file.sync_all());
     let synced = synced.and_then(|()| File::open(at)?.sync_all());
