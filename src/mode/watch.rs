@@ -255,7 +255,10 @@ impl<'a> Watch<'a> {
             Ok(Manager::Starting) if self.clean.is_none() => {
                 self.systemctl.health(&self.rules.units, self.since)
             }
-            Ok(Manager::Starting | Manager::Up) => self.systemctl.health(&["*".to_owned()], self.since),
+            Ok(Manager::Starting | Manager::Up) => self
+                .systemctl
+                .listed()
+                .and_then(|listed| self.systemctl.health(&health::to_ask(&self.rules, &listed), self.since)),
             _ => Ok(Vec::new()),
         };
         let units = units.map_err(|error| chain(&error));

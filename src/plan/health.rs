@@ -8,7 +8,7 @@ use std::{
 
 use crate::format::{
     config::trial::Trial,
-    system::{systemd_version::SystemdVersion, unit_properties::UnitProperties},
+    system::{systemd_version::SystemdVersion, unit_list::Listed, unit_properties::UnitProperties},
 };
 
 use super::state::{OnTrial, Root, State};
@@ -220,15 +220,30 @@ fn required_units(rules: &Trial, units: &[Unit]) -> Option<Verdict> {
     Some(Verdict::Failed(format!("{failed} failed")))
 }
 
+const BOOT_COMPLETE: &str = "boot-complete.target";
+
 /// boot-complete.target has to be reached where something that is started by default pulls it in (systemd.special(7)).
 fn boot_complete(units: &[Unit]) -> Option<Verdict> {
-    const TARGET: &str = "boot-complete.target";
-    let active = find(units, TARGET).map_or("not loaded", |unit| &unit.active);
-    if active == "active" || !pulled_in(units).contains(TARGET) {
+    let active = find(units, BOOT_COMPLETE).map_or("not loaded", |unit| &unit.active);
+    if active == "active" || !pulled_in(units).contains(BOOT_COMPLETE) {
         return None;
     }
     // What it requires has failed: nothing is left that could still lead there.
-    Some(Verdict::Failed(format!("{TARGET} is {active}, and start-up is over")))
+    Some(Verdict::Failed(format!("{BOOT_COMPLETE} is {active}, and start-up is over")))
+}
+
+/// Which of the units that PID 1 has in memory it has to be asked about: to tell of all takes it hundreds of times as long as to
+/// list them, and the system has just started. All are asked about where what pulls boot-complete.target in decides.
+#[must_use]
+pub fn to_ask(rules: &Trial, listed: &[Listed]) -> Vec<String> {
+    let told = |wanted: &dyn Fn(&Listed) -> bool| -> Vec<String> {
+        listed.iter().filter(|unit| wanted(unit)).map(|unit| unit.unit.clone()).collect()
+    };
+    if !told(&|unit| unit.unit == BOOT_COMPLETE && unit.active != "active").is_empty() {
+        return vec!["*".to_owned()];
+    }
+    let named = told(&|unit| unit.active == "failed" || unit.unit == BOOT_COMPLETE);
+    rules.units.iter().cloned().chain(named).collect()
 }
 
 /// All that default.target pulls in.
@@ -268,7 +283,7 @@ pub fn any_failed(units: &[Unit]) -> bool {
 /// that starts needs its processors, and PID 1, for itself.
 #[must_use]
 pub fn pause_after(look: Duration) -> Duration {
-    (look * 10).clamp(Duration::from_secs(1), Duration::from_secs(10))
+    (look * 3).clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
 
 /// How long PID 1 may take to begin with the soft reboot that it was asked for.
@@ -308,6 +323,25 @@ mod tests {
         let second = Duration::from_secs;
         let units = Ok(units.iter().map(|line| unit(line)).collect());
         Seen { since: second(20), silent: second(0), manager, units, clean: second(5), command: None }
+    }
+
+    #[test]
+    fn what_is_asked_about() {
+        for (listed, asked) in [
+            (&[][..], &["a.service"][..]),
+            (&["a.service active", "b.service active", "c.service inactive"], &["a.service"]),
+            (&["a.service failed", "b.service failed"], &["a.service", "a.service", "b.service"]),
+            // What has to be active may pull it in.
+            (&["boot-complete.target active"], &["a.service", "boot-complete.target"]),
+            (&["boot-complete.target inactive", "b.service failed"], &["*"]),
+        ] {
+            let listed: Vec<Listed> = listed
+                .iter()
+                .filter_map(|line| line.split_once(' '))
+                .map(|(unit, active)| Listed { unit: unit.to_owned(), active: active.to_owned() })
+                .collect();
+            assert_eq!(to_ask(&rules(), &listed), asked, "{listed:?}");
+        }
     }
 
     #[test]
@@ -367,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_dear_look_is_taken_less_often() {
-        for (look, pause) in [(0, 1_000), (30, 1_000), (250, 2_500), (999, 9_990), (30_000, 10_000)] {
+        for (look, pause) in [(0, 1_000), (300, 1_000), (800, 2_400), (30_000, 10_000)] {
             assert_eq!(pause_after(Duration::from_millis(look)).as_millis(), pause, "{look}");
         }
     }

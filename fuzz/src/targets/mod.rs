@@ -50,6 +50,7 @@ mod time_span;
 mod tries;
 mod uevent;
 mod uki;
+mod unit_list;
 mod unit_properties;
 mod verity_digest;
 mod verity_fec;
@@ -114,6 +115,7 @@ pub const ALL: &[Target] = targets![
     tries,
     uevent,
     uki,
+    unit_list,
     unit_properties,
     verity_digest,
     verity_fec,

@@ -11,6 +11,7 @@ pub mod systemd_version;
 pub mod sysupdate;
 pub mod tries;
 pub mod unit_file;
+pub mod unit_list;
 pub mod unit_properties;
 pub mod version;
 pub mod versioned_directory;

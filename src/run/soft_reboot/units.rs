@@ -1,4 +1,4 @@
-//! Asks systemd for its units, by `systemctl show`: docs/decisions/0011-asking-systemd.md says why.
+//! Asks systemd for its units, by `systemctl show` and `list-units`: docs/decisions/0011-asking-systemd.md says why.
 
 use std::{
     io,
@@ -11,11 +11,13 @@ use std::{
 use crate::{
     format::system::{
         systemd_version::SystemdVersion,
-        unit_properties::{self, UnitProperties},
+        unit_list::{self, Listed},
+        unit_properties::UnitProperties,
     },
     plan::{
         health::{self, Manager},
         preflight::unit::{PROPERTIES, Unit},
+        watchdog::{self, Watchdog},
     },
     sys::file::until_end,
     units::Bytes,
@@ -56,7 +58,7 @@ pub enum Error {
         command: String,
         /// Why.
         #[source]
-        source: unit_properties::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Its output broke off.
     #[error("read from {command}")]
@@ -112,6 +114,12 @@ impl Systemctl {
         Ok(self.show(&[&properties])?.iter().find_map(Manager::of))
     }
 
+    /// The hardware watchdog that PID 1 feeds, where it does.
+    pub fn watchdog(&self) -> Result<Option<Watchdog>, Error> {
+        let properties = format!("--property={}", watchdog::PROPERTIES.join(","));
+        Ok(self.show(&[&properties])?.iter().find_map(Watchdog::of))
+    }
+
     /// Units by their names or patterns of them, as far as the health depends on them of a system that runs `since` then, by
     /// CLOCK_MONOTONIC. A pattern stands for what PID 1 has in memory.
     pub fn health(&self, names: &[String], since: Duration) -> Result<Vec<health::Unit>, Error> {
@@ -125,12 +133,24 @@ impl Systemctl {
         Ok(self.show(&arguments)?.iter().filter_map(|unit| health::Unit::of(unit, since)).collect())
     }
 
+    /// The units that PID 1 has in memory, with their states only.
+    pub fn listed(&self) -> Result<Vec<Listed>, Error> {
+        let (text, command) = self.ask("list-units", &["--all", "--output=json"])?;
+        unit_list::parse(&text).map_err(|source| Error::Answer { command, source: source.into() })
+    }
+
     fn show(&self, arguments: &[&str]) -> Result<Vec<UnitProperties>, Error> {
+        let (text, command) = self.ask("show", arguments)?;
+        UnitProperties::parse_all(&text).map_err(|source| Error::Answer { command, source: source.into() })
+    }
+
+    /// What it answers, and how it was asked, for errors.
+    fn ask(&self, verb: &str, arguments: &[&str]) -> Result<(String, String), Error> {
         let whose = arguments.iter().filter(|argument| !argument.starts_with('-'));
         let whose: Vec<String> = whose.map(|argument| format!(" '{argument}'")).collect();
-        let command = format!("{} show{}", self.program, whose.concat());
+        let command = format!("{} {verb}{}", self.program, whose.concat());
         let child = Command::new(&self.program)
-            .args(["--no-pager", "show"])
+            .args(["--no-pager", verb])
             .args(arguments)
             .envs([("LC_ALL", "C"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_URLIFY", "0")])
             .stdin(Stdio::null())
@@ -138,8 +158,7 @@ impl Systemctl {
             .stderr(Stdio::piped())
             .spawn();
         let child = child.map_err(|source| Error::Start { program: self.program.clone(), source })?;
-        let text = finish(child, &command)?;
-        UnitProperties::parse_all(&text).map_err(|source| Error::Answer { command, source })
+        Ok((finish(child, &command)?, command))
     }
 }
 
@@ -182,13 +201,16 @@ mod tests {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     fn answers(script: &str) -> (Result<Option<SystemdVersion>, Error>, Result<Vec<Unit>, Error>) {
+        asked(script, |systemctl| (systemctl.version(), systemctl.units()))
+    }
+
+    fn asked<T>(script: &str, what: impl FnOnce(&Systemctl) -> T) -> T {
         let _alone = ONE_AT_A_TIME.lock();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("systemctl");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let systemctl = Systemctl::at(path.to_str().unwrap());
-        (systemctl.version(), systemctl.units())
+        what(&Systemctl::at(path.to_str().unwrap()))
     }
 
     #[test]
@@ -202,6 +224,16 @@ mod tests {
         assert_eq!(version.unwrap().unwrap().number, 257);
         let ids: Vec<String> = units.unwrap().into_iter().map(|unit| unit.id).collect();
         assert_eq!(ids, ["a.service", "b.socket"]);
+    }
+
+    #[test]
+    fn lists_of_systemd() {
+        let list =
+            r#"[ "$*" = "--no-pager list-units --all --output=json" ] && echo '[{"unit":"a","active":"b"}]'"#;
+        let listed = asked(list, Systemctl::listed).unwrap();
+        assert_eq!(listed, [Listed { unit: "a".to_owned(), active: "b".to_owned() }]);
+        let message = asked("echo nonsense", Systemctl::listed).unwrap_err().to_string();
+        assert!(message.ends_with("/systemctl list-units wrote"), "{message}");
     }
 
     #[test]
