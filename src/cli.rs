@@ -11,7 +11,7 @@ use nextroot::mode::{
     bless, cancel, complain, gc, hook,
     plan::{self, Form},
     preflight, reboot,
-    request::{self, Passed, Request, Wanted, Way},
+    request::{self, Request, Wanted, Way},
     say, stage, status, watch,
 };
 
@@ -38,8 +38,17 @@ pub(crate) fn run() -> ExitCode {
     };
     done(command).unwrap_or_else(|error| {
         fail(&*error);
-        ExitCode::FAILURE
+        ExitCode::from(code(&*error))
     })
+}
+
+/// What it ends with: why nothing was staged shows by it.
+fn code(error: &(dyn Error + 'static)) -> u8 {
+    let of_reboot = || match error.downcast_ref::<reboot::Error>() {
+        Some(reboot::Error::Stage(error)) => Some(error),
+        _ => None,
+    };
+    error.downcast_ref::<request::Error>().or_else(of_reboot).map_or(1, request::Error::code)
 }
 
 /// An error, with what led to it.
@@ -84,13 +93,15 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             } else {
                 show(&examined)?;
             }
-            return Ok(ExitCode::from(if examined.is_unfit() { 2 } else { 0 }));
+            // The checks that failed are told already.
+            return Ok(ExitCode::from(examined.refused(&request).map_or_else(|error| error.code(), |()| 0)));
         }
         Command::Status(asked) => {
             let status = status::Status::look()?;
             match asked.is {
                 Some(question) => return Ok(ExitCode::from(if status.is(question) { 0 } else { 2 })),
                 None if asked.json => show(status.json()?)?,
+                None if asked.metrics => show(status.metrics()?)?,
                 None => show(status)?,
             }
         }
@@ -218,12 +229,8 @@ fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
         }
         Err(error) => match error.passed() {
             Some(passed) => {
-                let code = match passed {
-                    Passed::NothingNewer(_) => request::NOTHING_NEWER,
-                    Passed::OnlyFailed(_) => request::ONLY_FAILED,
-                };
                 let outcome = stage::Outcome::passed(&request, passed);
-                (outcome, format!("nothing is staged: {error}"), ExitCode::from(code))
+                (outcome, format!("nothing is staged: {error}"), ExitCode::from(error.code()))
             }
             None => return Err(error.into()),
         },

@@ -17,7 +17,7 @@ _nextroot() {
 		return
 		;;
 	--is)
-		mapfile -t COMPREPLY < <(compgen -W "staged trial blessed idle" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "staged trial blessed idle restored" -- "$word")
 		return
 		;;
 	--hash)
@@ -34,7 +34,7 @@ _nextroot() {
 	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;
 	preflight) options="$how --json --help" sources=yes ;;
 	stage) options="$how --replace --force --json --help" sources=yes ;;
-	status) options="--json --is --help" ;;
+	status) options="--json --metrics --is --help" ;;
 	cancel | bless | gc) options="--help" ;;
 	rollback) options="--force --help" ;;
 	reboot) options="--roothash --help" sources=yes ;;

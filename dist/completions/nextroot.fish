@@ -33,7 +33,8 @@ complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l ca
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l no-carry -r -d 'Do not carry a mount'
 complete -c nextroot -n '__fish_seen_subcommand_from stage' -l replace -d 'Replace what is staged'
 complete -c nextroot -n '__fish_seen_subcommand_from stage rollback' -l force -d 'Although a check failed, or a switch to it'
-complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged trial blessed idle' -d 'Answer by the exit code'
+complete -c nextroot -n '__fish_seen_subcommand_from status' -l metrics -d 'For Prometheus'
+complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged trial blessed idle restored' -d 'Answer by the exit code'
 
 set -l verity '__fish_seen_subcommand_from verity'
 complete -c nextroot -n "$verity; and not __fish_seen_subcommand_from $trees" -f -a "$trees"

@@ -29,10 +29,12 @@ pub(crate) fn make(dist: &Path, script: &str, nonce: &str, work: &Path) -> Outco
     for program in ["main", "nextroot", "guest-init"] {
         fs::set_permissions(directory.join(program), fs::Permissions::from_mode(0o755))?;
     }
-    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/systemd");
-    let copied = Command::new("cp").arg("-r").arg(&units).arg(directory.join("units")).status()?;
-    if !copied.success() {
-        return Err(format!("copy {}: {copied}", units.display()).into());
+    for (from, to) in [("../dist/systemd", "units"), ("../dist/fleet", "fleet")] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
+        let copied = Command::new("cp").arg("-r").arg(&from).arg(directory.join(to)).status()?;
+        if !copied.success() {
+            return Err(format!("copy {}: {copied}", from.display()).into());
+        }
     }
     let output =
         Command::new("tar").arg("-cf").arg(work.join(DISK)).arg("-C").arg(&directory).arg(".").output()?;

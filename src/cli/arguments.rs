@@ -82,7 +82,7 @@ pub(super) struct Plan {
 
 /// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
 ///
-/// Exit code: 0 staged, 3 slot:other has nothing newer, 4 what is newer failed before, 1 not staged.
+/// Exit code: 0 staged, 2 a check of preflight refused it, 3 slot:other has nothing newer, 4 what is newer failed before, 5 only a full reboot leads there, 1 not staged.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "stage")]
 pub(super) struct Stage {
@@ -117,7 +117,7 @@ pub(super) struct Stage {
 
 /// Check whether a source could be the next root, and tell what would survive, what would stop, and which mounts would be carried. Nothing is left changed.
 ///
-/// Exit code: 0 it could be staged, 2 stage would refuse it, 1 it could not be looked at.
+/// Exit code: 0 it could be staged, 2 stage would refuse it, 3 slot:other has nothing newer, 4 what is newer failed before, 5 only a full reboot leads there, 1 it could not be looked at.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "preflight")]
 pub(super) struct Preflight {
@@ -153,7 +153,10 @@ pub(super) struct Status {
     /// as JSON (docs/status.schema.json)
     #[argh(switch)]
     pub(super) json: bool,
-    /// answer by the exit code: staged, trial, blessed or idle
+    /// as metrics for Prometheus, as node_exporter reads them (docs/fleet.md)
+    #[argh(switch)]
+    pub(super) metrics: bool,
+    /// answer by the exit code: staged, trial, blessed, idle or restored
     #[argh(option)]
     pub(super) is: Option<status::Question>,
 }
@@ -164,6 +167,8 @@ pub(super) struct Status {
 pub(super) struct Cancel {}
 
 /// Soft-reboot into what is staged, or into SOURCE, which is staged first. Refused where it would start this root again.
+///
+/// Exit code: 0 systemd was asked, 2 to 5 as for stage, 1 nothing was asked for.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "reboot")]
 pub(super) struct Reboot {

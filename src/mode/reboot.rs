@@ -52,6 +52,9 @@ pub enum Error {
         "what was staged is not mounted at /run/nextroot any more, and a soft reboot would start this root again: nextroot cancel, then stage it again"
     )]
     Gone,
+    /// What is staged would not start any more.
+    #[error("what is staged does not hold any more: nextroot cancel, then stage it again")]
+    Broken(#[source] execute::Error),
     /// Another init.
     #[error("PID 1 is no systemd that could be recognised: a soft reboot needs systemd {SINCE} or newer")]
     NoSystemd,
@@ -126,6 +129,7 @@ pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Stag
     if !staging::is_published()? {
         return Err(Error::Gone);
     }
+    staging::still_holds(&staged).map_err(Error::Broken)?;
     running::soft_reboot().map_err(|e| Error::Signal(e.into()))?;
     Ok(staged)
 }

@@ -53,10 +53,14 @@ pub struct Request {
     pub kernel_only: bool,
 }
 
+/// Exit code where a check of preflight, or policy, refuses it.
+pub const REFUSED: u8 = 2;
 /// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
 pub const NOTHING_NEWER: u8 = 3;
 /// Exit code where what is newer failed before.
 pub const ONLY_FAILED: u8 = 4;
+/// Exit code where no soft reboot leads there, and a full one would.
+pub const NEEDS_FULL_REBOOT: u8 = 5;
 
 impl Request {
     /// With what nextroot.conf says where the arguments say nothing; and a line for each warning of it.
@@ -197,6 +201,14 @@ pub enum Error {
         /// A line for each check that failed.
         failed: Vec<String>,
     },
+    /// What preflight found, all of it of the kernel that a soft reboot keeps.
+    #[error("{source_name} needs a full reboot: {}; --force goes on all the same", .failed.join("; "))]
+    NeedsFullReboot {
+        /// The source.
+        source_name: String,
+        /// A line for each check that failed.
+        failed: Vec<String>,
+    },
 }
 
 /// What is to be staged, and what was seen for it.
@@ -226,6 +238,18 @@ impl Error {
                 Some(Passed::OnlyFailed(skipped))
             }
             _ => None,
+        }
+    }
+
+    /// The exit code that it ends with.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match (self, self.passed()) {
+            (_, Some(Passed::NothingNewer(_))) => NOTHING_NEWER,
+            (_, Some(Passed::OnlyFailed(_))) => ONLY_FAILED,
+            (Self::Forbidden { .. } | Self::Unfit { .. }, _) => REFUSED,
+            (Self::NeedsFullReboot { .. }, _) => NEEDS_FULL_REBOOT,
+            _ => 1,
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct State {
     /// What the running root is held to while it is on trial; `None` where nobody watches over it.
     #[serde(default)]
     pub trial: Option<OnTrial>,
+    /// Whether the last switch was taken back: it came back by itself, or the root that it led to was given up since.
+    #[serde(default)]
+    pub restored: bool,
     /// How the last pass of the relay went.
     pub relay: Option<Pass>,
 }
@@ -62,6 +65,7 @@ impl Default for State {
             blessed: true,
             blessing: None,
             trial: None,
+            restored: false,
             relay: None,
         }
     }
@@ -75,6 +79,7 @@ impl State {
         match self.staged.take() {
             Some(staged) if pass.switched => self.switched(staged),
             Some(staged) => {
+                self.restored = true;
                 if pass.blames_image {
                     self.mark_failed(&staged.root, pass.error.as_deref());
                 }
@@ -280,6 +285,7 @@ impl State {
         self.trial =
             rules.map(|rules| OnTrial { rules, since_us: None, came_back, asked_back: false, stays: None });
         let Staged { root: to, gives_up, .. } = staged;
+        self.restored = gives_up.is_some();
         if let (Some(why), Some(left)) = (gives_up, self.current.clone()) {
             self.mark_failed(&left, Some(&why));
         }
@@ -400,7 +406,7 @@ impl Staged {
     #[must_use]
     pub fn trial(&self) -> Option<&Trial> {
         self.begun.steps.iter().find_map(|step| match step {
-            Step::Watch { trial } => Some(trial),
+            Step::Watch { trial, .. } => Some(trial),
             _ => None,
         })
     }
@@ -517,10 +523,11 @@ mod tests {
         // It would be chosen again, and again.
         let failed: Vec<&str> = state.failed.iter().map(|failed| failed.root_hash.as_str()).collect();
         assert_eq!(failed, ["b"]);
+        assert!(state.restored);
         let state = State { staged: staged("b", false), ..state }.handed_over(pass(false));
         assert_eq!(state.failed.len(), 1);
         let state = State { staged: staged("b", false), ..state }.handed_over(pass(true));
-        assert_eq!(state.failed, []);
+        assert_eq!((state.restored, &state.failed), (false, &vec![]));
         let ours = Pass { blames_image: false, ..pass(false) };
         assert_eq!(State { staged: staged("c", false), ..state }.handed_over(ours).failed, []);
     }
@@ -617,6 +624,7 @@ mod tests {
             let state = state.handed_over(pass(switched));
             let hashes: Vec<&str> = state.failed.iter().map(|failed| failed.root_hash.as_str()).collect();
             assert_eq!(hashes, failed, "{switched}");
+            assert!(state.restored, "{switched}");
         }
         // A plain root has no root hash to know it by.
         let staged = staged("a", false).map(|staged| Staged { gives_up: why(), ..staged });

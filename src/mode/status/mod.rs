@@ -1,5 +1,7 @@
 //! `nextroot status`: what runs, what waits, what ran before.
 
+mod metrics;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -43,6 +45,8 @@ pub enum Question {
     Blessed,
     /// Whether nothing is staged, and nothing on trial.
     Idle,
+    /// Whether the last switch was taken back: the root before it runs again.
+    Restored,
 }
 
 /// What is so.
@@ -60,6 +64,8 @@ pub struct Status {
     trial: Option<OnTrial>,
     staged: Option<Staged>,
     previous: Option<Root>,
+    /// Whether the last switch was taken back.
+    restored: bool,
     /// Images that slot:other passes over.
     failed: Vec<Failed>,
     relay: Option<Pass>,
@@ -74,7 +80,8 @@ impl std::str::FromStr for Question {
             "trial" => Ok(Self::Trial),
             "blessed" => Ok(Self::Blessed),
             "idle" => Ok(Self::Idle),
-            _ => Err(format!("\"{text}\" is no state: write staged, trial, blessed or idle")),
+            "restored" => Ok(Self::Restored),
+            _ => Err(format!("\"{text}\" is no state: write staged, trial, blessed, idle or restored")),
         }
     }
 }
@@ -87,8 +94,19 @@ impl Status {
     }
 
     fn of(state: State) -> Self {
-        let State { generation, staged, current, previous, failed, blessed, blessing, trial, relay, .. } =
-            state;
+        let State {
+            generation,
+            staged,
+            current,
+            previous,
+            restored,
+            failed,
+            blessed,
+            blessing,
+            trial,
+            relay,
+            ..
+        } = state;
         Self {
             version: VERSION,
             generation,
@@ -98,6 +116,7 @@ impl Status {
             trial,
             staged,
             previous,
+            restored,
             failed,
             relay,
         }
@@ -112,12 +131,18 @@ impl Status {
             Question::Trial => !self.blessed,
             Question::Blessed => self.blessed,
             Question::Idle => self.staged.is_none() && self.blessed,
+            Question::Restored => self.restored,
         }
     }
 
     /// As JSON.
     pub fn json(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// As metrics, for Prometheus.
+    pub fn metrics(&self) -> Result<String, std::fmt::Error> {
+        metrics::print(self)
     }
 }
 
