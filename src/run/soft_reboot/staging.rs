@@ -11,11 +11,12 @@ use crate::{
     format::{
         kernel::{devno::Devno, mountinfo::Mount},
         system::os_release,
+        verity::table::VerityTable,
     },
     plan::{Step, stage::NEXT, state::Staged, step::Relay, undo::Undo},
     sys::{
         self,
-        block::Entry,
+        block::{Device, Entry},
         dm::Control,
         file::{whole, whole_at},
         mount::{self, Propagation},
@@ -201,11 +202,25 @@ pub fn still_holds(staged: &Staged) -> Result<(), Error> {
     Ok(())
 }
 
-/// The status of a dm-verity device: no block that did not match was read so far, unless that says nothing of it.
+/// Whether a dm-verity device is good still: what it lies on is there, no block that did not match was read so far, unless that
+/// says nothing of it, and its first block can be read. A disk that has gone shows by nothing else while its pages are in memory.
 fn verified(name: &str, excused: bool) -> Result<(), Error> {
-    match bad_status(&Control::open()?, name, excused)? {
-        None => Ok(()),
-        Some(why) => Err(Error::Corrupt { name: name.to_owned(), why, kernel: Vec::new() }),
+    let control = Control::open()?;
+    let corrupt = |why| Error::Corrupt { name: name.to_owned(), why, kernel: Vec::new() };
+    if let Some(why) = bad_status(&control, name, excused)? {
+        return Err(corrupt(why));
+    }
+    let loaded = control.table(name)?.text;
+    let table: VerityTable = loaded.parse().map_err(|_| corrupt(format!("its table is \"{loaded}\"")))?;
+    if let Some(gone) = [table.data, table.hash].into_iter().find(|devno| Entry::of(*devno).is_none()) {
+        return Err(Error::NotThere { what: format!("device {gone}, which dm-verity {name} lies on") });
+    }
+    let devno = control.info(name)?.devno;
+    let device = Device::open(&Entry { name: format!("dm-{}", devno.minor) }.node(), devno)?;
+    device.forget();
+    match device.read(0, 4096) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(corrupt(format!("its first block: {}", error.in_one_line()))),
     }
 }
 
