@@ -55,6 +55,7 @@ fn is_of_soft_reboot(step: &Step) -> bool {
             | Step::LeaveUnits { .. }
             | Step::Watch { .. }
             | Step::Publish { .. }
+            | Step::ArmWatchdog(_)
             | Step::Move { .. }
             | Step::Pivot { .. }
     )

@@ -19,6 +19,7 @@ use nextroot::{
         signed::CheckedBy,
         state::{Blessing, Failed, On, OnTrial, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
+        watchdog::Watchdog,
     },
 };
 use serde_json::{Value, json};
@@ -227,7 +228,8 @@ fn staged(complete: bool) -> Staged {
     let steps = vec![
         Step::Isolate { at: at() },
         Step::LeaveUnits { names: vec!["a.service".to_owned()] },
-        Step::Watch { trial: Trial::default() },
+        Step::ArmWatchdog(Watchdog { device: "/dev/watchdog0".to_owned(), timeout_sec: 30, runs_on: true }),
+        Step::Watch { trial: Trial::default(), program: Some("/usr/bin/nextroot".to_owned()) },
         Step::Publish { at: at(), relay: Box::new(relay) },
     ];
     Staged {
@@ -243,7 +245,7 @@ fn staged(complete: bool) -> Staged {
 /// A status is private to the program: its fields are put together here, each a value as the program has it.
 fn status(current: Option<Root>, staged: Option<Staged>, relay: Option<Pass>) -> Value {
     json!({
-        "version": number("src/mode/status.rs", "VERSION"),
+        "version": number("src/mode/status/mod.rs", "VERSION"),
         "generation": 3,
         "current": current,
         "blessed": staged.is_none(),
@@ -257,6 +259,7 @@ fn status(current: Option<Root>, staged: Option<Staged>, relay: Option<Pass>) ->
         }),
         "staged": staged,
         "previous": current,
+        "restored": false,
         "failed": [Failed { root_hash: "0a0f".to_owned(), why: "execute the init".to_owned() }],
         "relay": relay,
     })
@@ -286,7 +289,7 @@ fn status_is_described() {
     }
     for value in &values {
         checker.hold(value).unwrap();
-        assert_eq!(names(value), fields("src/mode/status.rs", "Status"));
+        assert_eq!(names(value), fields("src/mode/status/mod.rs", "Status"));
     }
     assert_eq!(checker.never_met(), Vec::<String>::new());
     // The one of this machine, as it is printed.

@@ -16,7 +16,7 @@ use crate::{
     run::{
         execute::{self, Executor},
         machine,
-        soft_reboot::{inspect, running, staging, state::Store, system},
+        soft_reboot::{inspect, manager_conf, running, staging, state::Store, system},
     },
 };
 
@@ -100,10 +100,9 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
 const PREFLIGHT_VERSION: u32 = 1;
 
 impl Examined {
-    /// Whether stage would refuse it.
-    #[must_use]
-    pub fn is_unfit(&self) -> bool {
-        self.report.verdict() == Verdict::Fail
+    /// Why stage would refuse it.
+    pub fn refused(&self, request: &Request) -> Result<(), Error> {
+        refuse(request, &self.report)
     }
 
     /// As JSON.
@@ -134,6 +133,9 @@ pub(super) fn refuse(request: &Request, report: &Report) -> Result<(), Error> {
     match (request.force, policy.is_empty(), others.is_empty()) {
         (true, true, _) | (_, true, true) => Ok(()),
         (true, false, _) => Err(Error::Forbidden { source_name, failed: told(&policy) }),
+        (false, true, _) if others.iter().all(|check| check.is_of_running_kernel()) => {
+            Err(Error::NeedsFullReboot { source_name, failed: told(&others) })
+        }
         (false, ..) => Err(Error::Unfit { source_name, failed: told(&[policy, others].concat()) }),
     }
 }
@@ -175,14 +177,14 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
         demands: request.configured.demands.clone(),
         carried: rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect(),
         direct: request.way == Way::Direct,
+        unwatched: !request.configured.trial.automatic_return,
         root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),
         ..preflight::Asked::default()
     };
-    preflight::examine(
-        &asked,
-        &system::Running::default().look(),
-        &inspect::look(new, &machine::kernel_release()),
-    )
+    let system = system::Running::default().look();
+    let mut found = inspect::look(new, &machine::kernel_release());
+    found.arms_watchdog = manager_conf::arms_watchdog(new, Path::new("/"), &system.command_line);
+    preflight::examine(&asked, &system, &found)
 }
 
 #[cfg(test)]
@@ -202,7 +204,8 @@ mod tests {
         };
         for (failed, force, expected) in [
             (&[][..], false, Ok(())),
-            (&["modules"][..], false, Err("x would not run here: modules: no; ")),
+            (&["modules"][..], false, Err("x needs a full reboot: modules: no; ")),
+            (&["init", "modules"], false, Err("x would not run here: init: no; modules: no; ")),
             (&["modules"], true, Ok(())),
             (&["root-hash"], false, Err("x would not run here: root-hash: no; ")),
             (
@@ -225,6 +228,8 @@ mod tests {
                 checks: failed.iter().map(check).collect(),
                 survives: Vec::new(),
                 stops: Vec::new(),
+                watcher: None,
+                watchdog: None,
             };
             let request = Request { source: "x".to_owned(), force, ..Request::default() };
             let got = refuse(&request, &report).map_err(|error| error.to_string());

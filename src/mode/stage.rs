@@ -202,7 +202,8 @@ impl Staging<'_> {
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
         let mut rows = rows(request, &facts, new)?;
         carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
-        let warnings = self.fit(request, &examine(request, &mounting, &rows, new))?;
+        let report = examine(request, &mounting, &rows, new);
+        let warnings = self.fit(request, &report)?;
         if let Some(staged) = &mut self.state.staged {
             staged.root.system = Some(release.name().to_owned());
             staged.root.version = release.image_version;
@@ -212,7 +213,8 @@ impl Staging<'_> {
         let configured = &request.configured;
         let bad_entries = self.bad_entries(request, &facts);
         let (trial, exitrd) = (&configured.trial, configured.exitrd);
-        let left = Left { units: &units, trial, exitrd, bad_entries: &bad_entries };
+        let (watcher, watchdog) = (report.watcher.as_ref(), report.watchdog.as_ref());
+        let left = Left { units: &units, trial, watcher, exitrd, watchdog, bad_entries: &bad_entries };
         self.steps(&stage::carrying(&intent, &rows, &left))?;
         if let Some(staged) = &mut self.state.staged {
             staged.complete = true;

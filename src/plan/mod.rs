@@ -48,6 +48,7 @@ mod tag;
 pub mod told;
 pub mod undo;
 mod verified;
+pub mod watchdog;
 
 pub use step::Step;
 

@@ -222,7 +222,9 @@ pub fn decide(
     let left = stage::Left {
         units: &facts.missing_units(),
         trial: &asked.trial,
+        watcher: asked.trial.automatic_return.then_some(&stage::Watcher::Copy),
         exitrd: asked.exitrd,
+        watchdog: None,
         // Nothing is given up by a source alone.
         bad_entries: &[],
     };

@@ -24,6 +24,7 @@ use super::{
     look::Look,
     plain::Plain,
     step::{FilePart, Fstype, Relay, Volume},
+    watchdog::{Rearming, Watchdog},
 };
 
 /// Where systemd looks for the root of a soft reboot (systemd-soft-reboot.service(8)).
@@ -243,6 +244,15 @@ fn again(open: &OpenedVerity, at: &str) -> Vec<Step> {
     ]
 }
 
+/// What sees the new root come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watcher {
+    /// A copy of this program in /run, which needs no root.
+    Copy,
+    /// This program itself, where it lies in the running root: for systems that forbid programs on a tmpfs.
+    InRoot(String),
+}
+
 /// What is left in /run for the new system.
 #[derive(Clone, Copy, Debug)]
 pub struct Left<'a> {
@@ -250,8 +260,12 @@ pub struct Left<'a> {
     pub units: &'a [&'a str],
     /// What the watcher asks of the new root.
     pub trial: &'a Trial,
+    /// What the watcher is; `None` where there is none.
+    pub watcher: Option<&'a Watcher>,
     /// Whether this program is left for the end of the machine's run.
     pub exitrd: bool,
+    /// The watchdog that PID 1 feeds, where there is one.
+    pub watchdog: Option<&'a Rearming>,
     /// Entries of the boot loader that start a root which is given up.
     pub bad_entries: &'a [Renaming],
 }
@@ -259,7 +273,7 @@ pub struct Left<'a> {
 /// What is left of staging once the new root is mounted.
 #[must_use]
 pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
-    let Left { units, trial, exitrd, bad_entries } = *left;
+    let Left { units, trial, watcher, exitrd, watchdog, bad_entries } = *left;
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
     let direct = intent.way == Way::Direct;
@@ -285,13 +299,19 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
         steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });
     }
     steps.extend(exitrd.then_some(Step::LeaveExitrd));
-    if trial.automatic_return {
-        steps.push(Step::Watch { trial: trial.clone() });
+    if let Some(watcher) = watcher {
+        let program = match watcher {
+            Watcher::Copy => None,
+            Watcher::InRoot(program) => Some(program.clone()),
+        };
+        steps.push(Step::Watch { trial: trial.clone(), program });
     }
     steps.extend(bad_entries.iter().cloned().map(Step::MarkEntryBad));
     steps.push(Step::Follow { at: NEXT.to_owned() });
     if !direct {
-        let (forward, back) = (handing_over(mounts, NEW), handing_over(mounts, OLD));
+        let back = watchdog.map(|it| &it.watchdog);
+        let forward = watchdog.filter(|it| it.forward).map(|it| &it.watchdog);
+        let (forward, back) = (handing_over(mounts, NEW, forward), handing_over(mounts, OLD, back));
         let relay = Box::new(Relay { init: INIT.to_owned(), forward, back });
         steps.push(Step::Publish { at: NEXT.to_owned(), relay });
     }
@@ -299,19 +319,20 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
 }
 
 /// What the relay does: into the new root, or back to the old one.
-fn handing_over(mounts: &[Row], root: &str) -> Plan {
+fn handing_over(mounts: &[Row], root: &str, watchdog: Option<&Watchdog>) -> Plan {
+    let arm = watchdog.cloned().map(Step::ArmWatchdog);
     let api = API.iter().map(|at| Step::Move { from: (*at).to_owned(), to: format!("{root}{at}") });
     let carried = mounts.iter().filter(|row| row.carried).enumerate();
     let carried =
         carried.map(|(number, row)| Step::Move { from: held(number), to: format!("{root}{}", row.at) });
     let end = [Step::Pivot { root: root.to_owned() }, Step::Exec];
-    Plan { steps: api.chain(carried).chain(end).collect() }
+    Plan { steps: arm.into_iter().chain(api).chain(carried).chain(end).collect() }
 }
 
 /// The way back of a relay that cannot read its own plan: what the old system mounts itself, it mounts anew.
 #[must_use]
 pub fn way_back() -> Plan {
-    handing_over(&[], OLD)
+    handing_over(&[], OLD, None)
 }
 
 /// Where a carried mount waits in the tmpfs of the relay.
@@ -358,7 +379,14 @@ mod tests {
             (vec![row("/", false), row("/etc", false)], vec!["/previous", "/previous/etc"]),
             (vec![row("/etc", true), row("/usr", false)], vec!["/previous", "/previous/usr", "/carry/0"]),
         ] {
-            let left = Left { units: &[], trial: &Trial::default(), exitrd: false, bad_entries: &[] };
+            let left = Left {
+                units: &[],
+                trial: &Trial::default(),
+                watcher: Some(&Watcher::Copy),
+                exitrd: false,
+                watchdog: None,
+                bad_entries: &[],
+            };
             let steps = carrying(&intent, &mounts, &left).steps;
             let shown: Vec<_> = steps
                 .iter()

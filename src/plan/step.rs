@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, boot_entry::Renaming, demands::Proof, device::Device, plain::Plain, signed::Handed};
+use super::{
+    Plan, boot_entry::Renaming, demands::Proof, device::Device, plain::Plain, signed::Handed,
+    watchdog::Watchdog,
+};
 use crate::{
     format::{
         config::{ini::Placed, trial::Trial},
@@ -163,6 +166,9 @@ pub enum Step {
     Watch {
         /// What is asked of the new root.
         trial: Trial,
+        /// The program that does it, in the running root; without it, a copy of this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
     },
     /// Leaves a copy of this program for the end of the machine's run: systemd-shutdown executes it, outside of the root.
     LeaveExitrd,
@@ -176,6 +182,8 @@ pub enum Step {
         /// What the relay is to do.
         relay: Box<Relay>,
     },
+    /// Arms the hardware watchdog that PID 1 disarmed when it handed over, for the next one to go on with.
+    ArmWatchdog(Watchdog),
     /// Moves a mount, with those below it.
     Move {
         /// Where it is.
@@ -379,8 +387,9 @@ impl fmt::Display for Step {
             Self::LeaveUnits { names } => {
                 write!(f, "leave units that do nothing in /run/systemd/system: {}", names.join(" "))
             }
-            Self::Watch { trial } => {
-                write!(f, "leave a watcher in /run, that goes back unless the root is {trial}")
+            Self::Watch { trial, program } => {
+                let by = program.as_ref().map(|program| format!(" by {program}")).unwrap_or_default();
+                write!(f, "leave a watcher in /run{by}, that goes back unless the root is {trial}")
             }
             Self::LeaveExitrd => f.write_str("leave this program as /run/initramfs/shutdown"),
             Self::MarkEntryBad(Renaming { partition, directory, from, to }) => {
@@ -390,6 +399,7 @@ impl fmt::Display for Step {
                 )
             }
             Self::Publish { at, .. } => write!(f, "make {at} the root of the next soft reboot"),
+            Self::ArmWatchdog(watchdog) => write!(f, "arm {watchdog}"),
             Self::Move { from, to } => write!(f, "move {from} to {to}"),
             Self::Pivot { root } => write!(f, "make {root} the root"),
             Self::MoveApi { root } => write!(f, "move /dev /proc /sys /run into {root}"),

@@ -51,6 +51,7 @@ impl Step {
             Self::LeaveUnits { names } => Undo::RemoveUnits(names.clone()),
             Self::Watch { .. } => Undo::EndWatcher,
             Self::MarkEntryBad(renaming) => Undo::Rename(renaming.back()),
+            Self::ArmWatchdog(_) => Undo::Stays("the next PID 1 feeds it"),
             Self::LeaveExitrd => Undo::Stays("it serves whatever root runs then"),
             Self::Move { from, to } => Undo::MoveBack { from: to.clone(), to: from.clone() },
             Self::Mount { at, .. }

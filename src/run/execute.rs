@@ -131,6 +131,7 @@ impl<'a> Executor<'a> {
             | Step::Watch { .. }
             | Step::MarkEntryBad(_)
             | Step::Publish { .. }
+            | Step::ArmWatchdog(_)
             | Step::Move { .. }
             | Step::Pivot { .. } => self.execute_in_running_system(step),
         }

@@ -22,6 +22,7 @@ pub mod reboot;
 pub mod root;
 pub mod sha256_lanes;
 pub mod uevent;
+pub mod watchdog;
 
 /// A kernel call that failed.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use super::{stage::Watcher, watchdog::Rearming};
+
 mod fate;
 mod image;
 mod kernel;
@@ -54,6 +56,12 @@ impl Check {
     pub fn is_policy(&self) -> bool {
         matches!(self.name, "root-hash" | "image-version")
     }
+
+    /// Whether it is about the kernel that a soft reboot keeps: a full reboot settles it.
+    #[must_use]
+    pub fn is_of_running_kernel(&self) -> bool {
+        matches!(self.name, "modules" | "modules-load" | "kernel")
+    }
 }
 
 /// All that an operator wants to read before.
@@ -65,6 +73,12 @@ pub struct Report {
     pub survives: Vec<Survivor>,
     /// Units that stop, with the reason.
     pub stops: Vec<Stopping>,
+    /// What sees the new root come up; `None` where nobody does. For people it is a check.
+    #[serde(skip)]
+    pub watcher: Option<Watcher>,
+    /// What becomes of the watchdog. For people it is a check.
+    #[serde(skip)]
+    pub watchdog: Option<Rearming>,
 }
 
 impl Report {
@@ -84,7 +98,13 @@ pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
         let Finding { result, found, advice } = (row.look)(&given);
         Check { name: row.name, result, found, advice, why: row.why }
     };
-    Report { checks: TABLE.iter().map(check).collect(), survives: fates.survives, stops: fates.stops }
+    Report {
+        checks: TABLE.iter().map(check).collect(),
+        survives: fates.survives,
+        stops: fates.stops,
+        watcher: running::watcher(asked, system),
+        watchdog: running::rearming(system, new),
+    }
 }
 
 /// What a check looks at.
@@ -143,7 +163,7 @@ impl Finding {
 }
 
 /// The checks, in the order in which they are printed.
-const TABLE: [Row; 25] = [
+const TABLE: [Row; 27] = [
     Row {
         name: "os-release",
         why: "without it systemd starts the old root again and says nothing; its IMAGE_VERSION tells images apart",
@@ -208,6 +228,16 @@ const TABLE: [Row; 25] = [
         name: "execution",
         why: "RestrictFileSystemAccess= forbids programs on tmpfs, where the relay would be",
         look: running::execution,
+    },
+    Row {
+        name: "watcher",
+        why: "a root that is not healthy costs seconds where somebody leaves it again, and a visit else",
+        look: running::automatic_return,
+    },
+    Row {
+        name: "watchdog",
+        why: "a hardware watchdog that nobody arms again resets nothing; one that nobody feeds resets a machine that is well",
+        look: running::watchdog,
     },
     Row {
         name: "inhibitors",

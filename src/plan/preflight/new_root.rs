@@ -46,6 +46,8 @@ pub struct NewRoot {
     pub networks: BTreeSet<String>,
     /// Extensions that it brings itself, below /etc or /usr, by name.
     pub extensions: BTreeSet<String>,
+    /// What makes its systemd feed a hardware watchdog.
+    pub arms_watchdog: Option<String>,
     /// What could not be read, with the reason.
     pub unread: Vec<String>,
 }

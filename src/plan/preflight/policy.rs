@@ -21,6 +21,8 @@ pub struct Asked {
     pub carried: Vec<String>,
     /// `--direct`: no program on tmpfs.
     pub direct: bool,
+    /// `AutomaticReturn=no`: no watcher is left.
+    pub unwatched: bool,
     /// What is read ahead; `None` for `--no-prewarm`.
     pub prewarm: Option<Prewarm>,
     /// What has to hold.

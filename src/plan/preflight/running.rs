@@ -1,9 +1,13 @@
 //! Checks of the running system: what it has set up, and who may object.
 
-use crate::{format::system::os_release::OsRelease, units::Bytes};
+use crate::{
+    format::system::os_release::OsRelease,
+    plan::{stage::Watcher, watchdog::Rearming},
+    units::Bytes,
+};
 
 use super::{
-    Finding, Given,
+    Asked, Finding, Given, System,
     new_root::NewRoot,
     system::{Extension, ExtensionKind, Link},
 };
@@ -92,8 +96,39 @@ fn one_link(link: &Link, new: &NewRoot) -> Finding {
 /// Since when systemd knows RestrictFileSystemAccess=.
 const RESTRICTS: u32 = 261;
 
+fn knows_restriction(system: &System) -> bool {
+    system.systemd.as_ref().is_none_or(|systemd| systemd.number >= RESTRICTS)
+}
+
+/// What sees the new root come up.
+pub(super) fn watcher(asked: &Asked, system: &System) -> Option<Watcher> {
+    match (asked.unwatched, &system.restrict_execution) {
+        (true, _) => None,
+        (false, Some(_)) if knows_restriction(system) => system.program.clone().map(Watcher::InRoot),
+        (false, _) => Some(Watcher::Copy),
+    }
+}
+
+pub(super) fn automatic_return(given: &Given<'_>) -> Finding {
+    match (watcher(given.asked, given.system), &given.system.restrict_execution) {
+        (Some(Watcher::Copy), _) => {
+            Finding::ok("a copy of nextroot in /run leaves a root that is not healthy")
+        }
+        (Some(Watcher::InRoot(program)), _) => {
+            Finding::ok(format!("{program} of the running root leaves one that is not healthy"))
+        }
+        (None, Some(place)) if !given.asked.unwatched => Finding::warn(
+            format!(
+                "nobody leaves a root that is not healthy: {place}, and this program is not the running root's"
+            ),
+            "put nextroot into the image, or see to the new root by hand and say nextroot bless",
+        ),
+        (None, _) => Finding::ok("AutomaticReturn=no: nobody leaves a root that is not healthy"),
+    }
+}
+
 pub(super) fn execution(given: &Given<'_>) -> Finding {
-    let known = given.system.systemd.as_ref().is_none_or(|systemd| systemd.number >= RESTRICTS);
+    let known = knows_restriction(given.system);
     match (&given.system.restrict_execution, given.asked.direct) {
         (None, _) => Finding::ok("programs on tmpfs are allowed"),
         (Some(place), _) if !known => Finding::ok(format!("{place} means nothing to this systemd")),
@@ -102,6 +137,31 @@ pub(super) fn execution(given: &Given<'_>) -> Finding {
             format!("programs on tmpfs are forbidden by {place}"),
             "use --direct, with nextroot from the signed images themselves",
         ),
+    }
+}
+
+/// What becomes of the watchdog that PID 1 feeds.
+pub(super) fn rearming(system: &System, new: &NewRoot) -> Option<Rearming> {
+    let watchdog = system.watchdog.clone()?;
+    Some(Rearming { watchdog, forward: new.arms_watchdog.is_some() })
+}
+
+pub(super) fn watchdog(given: &Given<'_>) -> Finding {
+    match (&given.system.watchdog, &given.new.arms_watchdog) {
+        (None, _) => Finding::ok("PID 1 feeds none"),
+        (Some(watchdog), None) => Finding::warn(
+            format!("{watchdog} is fed now; the new root feeds none"),
+            "set RuntimeWatchdogSec= in the image, or nothing resets the machine where it hangs",
+        ),
+        (Some(watchdog), Some(place)) if given.asked.direct => {
+            Finding::ok(format!("{watchdog} is armed again by {place}; until then nobody does"))
+        }
+        (Some(watchdog), Some(place)) if !watchdog.runs_on => Finding::ok(format!(
+            "{watchdog} is armed by the relay, until that ends: its driver stops it then; {place} arms it again"
+        )),
+        (Some(watchdog), Some(place)) => {
+            Finding::ok(format!("{watchdog} is armed by the relay, and fed by {place}"))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     format::system::{inhibitor::Inhibitor, os_release::OsRelease, systemd_version::SystemdVersion},
+    plan::watchdog::Watchdog,
     units::Bytes,
 };
 
@@ -41,6 +42,10 @@ pub struct System {
     pub links: Vec<Link>,
     /// `RestrictFileSystemAccess=`, where it is on: the value, and where it was read.
     pub restrict_execution: Option<String>,
+    /// Where this program lies in the running root, if it does.
+    pub program: Option<String>,
+    /// The hardware watchdog that PID 1 feeds.
+    pub watchdog: Option<Watchdog>,
     /// Inhibitor locks.
     pub inhibitors: Vec<Inhibitor>,
     /// MemAvailable.

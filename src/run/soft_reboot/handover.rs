@@ -8,12 +8,13 @@ use crate::{
         Plan, Step, stage,
         state::{Pass, State},
         step::Relay,
+        watchdog::Watchdog,
     },
     sys::{
         self,
         file::{LONGEST_TEXT, whole_at},
         mount::{self, Detached, Propagation},
-        process, root,
+        process, root, watchdog,
     },
 };
 
@@ -65,6 +66,8 @@ pub struct Handover<'a> {
     put_aside: bool,
     /// Whether a step failed for what the new root is.
     blames_image: bool,
+    /// The hardware watchdog, held until the init is executed.
+    armed: Option<watchdog::Armed>,
 }
 
 /// Whether this program was started as the relay.
@@ -88,6 +91,7 @@ impl<'a> Handover<'a> {
             pivoted: None,
             put_aside: false,
             blames_image: false,
+            armed: None,
         }
     }
 
@@ -126,6 +130,10 @@ impl<'a> Handover<'a> {
                     }
                     Err(error) => Err(error),
                 },
+                Step::ArmWatchdog(watchdog) => {
+                    self.arm(watchdog);
+                    Ok(())
+                }
                 Step::Pivot { root } => {
                     root::pivot(Path::new(root)).map(|()| self.pivoted = Some(root.clone()))
                 }
@@ -138,6 +146,21 @@ impl<'a> Handover<'a> {
             }
         }
         Error::Unknown("a plan that ends without an init".to_owned())
+    }
+
+    /// Not worth the machine: the next PID 1 does so, too.
+    fn arm(&mut self, watchdog: &Watchdog) {
+        if self.armed.is_some() {
+            return;
+        }
+        let timeout = Duration::from_secs(u64::from(watchdog.timeout_sec));
+        match watchdog::arm(Path::new(&watchdog.device), timeout) {
+            Ok(armed) => self.armed = Some(armed),
+            Err(error) => {
+                let why = error.in_one_line();
+                self.log.warning(&format!("relay: arm {watchdog}: {why}, ignoring: the next PID 1 does"));
+            }
+        }
     }
 
     fn exec(&mut self, init: &str, failed: Option<String>) -> sys::Error {

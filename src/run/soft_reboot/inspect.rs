@@ -53,6 +53,7 @@ pub fn look(root: &Path, release: &str) -> NewRoot {
     let modules = kernel_modules(&mut tree, release);
     let mut new = NewRoot {
         sysext_level: level("SYSEXT_LEVEL"),
+        arms_watchdog: None,
         confext_level: level("CONFEXT_LEVEL"),
         os_release: os_release
             .as_ref()

@@ -6,6 +6,7 @@ pub mod holders;
 pub mod image;
 pub mod in_files;
 pub mod inspect;
+pub mod manager_conf;
 pub mod mount_units;
 pub mod running;
 pub mod staging;

@@ -34,7 +34,7 @@ impl Executor<'_> {
             Step::Carry { from, at } => staging::carry(Path::new(from), Path::new(at)),
             Step::LeaveUnits { names } => staging::leave_units(names),
             Step::MarkEntryBad(renaming) => Ok(boot_entries::mark_bad(renaming)?),
-            Step::Watch { .. } => watcher::leave(),
+            Step::Watch { program, .. } => watcher::leave(program.as_deref()),
             Step::Publish { at, relay } => staging::publish(Path::new(at), relay),
             Step::Move { from, to } => Ok(mount::move_to(Path::new(from), Path::new(to))?),
             Step::Pivot { root } => Ok(root::pivot(Path::new(root))?),

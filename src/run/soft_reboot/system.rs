@@ -19,14 +19,17 @@ use crate::{
             unit_file,
         },
     },
-    plan::preflight::{
-        new_root::{MachineId, SelinuxPolicy},
-        system::{Extension, ExtensionKind, Link, Process, System},
+    plan::{
+        preflight::{
+            new_root::{MachineId, SelinuxPolicy},
+            system::{Extension, ExtensionKind, Link, Process, System},
+        },
+        watchdog,
     },
 };
 
 use crate::run::{
-    soft_reboot::{inspect, units::Systemctl},
+    soft_reboot::{inspect, manager_conf, units::Systemctl, watcher::program_in_root},
     tree::Tree,
 };
 
@@ -60,6 +63,16 @@ impl Running {
             Ok(_) => self.systemctl.units().map_err(|e| noted(&e)).unwrap_or_default(),
             Err(()) => Vec::new(), // whoever does not tell a version tells no units
         };
+        let mut watchdog = match &systemd {
+            Ok(_) => self.systemctl.watchdog().map_err(|e| noted(&e)).ok().flatten(),
+            Err(()) => None,
+        };
+        if let Some(watchdog) = &mut watchdog {
+            // /dev/watchdog is the first.
+            let name = watchdog.device.rsplit('/').next().filter(|name| *name != "watchdog");
+            let options = format!("/sys/class/watchdog/{}/options", name.unwrap_or("watchdog0"));
+            watchdog.runs_on = tree.text(&options).is_some_and(|options| watchdog::runs_on(&options));
+        }
         let mut line =
             |path| tree.text(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let command_line = line("/proc/cmdline").unwrap_or_default();
@@ -83,6 +96,8 @@ impl Running {
             extensions: extensions(&mut tree),
             links: links(&mut tree),
             restrict_execution: restrict_execution(&mut tree, &command_line),
+            program: program_in_root(),
+            watchdog,
             inhibitors: inhibitors(&mut tree),
             memory_available: tree.text("/proc/meminfo").and_then(|text| meminfo::available(&text)),
             has_modules: ["/usr/lib/modules", "/lib/modules"]
@@ -232,19 +247,9 @@ fn restrict_execution(tree: &mut Tree, command_line: &str) -> Option<String> {
     if let Some(value) = given.next_back() {
         return is_on(value).then(|| format!("{PARAMETER}={value} on the kernel command line"));
     }
-    let places = ["/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"];
-    let mains = places.map(|place| format!("{place}/system.conf"));
-    let directories = places.map(|place| format!("{place}/system.conf.d"));
-    let mut files: Vec<String> = mains.into_iter().find(|path| tree.has_file(path)).into_iter().collect();
-    files.extend(tree.drop_ins(&directories.each_ref().map(String::as_str), ".conf"));
-    let mut last = None;
-    for path in files {
-        let text = tree.text(&path).unwrap_or_default();
-        if let Some(value) = unit_file::values(&text, "Manager", KEY).pop() {
-            last = is_on(&value).then(|| format!("{KEY}={value} in {path}"));
-        }
-    }
-    last
+    manager_conf::assigned(tree, &manager_conf::PLACES, KEY)
+        .filter(|(value, _)| is_on(value))
+        .map(|(value, path)| format!("{KEY}={value} in {path}"))
 }
 
 fn inhibitors(tree: &mut Tree) -> Vec<Inhibitor> {

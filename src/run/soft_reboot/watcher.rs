@@ -9,9 +9,10 @@ use std::{
 };
 
 use crate::{
+    format::kernel::process,
     plan::health::Duty,
     run::{
-        bounded::{self, Ended},
+        bounded::{self, Ended, SELF},
         failure::Error,
         own_copy::{copy_of_self, unfinished},
         soft_reboot::state::Store,
@@ -34,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// 254 knows a survivor by the `@` of its first argument. It is started by hand, also while all else stops, as by the hook:
 /// it must come after nothing that stops. Output into the journal would make it come after systemd-journald.socket. Rescue
 /// and emergency mode, which end other survivors, are what it is there for.
+///
+/// `{program}`: what is executed.
 const TEXT: &str = "\
 # Left by nextroot: sees the root of the next soft reboot come up, and goes back where it is not healthy.
 [Unit]
@@ -49,7 +52,7 @@ StartLimitBurst=5
 
 [Service]
 Type=exec
-ExecStart=@/run/nextroot-state/nextroot @nextroot watch
+ExecStart=@{program} @nextroot watch
 Restart=on-failure
 RestartSec=2
 OOMScoreAdjust=-900
@@ -61,24 +64,39 @@ fn unit() -> PathBuf {
     Path::new(UNITS).join(UNIT)
 }
 
-/// Whether this process is the watcher, or was started by it: by what was executed, as the mount of /run that it was
-/// executed from is detached since the switch, and the kernel tells no whole path then.
+/// Whether this process is the watcher, or was started by it: by its control group, as its program may be anybody's.
 fn is_watcher() -> bool {
-    let id = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino()));
-    matches!((id("/proc/self/exe"), id(PROGRAM)), (Ok(ours), Ok(its)) if ours == its)
+    let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    process::control_group(&group).is_some_and(|group| group.rsplit('/').next() == Some(UNIT))
 }
 
-/// Leaves it, and starts it; one that runs begins anew, as what it knows may have changed.
-pub(in crate::run) fn leave() -> Result<(), Error> {
+/// Where this program lies in the running root; `None` where it is anywhere else, as on a tmpfs. The watcher itself may run
+/// from the root before, which nobody else sees any more: it is there, and that is enough.
+pub(in crate::run) fn program_in_root() -> Option<String> {
+    let path = fs::read_link(SELF).ok()?;
+    let id = |file: fs::Metadata| (file.dev(), file.ino());
+    let is_there = fs::metadata(&path).map(id).ok() == fs::metadata(SELF).map(id).ok();
+    let device = |path: &str| fs::metadata(path).map(|file| file.dev()).ok();
+    let own = device(SELF);
+    let is_in_root = is_there && ["/", "/usr"].iter().any(|root| device(root) == own);
+    (is_in_root || is_watcher()).then(|| path.display().to_string())
+}
+
+/// Leaves it, and starts it; one that runs begins anew, as what it knows may have changed. `program` lies in the running
+/// root; without it, a copy of this one is left.
+pub(in crate::run) fn leave(program: Option<&str>) -> Result<(), Error> {
     if is_watcher() {
         return Ok(()); // it runs, and looks into the state when that changes
     }
-    copy_of_self(Path::new(PROGRAM), 0o700)?;
+    if program.is_none() {
+        copy_of_self(Path::new(PROGRAM), 0o700)?;
+    }
+    let text = TEXT.replace("{program}", program.unwrap_or(PROGRAM));
     // systemd tells whoever starts it that a file that it knows has changed.
-    if fs::read_to_string(unit()).is_ok_and(|text| text == TEXT) {
+    if fs::read_to_string(unit()).is_ok_and(|old| old == text) {
         return start();
     }
-    write_unit(UNIT, TEXT)?;
+    write_unit(UNIT, &text)?;
     start()
 }
 
