@@ -23,7 +23,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build rig trees prepared init-size install demo test test-full check matrix vm soak bench-verity audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared beside fuzzer init-size install demo test test-full check matrix vm soak bench-verity audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,9 +40,10 @@ build: rig ## static binaries, in target/dist/
 	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init-signatures
 	@$(MAKE) --no-print-directory init-size
 
+# Of the whole workspace, so that it shares with the tests what it is built from.
 rig:
 	@mkdir -p $(DIST)
-	$(CARGO) build --locked -p nextroot-qemu
+	$(CARGO) build --locked --workspace --bin nextroot-qemu
 	@install -m 0755 target/$(TARGET)/debug/nextroot-qemu $(DIST)/
 
 trees: rig ## the Debian trees that images and machines are made of, in target/rig/trees/
@@ -78,12 +79,14 @@ check: ## format, lints, unit and integration tests: no virtual machine
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
 
-fuzz: ## hostile input for every parser: make fuzz SECONDS=60 TARGETS="gpt elf"
+fuzzer:
 	$(FUZZ) --features $(FUZZ_FEATURES)
+
+fuzz: fuzzer ## hostile input for every parser: make fuzz SECONDS=60 TARGETS="gpt elf"
 	$(FUZZ_RUN) $(SECONDS) $(TARGETS)
 
-fuzz-planted: ## shows that fuzzing finds a bug: one that was planted, within a minute
-	$(FUZZ) --features libfuzzer,planted-bug
+fuzz-planted: FUZZ_FEATURES = libfuzzer,planted-bug
+fuzz-planted: fuzzer ## shows that fuzzing finds a bug: one that was planted, within a minute
 	@rm -rf target/fuzz/planted
 	@if FUZZ_OUT=target/fuzz/planted $(FUZZ_RUN) 60 planted; then echo "fuzz: the planted bug was not found" >&2; exit 1; fi
 	@grep -q 'the planted bug' target/fuzz/planted/logs/planted && echo "fuzz: the planted bug was found"
@@ -107,18 +110,24 @@ bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 	@$(BUILT)/nextroot-bench verity --nextroot $(DIST)/nextroot --veritysetup "$$($(RIG) tool forky veritysetup)" \
 		--work target/bench/work -o target/bench/verity.json
 
+# One fuzzer is built for both.
+test: export FUZZ_FEATURES = libfuzzer,planted-bug
 test: prepared ## everything
 	@$(MAKE) --no-print-directory fuzz-planted
-	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1 FUZZ_FEATURES=libfuzzer,planted-bug
+	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
 	@$(RIG) run --json target/rig/results.json
 
 test-full: prepared ## everything on every systemd: hours
 	@$(RIG) run --full --json target/rig/results-full.json
 
-# Linking goes on one processor: meanwhile the other has the trees.
-prepared: deps check
-	@$(MAKE) --no-print-directory -j2 build trees
+# Linking goes on one processor: meanwhile the other has what else is made.
+prepared: deps check rig
+	@$(MAKE) --no-print-directory -j2 build beside
 	@$(MAKE) --no-print-directory matrix
+
+beside:
+	@$(MAKE) --no-print-directory trees
+	@$(MAKE) --no-print-directory fuzzer
 
 audit: ## licences, bans, sources and advisories of all dependencies (needs cargo-deny)
 	cargo deny --locked check

@@ -188,5 +188,7 @@ finish() {
 
 # A script that ends any other way than by finish or a reboot has a mistake.
 trap 'say lost "the script ended without an end"; systemctl poweroff' EXIT
+# What the life before was saying may have been cut short.
+echo
 say life "$(root_hash)"
 . ./script

@@ -112,7 +112,10 @@ pub(crate) fn start_in(
     match saved {
         Some(saved) => saved.lend_all(&work)?,
         None => {
-            fs::copy(initrd::kernel_image(&kernel)?, work.join("kernel"))?;
+            match boot.uefi || boot.secure_boot {
+                true => drop(fs::copy(initrd::kernel_image(&kernel)?, work.join("kernel"))?),
+                false => fs::hard_link(initrd::unpacked_kernel(&kernel), work.join("kernel"))?,
+            }
             initrd::make(&rig.dist, &kernel, &boot, &work)?;
         }
     }
@@ -143,6 +146,7 @@ pub(crate) fn start_in(
         work: &work,
         disks,
         memory: boot.memory,
+        watchdog: boot.watchdog,
         icount: boot.icount,
         payload: boot.script.is_some(),
         direct: (!boot.uefi).then_some(command_line),
@@ -175,9 +179,14 @@ impl Started {
 /// The rules of blkdebug for bad sectors.
 fn bad_sectors(sectors: &[BadSector], image: &Image) -> Outcome<String> {
     let mut rules = String::new();
-    for BadSector { partition, at, access, once } in sectors {
-        let start = partition.as_ref().map(|label| image.partition(label)).transpose()?;
-        let sector = (start.map_or(0, |partition| partition.offset) + at) / 512;
+    for BadSector { partition, at, marker, access, once } in sectors {
+        let start = match (partition, marker) {
+            (None, None) => 0,
+            (None, Some(marker)) => return Err(format!("{marker} is looked for in no partition").into()),
+            (Some(label), None) => image.partition(label)?.offset,
+            (Some(label), Some(marker)) => image.find(label, marker)?,
+        };
+        let sector = (start + at) / 512;
         let event = match access {
             Access::Read => "read_aio",
             Access::Write => "write_aio",
@@ -198,7 +207,7 @@ fn nonce() -> Outcome<String> {
 }
 
 /// What is filled in: `{KIND:LABEL}`, or a value that was noted when the image was made.
-pub(crate) const PLACE: &str = r"\{((?:second:)?[a-z]+:[a-z0-9_-]+|roothash|offset|blocks)\}";
+pub(crate) const PLACE: &str = r"\{((?:second:|third:)?[a-z]+:[a-z0-9_-]+|roothash|offset|blocks)\}";
 
 /// Fills `{partuuid:LABEL}` and its likes in from the images.
 fn fill(text: &str, images: &[Image]) -> Outcome<String> {
@@ -207,8 +216,8 @@ fn fill(text: &str, images: &[Image]) -> Outcome<String> {
         for partition in &image.facts.partitions {
             let mut set = |kind: &str, value: &str| {
                 values.insert(format!("{kind}:{}", partition.label), value.to_owned());
-                if number == 1 {
-                    values.insert(format!("second:{kind}:{}", partition.label), value.to_owned());
+                if let Some(which) = ["first", "second", "third"].get(number) {
+                    values.insert(format!("{which}:{kind}:{}", partition.label), value.to_owned());
                 }
             };
             set("partuuid", &partition.uuid);

@@ -141,6 +141,11 @@ impl Image {
         Ok(found.ok_or_else(|| format!("the image has no partition {label}"))?)
     }
 
+    /// Where a text stands in a partition, in bytes from the disk's start.
+    pub(crate) fn find(&self, label: &str, text: &str) -> Outcome<u64> {
+        search(&self.disk(), self.partition(label)?, text.as_bytes())
+    }
+
     /// A sparse copy of the disk, damaged.
     pub(crate) fn damaged(&self, faults: &[Fault], to: &Path, tools: &Tree) -> Outcome<()> {
         sparse_copy(&self.disk(), to)?;

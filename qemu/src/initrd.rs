@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Read,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
@@ -34,9 +35,31 @@ pub(crate) fn make(dist: &Path, kernel: &Tree, boot: &Boot, work: &Path) -> Outc
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
-/// The kernel itself.
+/// The kernel as it is packed, for firmware.
 pub(crate) fn kernel_image(kernel: &Tree) -> Outcome<PathBuf> {
     Ok(kernel.0.join("boot").join(format!("vmlinuz-{}", kernel.kernel_release()?)))
+}
+
+/// The kernel as QEMU starts it by itself: unpacked, which a guest takes more than a second for.
+pub(crate) fn unpacked_kernel(kernel: &Tree) -> PathBuf {
+    kernel.0.join("boot/vmlinux")
+}
+
+/// Unpacks a kernel (Documentation/arch/x86/boot.rst: `setup_sects`, `payload_offset`, `payload_length`).
+pub(crate) fn unpack_kernel(kernel: &Tree) -> Outcome<()> {
+    let image = fs::read(kernel_image(kernel)?)?;
+    let sectors = image.get(0x1f1).copied().ok_or("a kernel is longer")?;
+    let number = |at: usize| -> Outcome<usize> {
+        let bytes =
+            image.get(at..at + 4).and_then(|bytes| bytes.first_chunk()).ok_or("a kernel is longer")?;
+        Ok(usize::try_from(u32::from_le_bytes(*bytes))?)
+    };
+    let begin = (usize::from(if sectors == 0 { 4 } else { sectors }) + 1) * 512 + number(0x248)?;
+    let payload = image.get(begin..begin + number(0x24c)?).ok_or("the kernel's payload is cut short")?;
+    let mut unpacked = Vec::new();
+    // Behind it stands its length.
+    zstd::Decoder::new(payload)?.single_frame().read_to_end(&mut unpacked)?;
+    Ok(fs::write(unpacked_kernel(kernel), unpacked)?)
 }
 
 /// A system with the modules of a tree, and files of its own.

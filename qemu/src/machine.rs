@@ -29,6 +29,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) disks: Vec<Drive>,
     /// Its memory, in MiB.
     pub(crate) memory: u64,
+    /// Whether it has a hardware watchdog.
+    pub(crate) watchdog: bool,
     /// Whether its clock counts instructions.
     pub(crate) icount: bool,
     /// Whether it has a disk with a script.
@@ -167,6 +169,9 @@ impl Machine<'_> {
             "unix:/mnt/qmp,server=on,wait=off",
         ]);
         add(&["-device", "pcie-root-port,id=rp0,chassis=1", "-device", "virtio-scsi-pci,id=scsi"]);
+        if self.watchdog {
+            add(&["-device", "i6300esb", "-action", "watchdog=reset"]);
+        }
         if self.disks.iter().any(|disk| disk.bus == Bus::Usb) {
             add(&["-device", "qemu-xhci,id=usb"]);
         }

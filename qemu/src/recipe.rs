@@ -97,6 +97,23 @@ const THIRD: [&str; 2] = [
     ROOT_VERITY[1],
 ];
 
+/// A slot that runs, an empty one, and a /var: what systemd-sysupdate begins with.
+const HALF: [&str; 5] = [
+    "[Partition]\nType=root\nLabel=os_1\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-1:/usr/lib/os-release\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
+    PAIR[1],
+    "[Partition]\nType=root\nLabel=_empty\nSizeMinBytes=256M\nSizeMaxBytes=256M\n",
+    "[Partition]\nType=root-verity\nLabel=_empty\nSizeMinBytes=8M\nSizeMaxBytes=8M\n",
+    PAIR[4],
+];
+
+/// What it is updated to. Each fits into either slot.
+const UPDATES: [&str; 4] = [
+    "[Partition]\nType=root\nLabel=os_2\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-2:/usr/lib/os-release\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=os_2_verity\nVerity=hash\nVerityMatchKey=a\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=os_3\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-3:/usr/lib/os-release\nVerity=data\nVerityMatchKey=b\nMinimize=best\n",
+    "[Partition]\nType=root-verity\nLabel=os_3_verity\nVerity=hash\nVerityMatchKey=b\nMinimize=best\n",
+];
+
 /// A plain root to begin on, the first root of a pair to go to, and a /var for both.
 const PLAIN: [&str; 4] = [
     PAIR[0],
@@ -132,7 +149,7 @@ const DISSECTED: [&str; 7] = [
 ];
 
 /// What makes a mini guest of a root.
-pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd\n";
+pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/usr/share/locale/\nExcludeFiles=/usr/share/man/\n";
 
 pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::small("verity", &ROOT_VERITY),
@@ -200,6 +217,8 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("mini-trixie", "trixie", &PAIR).mini(),
     Recipe::system("mini-bookworm", "bookworm", &PAIR).mini(),
     Recipe::system("mini-forky", "forky", &PAIR).mini(),
+    Recipe::system("half-trixie", "trixie", &HALF).mini(),
+    Recipe::system("updates-trixie", "trixie", &UPDATES).mini(),
     Recipe::system("entries-trixie", "trixie", &PAIR_ESP).mini(),
     Recipe::system("third-trixie", "trixie", &THIRD).mini(),
     Recipe::system("third-bookworm", "bookworm", &THIRD).mini(),

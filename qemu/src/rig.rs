@@ -111,13 +111,14 @@ impl Rig {
     fn kvm_boots(&self, tools: &Tree, kernel: &Tree) -> Outcome<bool> {
         const LIMIT: Duration = Duration::from_secs(10);
         let work = self.work("kvm")?;
-        fs::copy(initrd::kernel_image(kernel)?, work.join("kernel"))?;
+        fs::hard_link(initrd::unpacked_kernel(kernel), work.join("kernel"))?;
         let direct = Some("console=ttyS0 panic=-1".to_owned());
         let machine = Machine {
             tools,
             work: &work,
             disks: Vec::new(),
             memory: 1024,
+            watchdog: false,
             icount: false,
             payload: false,
             direct,

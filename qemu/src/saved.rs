@@ -42,12 +42,12 @@ impl Beginning {
     /// How a boot begins, where that is all there is to it.
     pub(crate) fn of(boot: &Boot) -> Option<Self> {
         let Boot { kernel, cmdline, script, disks, config, files, memory, .. } = boot;
-        let Boot { uefi, secure_boot, icount, ballast, goes_on, refused, .. } = *boot;
+        let Boot { uefi, secure_boot, icount, watchdog, ballast, goes_on, refused, .. } = *boot;
         let plain = |disk: &Disk| {
             let Disk { bus, faults, late, errors, rate, .. } = disk;
             *bus == Bus::Virtio && faults.is_empty() && late.is_none() && errors.is_empty() && rate.is_none()
         };
-        let special = uefi || secure_boot || icount || goes_on || refused || ballast > 0;
+        let special = uefi || secure_boot || icount || watchdog || goes_on || refused || ballast > 0;
         let alike = !special && config.is_none() && files.is_empty() && disks.iter().all(plain);
         let (kernel, cmdline, memory) = (kernel.clone(), cmdline.clone(), *memory);
         let images = disks.iter().map(|disk| disk.image.clone()).collect();

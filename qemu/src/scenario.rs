@@ -112,6 +112,9 @@ pub(crate) struct Boot {
     /// Whether the guest's clock counts instructions (one CPU): its times can be compared, whatever the host does.
     #[serde(default)]
     pub(crate) icount: bool,
+    /// Whether it has a hardware watchdog (Intel 6300ESB): where that bites, the machine restarts.
+    #[serde(default)]
+    pub(crate) watchdog: bool,
     /// Its memory, in MiB.
     #[serde(default = "memory")]
     pub(crate) memory: u64,
@@ -206,7 +209,11 @@ pub(crate) struct BadSector {
     #[serde(default)]
     pub(crate) partition: Option<String>,
     /// Bytes from the start of that.
+    #[serde(default)]
     pub(crate) at: u64,
+    /// A text in the partition: bytes count from there.
+    #[serde(default)]
+    pub(crate) marker: Option<String>,
     /// What fails there.
     #[serde(default)]
     pub(crate) access: Access,
@@ -274,7 +281,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 16] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -288,6 +295,8 @@ const FILES: [(&str, &str); 14] = [
     ("trial.toml", include_str!("../scenarios/trial.toml")),
     ("exit.toml", include_str!("../scenarios/exit.toml")),
     ("injected.toml", include_str!("../scenarios/injected.toml")),
+    ("fleet.toml", include_str!("../scenarios/fleet.toml")),
+    ("late.toml", include_str!("../scenarios/late.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
 ];
 

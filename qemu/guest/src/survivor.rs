@@ -6,7 +6,11 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    os::{fd::AsFd, unix::fs::FileExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
+    path::Path,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -22,7 +26,8 @@ use nix::{
 
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve` or `ask ADDRESS FILE`.
+/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve`, `ask ADDRESS FILE`, `unguarded FILE` or
+/// `fill FILE [FLAG]`.
 pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -30,7 +35,12 @@ pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
         ["beat", file, held] => beat(file, Some(held)),
         ["serve"] => serve(),
         ["ask", address, file] => ask(address, file),
-        _ => Err(io::Error::other("beat FILE [HELD], serve or ask ADDRESS FILE")),
+        ["unguarded", file] => unguarded(file),
+        ["fill", file] => fill(file, None),
+        ["fill", file, flag] => fill(file, Some(Path::new(flag))),
+        _ => Err(io::Error::other(
+            "beat FILE [HELD], serve, ask ADDRESS FILE, unguarded FILE or fill FILE [FLAG]",
+        )),
     }
 }
 
@@ -58,6 +68,54 @@ fn beat(file: &str, held: Option<&str>) -> io::Result<()> {
             held.write_all_at(text.as_bytes(), 0)?;
         }
         sleep(BEAT);
+    }
+}
+
+/// Sees, for ever, whether the hardware watchdog is armed; the file has a line for each time that it was not, with the
+/// milliseconds, once it was armed the first time.
+fn unguarded(file: &str) -> io::Result<()> {
+    const STATE: &str = "/sys/class/watchdog/watchdog0/state";
+    let file = File::create(file)?;
+    let is_armed = || Ok::<_, io::Error>(std::fs::read_to_string(STATE)?.trim() == "active");
+    while !is_armed()? {
+        sleep(BEAT);
+    }
+    let mut text = String::new();
+    loop {
+        if !is_armed()? {
+            let begun = Instant::now();
+            while !is_armed()? {
+                sleep(Duration::from_millis(1));
+            }
+            text.push_str(&format!("{}\n", begun.elapsed().as_millis()));
+            file.write_all_at(text.as_bytes(), 0)?;
+        }
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Keeps the file system of a file full: as long as `flag` is there, or until another root is mounted and some moments more.
+fn fill(file: &str, flag: Option<&Path>) -> io::Result<()> {
+    const MOMENTS: Duration = Duration::from_millis(300);
+    let root = || Ok::<_, io::Error>(std::fs::metadata("/")?.dev());
+    let first = root()?;
+    let mut filler = File::options().create(true).append(true).open(file)?;
+    let (block, small) = ([0; 65536], [0; 1]);
+    loop {
+        for part in [&block[..], &small[..]] {
+            // Until there is no space left.
+            while filler.write(part).is_ok() {}
+        }
+        let last = match flag {
+            Some(flag) => !flag.exists(),
+            // That of the relay is a tmpfs, which has no device.
+            None => root()? != first && nix::sys::stat::major(root()?) != 0,
+        };
+        if last {
+            sleep(if flag.is_some() { Duration::ZERO } else { MOMENTS });
+            return std::fs::remove_file(file);
+        }
+        sleep(Duration::from_millis(5));
     }
 }
 
