@@ -126,7 +126,7 @@ prepared: deps check rig
 	@$(MAKE) --no-print-directory matrix
 
 beside:
-	@$(MAKE) --no-print-directory trees
+	@$(RIG) trees
 	@$(MAKE) --no-print-directory fuzzer
 
 audit: ## licences, bans, sources and advisories of all dependencies (needs cargo-deny)

@@ -129,7 +129,8 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let request = match asked.source {
                 Some(source) => {
                     let root_hash = asked.roothash;
-                    Some(configured(Request { source, root_hash, ..Request::default() })?)
+                    // What an earlier call staged, which was called off, does not stand in its way.
+                    Some(configured(Request { source, root_hash, replace: true, ..Request::default() })?)
                 }
                 None => None,
             };

@@ -110,7 +110,7 @@ fn every_metric_is_described() {
     assert_eq!(described, printed);
 }
 
-/// What Prometheus' own program has to say of them; `make matrix` has it.
+/// What Prometheus' own program has to say of them, where it is installed or `PROMTOOL` names it.
 #[test]
 fn promtool_finds_no_fault_with_the_metrics() {
     let words = std::env::var("PROMTOOL").unwrap_or_else(|_| "promtool".to_owned());

@@ -228,7 +228,11 @@ fn staged(complete: bool) -> Staged {
     let steps = vec![
         Step::Isolate { at: at() },
         Step::LeaveUnits { names: vec!["a.service".to_owned()] },
-        Step::ArmWatchdog(Watchdog { device: "/dev/watchdog0".to_owned(), timeout_sec: 30, runs_on: true }),
+        Step::ArmWatchdog(Watchdog {
+            device: "/dev/watchdog0".to_owned(),
+            timeout_sec: Some(30),
+            runs_on: true,
+        }),
         Step::Watch { trial: Trial::default(), program: Some("/usr/bin/nextroot".to_owned()) },
         Step::Publish { at: at(), relay: Box::new(relay) },
     ];

@@ -183,7 +183,9 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
     };
     let system = system::Running::default().look();
     let mut found = inspect::look(new, &machine::kernel_release());
-    found.arms_watchdog = manager_conf::arms_watchdog(new, Path::new("/"), &system.command_line);
+    found.arms_watchdog = system.watchdog.as_ref().and_then(|watchdog| {
+        manager_conf::arms_watchdog(new, Path::new("/"), &system.command_line, &watchdog.device)
+    });
     preflight::examine(&asked, &system, &found)
 }
 

@@ -17,7 +17,7 @@ use crate::{
         log::Log,
         machine,
         soft_reboot::{
-            handover::chain,
+            handover::{chain, is_relay},
             running,
             state::{self, Store},
             units::{self, Systemctl},
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-use super::{bless, preflight, reboot};
+use super::{bless, preflight, reboot, request::Way};
 
 /// Why it cannot watch.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +144,9 @@ fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> 
     let mut request = reboot::back(why)?;
     // What nextroot.conf of the unhealthy root says does not count; and preflight warns only, as nothing else is left.
     request.force = true;
+    if !watcher::is_copy() {
+        request.way = Way::Direct; // where a tmpfs may not have programs
+    }
     if let Some(trial) = Store::default().load()?.trial {
         request.configured.trial = trial.rules;
     }
@@ -362,10 +365,13 @@ impl<'a> Watch<'a> {
         let mut began = false;
         loop {
             let state = running::settled::<Error>(self.store)?;
-            if !self.is_root(&state) {
+            let in_between = is_relay();
+            if !in_between && !self.is_root(&state) {
                 return Ok(());
             }
-            let called_off = if state.generation > before {
+            let called_off = if in_between {
+                None // another root is not reached, yet
+            } else if state.generation > before {
                 let error = state.relay.and_then(|pass| pass.error).unwrap_or_default();
                 Some(format!("the switch came back: {error}"))
             } else if state.staged.is_none() {

@@ -79,7 +79,8 @@ impl State {
         match self.staged.take() {
             Some(staged) if pass.switched => self.switched(staged),
             Some(staged) => {
-                self.restored = true;
+                // Where that was the way back itself, nothing was taken back.
+                self.restored = staged.gives_up.is_none();
                 if pass.blames_image {
                     self.mark_failed(&staged.root, pass.error.as_deref());
                 }
@@ -115,6 +116,7 @@ impl State {
                 // Of a root that somebody else left.
                 self.blessing = None;
                 self.trial = None;
+                self.restored = false;
             }
         }
     }
@@ -624,7 +626,7 @@ mod tests {
             let state = state.handed_over(pass(switched));
             let hashes: Vec<&str> = state.failed.iter().map(|failed| failed.root_hash.as_str()).collect();
             assert_eq!(hashes, failed, "{switched}");
-            assert!(state.restored, "{switched}");
+            assert_eq!(state.restored, switched);
         }
         // A plain root has no root hash to know it by.
         let staged = staged("a", false).map(|staged| Staged { gives_up: why(), ..staged });

@@ -13,8 +13,8 @@ use crate::format::{config::time_span, system::unit_properties::UnitProperties};
 pub struct Watchdog {
     /// Its device: `/dev/watchdog0`.
     pub device: String,
-    /// How long it waits for a sign of life, in seconds.
-    pub timeout_sec: u32,
+    /// How long it waits for a sign of life, in seconds; `None` where that is left as the device has it.
+    pub timeout_sec: Option<u32>,
     /// Whether it runs on where it is closed without a word (`WDIOF_MAGICCLOSE`); else closing it stops it.
     #[serde(default)]
     pub runs_on: bool,
@@ -44,18 +44,26 @@ impl Watchdog {
     /// By the manager's properties (org.freedesktop.systemd1(5)); `None` where it feeds none.
     #[must_use]
     pub fn of(properties: &UnitProperties) -> Option<Self> {
-        let timeout = properties.get("RuntimeWatchdogUSec").and_then(time_span::parse)?;
         let device = properties.get("WatchdogDevice")?.to_owned();
+        // `RuntimeWatchdogSec=default` is told so.
+        let timeout = properties.get("RuntimeWatchdogUSec")?;
+        if timeout == "infinity" {
+            return Some(Self { device, timeout_sec: None, runs_on: false });
+        }
+        let timeout = time_span::parse(timeout)?;
         // Rounded up: a reset that comes late is none that comes for nothing.
         let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
         let timeout_sec = u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
-        Some(Self { device, timeout_sec, runs_on: false })
+        Some(Self { device, timeout_sec: Some(timeout_sec), runs_on: false })
     }
 }
 
 impl fmt::Display for Watchdog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "watchdog {} ({} s)", self.device, self.timeout_sec)
+        match self.timeout_sec {
+            Some(timeout) => write!(f, "watchdog {} ({timeout} s)", self.device),
+            None => write!(f, "watchdog {}", self.device),
+        }
     }
 }
 
@@ -64,8 +72,8 @@ impl fmt::Display for Watchdog {
 #[must_use]
 pub fn is_armed_by(value: &str) -> bool {
     match value.trim() {
-        "default" => true,
-        "off" | "infinity" => false,
+        "default" | "infinity" => true,
+        "off" => false,
         span => time_span::parse(span).is_some_and(|span| span > Duration::ZERO),
     }
 }
@@ -77,11 +85,17 @@ mod tests {
     #[test]
     fn by_properties() {
         for (text, expected) in [
-            ("WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=20s\n", Some(("/dev/watchdog0", 20))),
-            ("WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=1min 30s\n", Some(("/dev/watchdog0", 90))),
-            ("WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=1s 500ms\n", Some(("/dev/watchdog0", 2))),
+            ("WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=20s\n", Some(("/dev/watchdog0", Some(20)))),
+            (
+                "WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=1min 30s\n",
+                Some(("/dev/watchdog0", Some(90))),
+            ),
+            (
+                "WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=1s 500ms\n",
+                Some(("/dev/watchdog0", Some(2))),
+            ),
             ("WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=0\n", None),
-            ("WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=infinity\n", None),
+            ("WatchdogDevice=/dev/watchdog0\nRuntimeWatchdogUSec=infinity\n", Some(("/dev/watchdog0", None))),
             ("RuntimeWatchdogUSec=20s\n", None),
             ("", None),
         ] {
@@ -109,7 +123,7 @@ mod tests {
             ("default", true),
             ("0", false),
             ("off", false),
-            ("infinity", false),
+            ("infinity", true),
             ("soon", false),
             ("", false),
         ] {

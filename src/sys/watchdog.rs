@@ -21,12 +21,14 @@ pub struct Armed {
 /// `watchdog_write`).
 ///
 /// Errors: ENOENT, EBUSY where somebody has it open, EINVAL for a time-out that it cannot do.
-pub fn arm(device: &Path, timeout: Duration) -> Result<Armed, Error> {
+pub fn arm(device: &Path, timeout: Option<Duration>) -> Result<Armed, Error> {
     let mut file = File::options().write(true).open(device).map_err(|e| Error::at("open", device, e))?;
-    let mut seconds = nix::libc::c_int::try_from(timeout.as_secs()).unwrap_or(nix::libc::c_int::MAX);
-    // SAFETY: the descriptor is open for the call, which reads and writes one integer through the pointer.
-    unsafe { ioctl::set_timeout(file.as_raw_fd(), &raw mut seconds) }
-        .map_err(|e| Error::at("ioctl WDIOC_SETTIMEOUT", device, e))?;
+    if let Some(timeout) = timeout {
+        let mut seconds = nix::libc::c_int::try_from(timeout.as_secs()).unwrap_or(nix::libc::c_int::MAX);
+        // SAFETY: the descriptor is open for the call, which reads and writes one integer through the pointer.
+        unsafe { ioctl::set_timeout(file.as_raw_fd(), &raw mut seconds) }
+            .map_err(|e| Error::at("ioctl WDIOC_SETTIMEOUT", device, e))?;
+    }
     file.write_all(b"\0").map_err(|e| Error::at("write", device, e))?;
     Ok(Armed { _file: file })
 }

@@ -153,7 +153,7 @@ impl<'a> Handover<'a> {
         if self.armed.is_some() {
             return;
         }
-        let timeout = Duration::from_secs(u64::from(watchdog.timeout_sec));
+        let timeout = watchdog.timeout_sec.map(|seconds| Duration::from_secs(u64::from(seconds)));
         match watchdog::arm(Path::new(&watchdog.device), timeout) {
             Ok(armed) => self.armed = Some(armed),
             Err(error) => {
@@ -214,6 +214,11 @@ impl<'a> Handover<'a> {
             }
             return self.go(back, stage::INIT, Some(failed));
         };
+        for step in &back.steps {
+            if let Step::ArmWatchdog(watchdog) = step {
+                self.arm(watchdog);
+            }
+        }
         // Inside the new root now: the old one is hung over a directory that every root has.
         let over = Path::new("/usr");
         let hung = way_back.and_then(|old| old.attach(over));

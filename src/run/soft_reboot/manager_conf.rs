@@ -26,20 +26,38 @@ pub(super) fn assigned(tree: &mut Tree, places: &[&str], key: &str) -> Option<(S
 }
 
 /// What makes the systemd of a new root feed a hardware watchdog: its own files, those in /run, which it finds there, and the
-/// kernel command line, which goes before both. Where two say different things, it is taken not to: a watchdog that is
-/// armed for nobody resets the machine.
+/// kernel command line, which goes before both. Where two say different things, one names another device, or one in /run may be
+/// covered by a file of the root, it is taken not to: a watchdog that is armed for nobody resets the machine.
 #[must_use]
-pub fn arms_watchdog(new: &Path, old: &Path, command_line: &str) -> Option<String> {
+pub fn arms_watchdog(new: &Path, old: &Path, command_line: &str, device: &str) -> Option<String> {
     const PARAMETER: &str = "systemd.watchdog_sec=";
     const KEY: &str = "RuntimeWatchdogSec";
+    const DEVICE: &str = "WatchdogDevice";
+    let own = ["/etc/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"];
+    let run = ["/run/systemd"];
+    let (mut old, mut new) = (Tree::new(old), Tree::new(new));
+    let first = |path: &str| if path == "/dev/watchdog" { "/dev/watchdog0" } else { path }.to_owned();
+    let named = [assigned(&mut old, &run, DEVICE), assigned(&mut new, &own, DEVICE)].into_iter().flatten();
+    let by_line =
+        command_line.split_whitespace().filter_map(|word| word.strip_prefix("systemd.watchdog_device="));
+    if named
+        .map(|(value, _)| value)
+        .chain(by_line.map(str::to_owned))
+        .any(|name| first(&name) != first(device))
+    {
+        return None;
+    }
     let mut words = command_line.split_whitespace().filter_map(|word| word.strip_prefix(PARAMETER));
     if let Some(value) = words.next_back() {
         return is_armed_by(value).then(|| format!("{PARAMETER}{value} on the kernel command line"));
     }
-    let own = ["/etc/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd"];
-    let found =
-        [assigned(&mut Tree::new(old), &["/run/systemd"], KEY), assigned(&mut Tree::new(new), &own, KEY)];
-    let found: Vec<(String, String)> = found.into_iter().flatten().collect();
+    // A link to /dev/null covers it, too.
+    let is_covered = |path: &str, new: &mut Tree| {
+        let etc = path.replacen("/run/", "/etc/", 1);
+        etc.rsplit_once('/').is_some_and(|(directory, name)| new.names(directory).iter().any(|it| it == name))
+    };
+    let in_run = assigned(&mut old, &run, KEY).filter(|(_, path)| !is_covered(path, &mut new));
+    let found: Vec<(String, String)> = in_run.into_iter().chain(assigned(&mut new, &own, KEY)).collect();
     let (value, path) = found.first().filter(|_| found.iter().all(|(value, _)| is_armed_by(value)))?;
     Some(format!("{KEY}={value} in {path}"))
 }
@@ -83,6 +101,16 @@ mod tests {
             // What the old root has is not the new one's.
             (&[], &[(ETC, "RuntimeWatchdogSec=30")], "", None),
             (&[(ETC, "RuntimeWatchdogSec=30")], &[], "systemd.watchdog_sec=0", None),
+            // Nobody would feed the one that is fed now.
+            (&[(ETC, "RuntimeWatchdogSec=30\nWatchdogDevice=/dev/watchdog1")], &[], "", None),
+            (&[(ETC, "RuntimeWatchdogSec=30\nWatchdogDevice=/dev/watchdog")], &[], "", in_etc),
+            (&[(ETC, "RuntimeWatchdogSec=30")], &[], "systemd.watchdog_device=/dev/watchdog1", None),
+            (
+                &[("etc/systemd/system.conf.d/50-watchdog.conf", "")],
+                &[(RUN, "RuntimeWatchdogSec=1min")],
+                "",
+                None,
+            ),
             (
                 &[],
                 &[],
@@ -91,7 +119,11 @@ mod tests {
             ),
         ] {
             let (new, old) = (root(new), root(old));
-            assert_eq!(arms_watchdog(new.path(), old.path(), line).as_deref(), expected, "{line}");
+            assert_eq!(
+                arms_watchdog(new.path(), old.path(), line, "/dev/watchdog0").as_deref(),
+                expected,
+                "{line}"
+            );
         }
     }
 }

@@ -70,6 +70,12 @@ fn is_watcher() -> bool {
     process::control_group(&group).is_some_and(|group| group.rsplit('/').next() == Some(UNIT))
 }
 
+/// Whether the watcher is a copy in /run; else it is this program in the root that it was left in.
+#[must_use]
+pub fn is_copy() -> bool {
+    Path::new(PROGRAM).exists()
+}
+
 /// Where this program lies in the running root; `None` where it is anywhere else, as on a tmpfs. The watcher itself may run
 /// from the root before, which nobody else sees any more: it is there, and that is enough.
 pub(in crate::run) fn program_in_root() -> Option<String> {
@@ -79,7 +85,11 @@ pub(in crate::run) fn program_in_root() -> Option<String> {
     let device = |path: &str| fs::metadata(path).map(|file| file.dev()).ok();
     let own = device(SELF);
     let is_in_root = is_there && ["/", "/usr"].iter().any(|root| device(root) == own);
-    (is_in_root || is_watcher()).then(|| path.display().to_string())
+    // As a unit has it, without quotes.
+    let plain =
+        |path: &str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte));
+    let path = path.to_str().filter(|path| plain(path))?;
+    (is_in_root || is_watcher()).then(|| path.to_owned())
 }
 
 /// Leaves it, and starts it; one that runs begins anew, as what it knows may have changed. `program` lies in the running
@@ -88,8 +98,9 @@ pub(in crate::run) fn leave(program: Option<&str>) -> Result<(), Error> {
     if is_watcher() {
         return Ok(()); // it runs, and looks into the state when that changes
     }
-    if program.is_none() {
-        copy_of_self(Path::new(PROGRAM), 0o700)?;
+    match program {
+        None => copy_of_self(Path::new(PROGRAM), 0o700)?,
+        Some(_) => remove()?,
     }
     let text = TEXT.replace("{program}", program.unwrap_or(PROGRAM));
     // systemd tells whoever starts it that a file that it knows has changed.
