@@ -11,6 +11,9 @@ INIT_MOST ?= 1500000
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
 RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)
 
+# Where the tests are built, too, as they are: then the rig is made of the same parts.
+RIG_BUILD ?= --workspace --bin nextroot-qemu
+
 # Fuzzing on stable Rust: the compiler's own pass counts edges, libFuzzer reads the counters (docs/decisions/0020).
 SECONDS ?= 10
 FUZZ_FEATURES ?= libfuzzer
@@ -40,10 +43,9 @@ build: rig ## static binaries, in target/dist/
 	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init-signatures
 	@$(MAKE) --no-print-directory init-size
 
-# Of the whole workspace, so that it shares with the tests what it is built from.
 rig:
 	@mkdir -p $(DIST)
-	$(CARGO) build --locked --workspace --bin nextroot-qemu
+	$(CARGO) build --locked $(RIG_BUILD)
 	@install -m 0755 target/$(TARGET)/debug/nextroot-qemu $(DIST)/
 
 trees: rig ## the Debian trees that images and machines are made of, in target/rig/trees/
@@ -112,6 +114,7 @@ bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
 
 # One fuzzer is built for both.
 test: export FUZZ_FEATURES = libfuzzer,planted-bug
+test test-full: export RIG_BUILD = --workspace --all-targets
 test: prepared ## everything
 	@$(MAKE) --no-print-directory fuzz-planted
 	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
