@@ -129,7 +129,7 @@ pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Stag
     if !staging::is_published()? {
         return Err(Error::Gone);
     }
-    staging::still_holds(&staged).map_err(Error::Broken)?;
+    staging::is_sound(&staged).map_err(Error::Broken)?;
     running::soft_reboot().map_err(|e| Error::Signal(e.into()))?;
     Ok(staged)
 }

@@ -190,6 +190,11 @@ pub fn still_holds(staged: &Staged) -> Result<(), Error> {
     if !is_published()? {
         return Err(Error::NotThere { what: format!("root with an os-release at {NEXT}") });
     }
+    is_sound(staged)
+}
+
+/// Whether the device of what is staged is good, and its init in place.
+pub fn is_sound(staged: &Staged) -> Result<(), Error> {
     for step in &staged.begun.steps {
         match step {
             Step::CheckVerity { name, corruption_ignored, repaired } => {
