@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What survives a soft reboot, and what it must not depend on: systemd-soft-reboot.service(8), "Resource pass-through".
 /// 254 knows a survivor by the `@` of its first argument. It is started by hand, also while all else stops, as by the hook:
 /// it must come after nothing that stops. Output into the journal would make it come after systemd-journald.socket. Rescue
-/// and emergency mode, which end other survivors, are what it is there for.
+/// and emergency mode, which end other survivors, are what it is there for. Each stage starts it, however many a minute has; and
+/// it is the last that should give up, unless its program is gone (exit code 203: systemd.exec(5)).
 ///
 /// `{program}`: what is executed.
 const TEXT: &str = "\
@@ -47,14 +48,14 @@ Conflicts=reboot.target kexec.target poweroff.target halt.target
 Before=reboot.target kexec.target poweroff.target halt.target
 IgnoreOnIsolate=yes
 SurviveFinalKillSignal=yes
-StartLimitIntervalSec=60
-StartLimitBurst=5
+StartLimitIntervalSec=0
 
 [Service]
 Type=exec
 ExecStart=@{program} @nextroot watch
 Restart=on-failure
 RestartSec=2
+RestartPreventExitStatus=203
 OOMScoreAdjust=-900
 StandardOutput=null
 StandardError=null
@@ -161,5 +162,20 @@ impl Changes {
     /// Waits for the next.
     pub fn wait(&self) -> Result<(), Error> {
         Ok(self.0.wait(None)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sixth stage within a minute failed: "start of the service was attempted too often".
+    #[test]
+    fn as_many_stages_as_somebody_likes() {
+        let set: Vec<&str> =
+            TEXT.lines().filter(|line| line.contains("Limit") || line.contains("Restart")).collect();
+        let expected =
+            ["StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2", "RestartPreventExitStatus=203"];
+        assert_eq!(set, expected);
     }
 }
