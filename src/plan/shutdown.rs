@@ -131,7 +131,7 @@ pub enum Pin {
         at: PathBuf,
         /// Of what.
         what: String,
-        /// Whether its file system may be written to.
+        /// Whether its file system may be written to, and is no tmpfs (or devtmpfs), which ends here anyway.
         writable: bool,
     },
     /// A dm device.
@@ -154,7 +154,7 @@ impl Pins {
         let mounts = mounts.map(|mount| Pin::Mount {
             at: mount.mount_point.clone(),
             what: format!("{} {}", mount.source.to_string_lossy(), mount.fstype),
-            writable: has(&mount.super_options, "rw"),
+            writable: has(&mount.super_options, "rw") && !mount.fstype.ends_with("tmpfs"),
         });
         let dm = self.dm.iter().rev().cloned().map(Pin::Dm);
         let loops =
@@ -256,6 +256,7 @@ mod tests {
                 line("/oldrooted", "/dev/sda9", "rw"),
                 line("/oldroot/srv", "/dev/sda1", "rw"),
                 line("/oldroot/srv/image", "/dev/loop0", "ro"),
+                "1 1 0:1 / /oldroot/run ro - tmpfs none rw".parse().unwrap(),
             ],
             dm: vec!["root".to_owned(), "above".to_owned()],
             loops: vec![("loop0".to_owned(), "/srv/a.raw".to_owned())],
@@ -265,6 +266,7 @@ mod tests {
         assert_eq!(
             order,
             [
+                "/run (none tmpfs)",
                 "/srv/image (/dev/loop0 ext4)",
                 "/srv (/dev/sda1 ext4)",
                 "/ (/dev/dm-0 ext4)",
@@ -275,6 +277,6 @@ mod tests {
         );
         let writable =
             pins.in_order().into_iter().map(|pin| matches!(pin, Pin::Mount { writable: true, .. }));
-        assert_eq!(writable.collect::<Vec<_>>(), [false, true, false, false, false, false]);
+        assert_eq!(writable.collect::<Vec<_>>(), [false, false, true, false, false, false, false]);
     }
 }
