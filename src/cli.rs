@@ -20,6 +20,8 @@ mod bar;
 mod verity;
 mod words;
 
+use bar::Bar;
+
 use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Stage};
 
 /// Runs what the command line names.
@@ -120,8 +122,10 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         },
         Command::Bless(Bless {}) => blessed(bless::run()?),
         Command::Rollback(asked) => {
-            let request = configured(Request { force: asked.force, ..reboot::back(reboot::GIVEN_UP)? })?;
-            goes(&reboot::run(Some(&request), tell)?.root.source);
+            let (force, no_prewarm) = (asked.force, asked.no_prewarm);
+            let back = Request { force, no_prewarm, ..reboot::back(reboot::GIVEN_UP)? };
+            let bar = Bar::new(AHEAD);
+            goes(&reboot::run(Some(&configured(back)?), Some(&bar.watch()), tell)?.root.source);
         }
         Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),
         Command::Verity(asked) => return verity::run(asked),
@@ -130,15 +134,26 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 Some(source) => {
                     let root_hash = asked.roothash;
                     // What an earlier call staged, which was called off, does not stand in its way.
-                    Some(configured(Request { source, root_hash, replace: true, ..Request::default() })?)
+                    let (replace, no_prewarm) = (true, asked.no_prewarm);
+                    Some(configured(Request {
+                        source,
+                        root_hash,
+                        replace,
+                        no_prewarm,
+                        ..Request::default()
+                    })?)
                 }
                 None => None,
             };
-            goes(&reboot::run(request.as_ref(), tell)?.root.source);
+            let bar = Bar::new(AHEAD);
+            goes(&reboot::run(request.as_ref(), Some(&bar.watch()), tell)?.root.source);
         }
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// What the bar is about.
+const AHEAD: &str = "reading ahead";
 
 fn goes(source: &str) {
     say(format_args!("asked systemd for the soft reboot into {source}"));
@@ -217,12 +232,15 @@ fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
         wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
         replace: asked.replace,
         force: asked.force,
+        no_prewarm: asked.no_prewarm,
+        prewarm_timeout_sec: asked.prewarm_timeout,
         ..Request::default()
     };
     let (request, warnings) = request.configured()?;
     warn(&warnings);
-    let progress = if asked.json { |line: &str| complain(line) } else { tell };
-    let (outcome, text, code) = match stage::run(&request, progress) {
+    let told = if asked.json { |line: &str| complain(line) } else { tell };
+    let bar = Bar::new(AHEAD);
+    let (outcome, text, code) = match stage::run(&request, Some(&bar.watch()), told) {
         Ok(done) => {
             let source = &done.staged.root.source;
             let text = format!("staged {source}: nextroot reboot, or systemctl soft-reboot, goes there");

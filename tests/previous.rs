@@ -113,7 +113,7 @@ echo "left: $(grep nextroot /proc/self/mountinfo)"
         &text,
         &[
             "is a plain file system, which nothing verifies, and nextroot.conf says [Policy] Verity=required",
-            "exit 1\n",
+            "exit 2\n",
             "cannot be mounted again: its UUID was 00000000-",
             "exit 1\n",
             // Known by its UUID, with the number that it has now

@@ -155,7 +155,7 @@ prop_compose! {
         relay in option::of((any::<bool>(), any::<u64>(), option::of(any::<String>()), any::<bool>())),
     ) -> State {
         let staged = staged.map(|(root, direct, complete, begun, gives_up)| {
-            Staged { root, direct, complete, begun, mounts: Vec::new(), gives_up }
+            Staged { root, direct, complete, begun, mounts: Vec::new(), prewarmed: None, gives_up }
         });
         let failed = failed.into_iter().map(|(hash, why)| Failed { root_hash: hash.to_string(), why }).collect();
         let relay = relay.map(|(switched, took_us, error, blames_image)| {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use nextroot::{
-    format::config::trial::Trial,
+    format::config::{prewarm::Prewarm, trial::Trial},
     mode::{
         request::{Passed, Request, Way},
         stage::{Done, Outcome},
@@ -16,11 +16,13 @@ use nextroot::{
         Plan, Step,
         carry::Row,
         preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
+        prewarm::{Limit, Prewarmed},
         signed::CheckedBy,
         state::{Blessing, Failed, On, OnTrial, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
         watchdog::Watchdog,
     },
+    units::Bytes,
 };
 use serde_json::{Value, json};
 
@@ -227,6 +229,7 @@ fn staged(complete: bool) -> Staged {
     let at = || "/run/nextroot".to_owned();
     let steps = vec![
         Step::Isolate { at: at() },
+        Step::Prewarm { at: at(), limits: Prewarm::default() },
         Step::LeaveUnits { names: vec!["a.service".to_owned()] },
         Step::ArmWatchdog(Watchdog {
             device: "/dev/watchdog0".to_owned(),
@@ -242,6 +245,12 @@ fn staged(complete: bool) -> Staged {
         complete,
         begun: Plan { steps },
         mounts: vec![row(true), row(false)],
+        prewarmed: complete.then(|| Prewarmed {
+            files: 3,
+            bytes: Bytes(9),
+            limit: Some(Limit::Time),
+            ..Prewarmed::default()
+        }),
         gives_up: complete.then(|| "it was given up".to_owned()),
     }
 }

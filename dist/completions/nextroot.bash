@@ -24,7 +24,7 @@ _nextroot() {
 		mapfile -t COMPREPLY < <(compgen -W "sha256 sha224 sha384 sha512" -- "$word")
 		return
 		;;
-	--cmdline | --roothash | --salt | --uuid) return ;;
+	--cmdline | --roothash | --prewarm-timeout | --salt | --uuid) return ;;
 	esac
 	local tree="--hash --format --data-block-size --hash-block-size --data-blocks --hash-offset --salt"
 	local fec="--fec-device --fec-offset --fec-roots"
@@ -33,11 +33,11 @@ _nextroot() {
 	'') options="plan preflight stage status cancel reboot rollback bless gc verity --help --version" ;;
 	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;
 	preflight) options="$how --json --help" sources=yes ;;
-	stage) options="$how --replace --force --json --help" sources=yes ;;
+	stage) options="$how --no-prewarm --prewarm-timeout --replace --force --json --help" sources=yes ;;
 	status) options="--json --metrics --is --help" ;;
 	cancel | bless | gc) options="--help" ;;
-	rollback) options="--force --help" ;;
-	reboot) options="--roothash --help" sources=yes ;;
+	rollback) options="--force --no-prewarm --help" ;;
+	reboot) options="--roothash --no-prewarm --help" sources=yes ;;
 	verity)
 		case ${COMP_WORDS[i + 1]} in
 		format) options="$tree $fec --uuid --no-superblock --root-hash-file --help" ;;

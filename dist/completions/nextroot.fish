@@ -31,6 +31,8 @@ complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l ha
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l direct -d 'Without the relay'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l carry -r -d 'Carry a mount, too'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage' -l no-carry -r -d 'Do not carry a mount'
+complete -c nextroot -n '__fish_seen_subcommand_from stage reboot rollback' -l no-prewarm -d 'Read nothing ahead'
+complete -c nextroot -n '__fish_seen_subcommand_from stage' -l prewarm-timeout -x -d 'How long reading ahead may take'
 complete -c nextroot -n '__fish_seen_subcommand_from stage' -l replace -d 'Replace what is staged'
 complete -c nextroot -n '__fish_seen_subcommand_from stage rollback' -l force -d 'Although a check failed, or a switch to it'
 complete -c nextroot -n '__fish_seen_subcommand_from status' -l metrics -d 'For Prometheus'

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{Outcome, image::Fault};
 
@@ -94,6 +94,7 @@ pub(crate) struct Boot {
     #[serde(default)]
     pub(crate) script: Option<String>,
     /// Disks in order.
+    #[serde(deserialize_with = "disks")]
     pub(crate) disks: Vec<Disk>,
     /// Files put into the initramfs's configuration.
     #[serde(default)]
@@ -199,6 +200,18 @@ pub(crate) struct Disk {
     /// Bytes a second that it reads or writes at most.
     #[serde(default)]
     pub(crate) rate: Option<u64>,
+    /// How many there are of it, one after another.
+    #[serde(default = "once")]
+    times: usize,
+}
+
+fn once() -> usize {
+    1
+}
+
+fn disks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Disk>, D::Error> {
+    let written = Vec::<Disk>::deserialize(deserializer)?;
+    Ok(written.into_iter().flat_map(|disk| std::iter::repeat_n(disk.clone(), disk.times)).collect())
 }
 
 /// A sector that fails.
@@ -281,7 +294,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 18] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -293,8 +306,10 @@ const FILES: [(&str, &str); 16] = [
     ("verity.toml", include_str!("../scenarios/verity.toml")),
     ("back.toml", include_str!("../scenarios/back.toml")),
     ("trial.toml", include_str!("../scenarios/trial.toml")),
+    ("entries.toml", include_str!("../scenarios/entries.toml")),
     ("exit.toml", include_str!("../scenarios/exit.toml")),
     ("injected.toml", include_str!("../scenarios/injected.toml")),
+    ("prewarm.toml", include_str!("../scenarios/prewarm.toml")),
     ("fleet.toml", include_str!("../scenarios/fleet.toml")),
     ("late.toml", include_str!("../scenarios/late.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),

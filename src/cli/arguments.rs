@@ -1,7 +1,7 @@
 //! The command line as it is written: its commands, their options, and what --help says of them.
 
 use argh::FromArgs;
-use nextroot::mode::status;
+use nextroot::mode::{request, status};
 
 use super::verity::Verity;
 
@@ -82,7 +82,7 @@ pub(super) struct Plan {
 
 /// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
 ///
-/// Exit code: 0 staged, 2 a check of preflight refused it, 3 slot:other has nothing newer, 4 what is newer failed before, 5 only a full reboot leads there, 1 not staged.
+/// Exit code: 0 staged, 2 a check of preflight or policy refused it, 3 slot:other has nothing newer, 4 what is newer failed before, 5 only a full reboot leads there, 1 not staged.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "stage")]
 pub(super) struct Stage {
@@ -107,6 +107,12 @@ pub(super) struct Stage {
     /// put it in the place of what is staged
     #[argh(switch)]
     pub(super) replace: bool,
+    /// read nothing ahead
+    #[argh(switch)]
+    pub(super) no_prewarm: bool,
+    /// how long reading ahead may take, as 90s or 2min; default: PrewarmTimeoutSec= of nextroot.conf
+    #[argh(option, from_str_fn(span))]
+    pub(super) prewarm_timeout: Option<u64>,
     /// stage it even where preflight says that it would not run here, and a slot that failed before
     #[argh(switch)]
     pub(super) force: bool,
@@ -178,6 +184,9 @@ pub(super) struct Reboot {
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option)]
     pub(super) roothash: Option<String>,
+    /// as for stage
+    #[argh(switch)]
+    pub(super) no_prewarm: bool,
 }
 
 /// Soft-reboot into the root that ran before, also where another is staged. The image that is left counts as failed: slot:other passes it over.
@@ -187,6 +196,9 @@ pub(super) struct Rollback {
     /// go there even where preflight says that it would not run here
     #[argh(switch)]
     pub(super) force: bool,
+    /// as for stage
+    #[argh(switch)]
+    pub(super) no_prewarm: bool,
 }
 
 /// Declare the running root healthy: it is on trial no more, and what only the root before the previous one needed is closed.
@@ -216,3 +228,7 @@ pub(super) struct Watch {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "gc")]
 pub(super) struct Gc {}
+
+fn span(text: &str) -> Result<u64, String> {
+    request::prewarm_timeout(text).ok_or_else(|| "a time from 1s to 1h is needed".to_owned())
+}

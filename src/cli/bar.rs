@@ -29,7 +29,9 @@ impl Bar {
     /// What is to be told how far it is.
     pub(super) fn watch(&self) -> impl Fn(Bytes, Bytes) + Sync {
         |done, of| {
-            if self.begun.elapsed() > MOMENT {
+            if done >= of {
+                self.bar.finish_and_clear();
+            } else if self.begun.elapsed() > MOMENT {
                 self.bar.set_length(of.0);
                 self.bar.set_position(done.0);
             }

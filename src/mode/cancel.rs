@@ -46,11 +46,11 @@ pub struct Done {
     pub holders: Vec<String>,
 }
 
-/// Takes it back.
+/// Takes it back. A stage that is at work is asked to end first.
 pub fn run() -> Result<Outcome, Error> {
     running::shares_mounts()?;
     let store = Store::default();
-    let _lock = store.lock()?;
+    let _lock = store.take_over()?;
     // Of a damaged state nothing can be kept: what it told of is known by what is there.
     let mut state = match store.load() {
         Err(state::Error::Damaged { .. }) => State::default(),

@@ -120,7 +120,9 @@ fn prepare() -> Result<(), Error> {
         return Ok(());
     }
     let limit = config.hook.timeout;
-    let ended = bounded::run(SELF, &["stage"], limit)
+    // Reading ahead is no reason to call it off: it has half of the time at most.
+    let ahead = config.stage.prewarm.timeout_sec.min((limit.as_secs() / 2).max(1));
+    let ended = bounded::run(SELF, &["stage", &format!("--prewarm-timeout={ahead}")], limit)
         .map_err(|e| Error::Program { program: "nextroot stage", source: e })?;
     match ended {
         Ended::Exit(Some(0)) => Ok(()),

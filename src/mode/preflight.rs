@@ -178,8 +178,8 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
         carried: rows.iter().filter(|row| row.carried).map(|row| row.at.clone()).collect(),
         direct: request.way == Way::Direct,
         unwatched: !request.configured.trial.automatic_return,
+        prewarm: request.configured.prewarm,
         root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),
-        ..preflight::Asked::default()
     };
     let system = system::Running::default().look();
     let mut found = inspect::look(new, &machine::kernel_release());

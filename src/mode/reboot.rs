@@ -3,7 +3,7 @@
 use crate::{
     plan::state::{Failed, Root, Staged},
     run::{
-        execute,
+        execute::{self, Progress},
         soft_reboot::{
             running, staging,
             state::{self, Store},
@@ -103,14 +103,18 @@ pub fn back(why: &str) -> Result<Request, Error> {
 }
 
 /// Asks for it. `request` names the source; without one, what is staged, or else what nextroot.conf names.
-pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Staged, Error> {
+pub fn run(
+    request: Option<&Request>,
+    progress: Option<Progress<'_>>,
+    mut tell: impl FnMut(&str),
+) -> Result<Staged, Error> {
     match running::systemd() {
         None => return Err(Error::NoSystemd),
         Some(version) if version < SINCE => return Err(Error::Old(version)),
         Some(_) => {}
     }
     let staged = match request {
-        Some(request) => stage::run(request, tell)?.staged,
+        Some(request) => stage::run(request, progress, tell)?.staged,
         None => {
             let state = running::settled::<Error>(&Store::default())?;
             match state.staged {
@@ -118,7 +122,7 @@ pub fn run(request: Option<&Request>, mut tell: impl FnMut(&str)) -> Result<Stag
                 None => {
                     let (request, warnings) = configured()?;
                     warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
-                    stage::run(&request, tell)?.staged
+                    stage::run(&request, progress, tell)?.staged
                 }
             }
         }

@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+pub use crate::format::config::prewarm::seconds as prewarm_timeout;
 pub use crate::plan::{carry::Wanted, stage::Way};
 
 /// What was asked for.
@@ -45,6 +46,10 @@ pub struct Request {
     pub wanted: Wanted,
     /// `--replace`
     pub replace: bool,
+    /// `--no-prewarm`
+    pub no_prewarm: bool,
+    /// `--prewarm-timeout`
+    pub prewarm_timeout_sec: Option<u64>,
     /// Why the root that runs counts as failed once it is left for this one; `None` where it does not.
     pub gives_up: Option<String>,
     /// What nextroot.conf says.
@@ -53,7 +58,7 @@ pub struct Request {
     pub kernel_only: bool,
 }
 
-/// Exit code where a check of preflight, or policy, refuses it.
+/// Exit code where a check of preflight, or policy, refuses it: on every machine alike.
 pub const REFUSED: u8 = 2;
 /// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
 pub const NOTHING_NEWER: u8 = 3;
@@ -91,6 +96,10 @@ impl Request {
         self.wanted.carry.extend(carry);
         self.wanted.leave.extend(leave);
         self.configured = configured;
+        self.configured.prewarm.wanted &= !self.no_prewarm;
+        if let Some(seconds) = self.prewarm_timeout_sec {
+            self.configured.prewarm.timeout_sec = seconds;
+        }
         self
     }
 
@@ -105,6 +114,7 @@ impl Request {
             demands: self.configured.demands.clone(),
             kernel_only: self.kernel_only,
             trial: self.configured.trial.clone(),
+            prewarm: self.configured.prewarm,
             exitrd: self.configured.exitrd,
             source_name: asked.source_name,
         })
@@ -129,6 +139,7 @@ pub(super) fn of_config(config: &HostConfig, line: &CommandLine) -> Result<Confi
             minimum_version: config.minimum_version.clone(),
         },
         trial: config.trial.clone(),
+        prewarm: config.stage.prewarm,
         exitrd: config.stage.exitrd,
     })
 }
@@ -247,9 +258,19 @@ impl Error {
         match (self, self.passed()) {
             (_, Some(Passed::NothingNewer(_))) => NOTHING_NEWER,
             (_, Some(Passed::OnlyFailed(_))) => ONLY_FAILED,
-            (Self::Forbidden { .. } | Self::Unfit { .. }, _) => REFUSED,
             (Self::NeedsFullReboot { .. }, _) => NEEDS_FULL_REBOOT,
+            _ if self.is_refusal() => REFUSED,
             _ => 1,
+        }
+    }
+
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Forbidden { .. } | Self::Unfit { .. } => true,
+            Self::Plan(error) => error.is_policy(),
+            Self::Refused(error) => error.is_policy(),
+            Self::Execute(error) => error.is_refusal(),
+            _ => false,
         }
     }
 }

@@ -13,13 +13,14 @@ use crate::{
         event::Event,
         facts::Facts,
         preflight::{Report, Verdict},
+        prewarm::Prewarmed,
         soft_reboot::Opening,
         stage::{self, Left},
         state::{Root, Staged, State},
     },
     run::{
-        execute::{self, Executor},
-        journal,
+        execute::{self, Executor, Progress},
+        journal, machine,
         soft_reboot::{
             boot_entries::{self, Looked},
             handover, running, staging,
@@ -56,6 +57,7 @@ pub struct Outcome {
     root: Option<Root>,
     direct: bool,
     mounts: Vec<Row>,
+    prewarmed: Option<Prewarmed>,
     skipped: Vec<String>,
     warnings: Vec<String>,
     steps: Vec<String>,
@@ -71,6 +73,7 @@ impl Outcome {
             root: Some(staged.root),
             direct: staged.direct,
             mounts: staged.mounts,
+            prewarmed: staged.prewarmed,
             skipped,
             warnings,
             steps: staged.begun.steps.iter().map(Step::to_string).collect(),
@@ -92,6 +95,7 @@ impl Outcome {
             root: None,
             direct: request.way == Way::Direct,
             mounts: Vec::new(),
+            prewarmed: None,
             skipped: skipped.to_vec(),
             warnings: Vec::new(),
             steps: Vec::new(),
@@ -111,9 +115,15 @@ impl Outcome {
     }
 }
 
-/// Stages; `tell` sees each step before it is done. Whatever fails, the machine is as before.
-pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Done, Error> {
+/// Stages; `tell` sees each step before it is done, `progress` how far one is that takes a while. Whatever fails, and where the
+/// process is asked to end (SIGHUP, SIGINT, SIGTERM), the machine is as before.
+pub fn run(
+    request: &Request,
+    progress: Option<Progress<'_>>,
+    mut tell: impl FnMut(&str),
+) -> Result<Done, Error> {
     running::shares_mounts()?;
+    machine::end_by_asking()?;
     let store = Store::default();
     let _lock = store.lock()?;
     let state = running::settled::<Error>(&store)?;
@@ -125,7 +135,7 @@ pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Done, Error>
     if state.staged.is_none() && staging::waits()? {
         return Err(Error::Foreign);
     }
-    let executor = Executor::new(None, Vec::new());
+    let executor = Executor::new(None, Vec::new()).showing(progress);
     let mut staging = Staging { store, state, executor, tell: &mut tell };
     staging.end_look()?;
     if staging.state.staged.as_ref().is_some_and(|staged| !staged.complete) {
@@ -147,7 +157,7 @@ pub fn run(request: &Request, mut tell: impl FnMut(&str)) -> Result<Done, Error>
 struct Staging<'a> {
     store: Store,
     state: State,
-    executor: Executor<'static>,
+    executor: Executor<'a>,
     tell: &'a mut dyn FnMut(&str),
 }
 
@@ -193,6 +203,7 @@ impl Staging<'_> {
             complete: false,
             begun,
             mounts: Vec::new(),
+            prewarmed: None,
             gives_up: request.gives_up.clone(),
         });
         self.steps(&mounting)?;
@@ -212,12 +223,14 @@ impl Staging<'_> {
         let units = staging::missing_units(&stage::VERITY_UNITS);
         let configured = &request.configured;
         let bad_entries = self.bad_entries(request, &facts);
-        let (trial, exitrd) = (&configured.trial, configured.exitrd);
+        let (trial, prewarm, exitrd) = (&configured.trial, configured.prewarm, configured.exitrd);
         let (watcher, watchdog) = (report.watcher.as_ref(), report.watchdog.as_ref());
-        let left = Left { units: &units, trial, watcher, exitrd, watchdog, bad_entries: &bad_entries };
+        let left =
+            Left { units: &units, trial, watcher, prewarm, exitrd, watchdog, bad_entries: &bad_entries };
         self.steps(&stage::carrying(&intent, &rows, &left))?;
         if let Some(staged) = &mut self.state.staged {
             staged.complete = true;
+            staged.prewarmed = self.executor.prewarmed();
         }
         self.store.save(&self.state)?;
         match self.state.staged.clone() {

@@ -150,7 +150,9 @@ fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> 
     if let Some(trial) = Store::default().load()?.trial {
         request.configured.trial = trial.rules;
     }
-    reboot::run(Some(&request), tell)
+    // Services are away longer if it takes longer.
+    request.configured.prewarm.wanted = false;
+    reboot::run(Some(&request), None, tell)
 }
 
 /// How a return to the root before began.

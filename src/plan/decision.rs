@@ -143,6 +143,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether policy forbids it.
+    #[must_use]
+    pub fn is_policy(&self) -> bool {
+        matches!(self, Self::Demand(_) | Self::Unverified { .. })
+    }
+}
+
 impl fmt::Display for Read {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

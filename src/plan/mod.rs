@@ -31,6 +31,7 @@ mod partitioned;
 pub mod plain;
 mod policy;
 pub mod preflight;
+pub mod prewarm;
 pub mod refusal;
 pub mod request;
 mod resolve;

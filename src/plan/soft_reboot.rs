@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::format::{
-    config::{image_policy::Designator, trial::Trial},
+    config::{image_policy::Designator, prewarm::Prewarm, trial::Trial},
     verity::root_hash::{NotARootHash, RootHash},
 };
 
@@ -43,6 +43,8 @@ pub struct Asked {
     pub kernel_only: bool,
     /// What is asked of it once it runs.
     pub trial: Trial,
+    /// What is read ahead.
+    pub prewarm: Prewarm,
     /// Whether this program is left for the end of the machine's run.
     pub exitrd: bool,
 }
@@ -109,6 +111,18 @@ pub enum Error {
     Carry(#[from] carry::Error),
 }
 
+impl Error {
+    /// Whether policy forbids it.
+    #[must_use]
+    pub fn is_policy(&self) -> bool {
+        match self {
+            Self::Unprotected { .. } | Self::NotVerified { .. } | Self::Demand { .. } => true,
+            Self::Refused(error) => error.is_policy(),
+            _ => false,
+        }
+    }
+}
+
 /// What comes of values: an answer, or devices to be looked into before the question is put again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer<T> {
@@ -168,6 +182,7 @@ impl Asked {
             demands,
             kernel_only: false,
             trial: Trial::default(),
+            prewarm: Prewarm::default(),
             exitrd: false,
         })
     }
@@ -223,6 +238,7 @@ pub fn decide(
         units: &facts.missing_units(),
         trial: &asked.trial,
         watcher: asked.trial.automatic_return.then_some(&stage::Watcher::Copy),
+        prewarm: asked.prewarm,
         exitrd: asked.exitrd,
         watchdog: None,
         // Nothing is given up by a source alone.

@@ -2,7 +2,7 @@
 //! what is left for the relay, which only moves mounts.
 
 use crate::format::{
-    config::{image_policy::Designator, trial::Trial},
+    config::{image_policy::Designator, prewarm::Prewarm, trial::Trial},
     kernel::devno::Devno,
     system::os_release,
     verity::{
@@ -262,6 +262,8 @@ pub struct Left<'a> {
     pub trial: &'a Trial,
     /// What the watcher is; `None` where there is none.
     pub watcher: Option<&'a Watcher>,
+    /// What is read ahead.
+    pub prewarm: Prewarm,
     /// Whether this program is left for the end of the machine's run.
     pub exitrd: bool,
     /// The watchdog that PID 1 feeds, where there is one.
@@ -273,7 +275,7 @@ pub struct Left<'a> {
 /// What is left of staging once the new root is mounted.
 #[must_use]
 pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
-    let Left { units, trial, watcher, exitrd, watchdog, bad_entries } = *left;
+    let Left { units, trial, watcher, prewarm, exitrd, watchdog, bad_entries } = *left;
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
     let direct = intent.way == Way::Direct;
@@ -294,6 +296,9 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
             from: row.at.clone(),
             at: format!("{NEXT}{}", held(number)),
         }));
+    }
+    if prewarm.wanted {
+        steps.push(Step::Prewarm { at: intent.mounted_at(), limits: prewarm });
     }
     if !units.is_empty() {
         steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });
@@ -383,6 +388,7 @@ mod tests {
                 units: &[],
                 trial: &Trial::default(),
                 watcher: Some(&Watcher::Copy),
+                prewarm: Prewarm::default(),
                 exitrd: false,
                 watchdog: None,
                 bad_entries: &[],

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{config::trial::Trial, verity::table::VerityTable};
 
-use super::{Plan, Step, carry::Row, plain::Plain, signed::CheckedBy, step::HashOrigin};
+use super::{Plan, Step, carry::Row, plain::Plain, prewarm::Prewarmed, signed::CheckedBy, step::HashOrigin};
 
 /// Version of the layout: raised whenever a field changes its meaning or goes away. Fields that a version
 /// does not know are passed over, so an older program reads what a newer one wrote.
@@ -390,6 +390,9 @@ pub struct Staged {
     pub begun: Plan,
     /// What becomes of the mounts.
     pub mounts: Vec<Row>,
+    /// What was read ahead of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prewarmed: Option<Prewarmed>,
     /// Why the root that is left for it counts as failed; `None` where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gives_up: Option<String>,
@@ -453,7 +456,7 @@ mod tests {
 
     fn staged(name: &str, direct: bool) -> Option<Staged> {
         let (root, begun, mounts) = (root(name), Plan::default(), Vec::new());
-        Some(Staged { root, direct, complete: true, begun, mounts, gives_up: None })
+        Some(Staged { root, direct, complete: true, begun, mounts, prewarmed: None, gives_up: None })
     }
 
     fn pass(switched: bool) -> Pass {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     format::{
-        config::{ini::Placed, trial::Trial},
+        config::{ini::Placed, prewarm::Prewarm, trial::Trial},
         disk::superblock::Kind,
         kernel::devno::Devno,
         verity::table::VerityTable,
@@ -154,6 +154,13 @@ pub enum Step {
         from: String,
         /// Where it is to be seen, too.
         at: String,
+    },
+    /// Reads what the new root will need first: what is in memory of the same files of the running one.
+    Prewarm {
+        /// Where it is mounted.
+        at: String,
+        /// What it may cost.
+        limits: Prewarm,
     },
     /// Leaves units in /run that do nothing, where the new system's generators would make units for a root
     /// that the kernel command line names and that is no longer the root.
@@ -384,6 +391,9 @@ impl fmt::Display for Step {
             Self::Follow { at } => write!(f, "let later mount namespaces follow {at}"),
             Self::FurnishRelay { at } => write!(f, "put this program into {at} as its init"),
             Self::Carry { from, at } => write!(f, "show {from} at {at}"),
+            Self::Prewarm { at, limits } => {
+                write!(f, "read ahead in {at} what is in memory of /, by {limits}")
+            }
             Self::LeaveUnits { names } => {
                 write!(f, "leave units that do nothing in /run/systemd/system: {}", names.join(" "))
             }

@@ -3,7 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{config::trial::Trial, kernel::mountinfo::Mount, system::fstab};
+use crate::format::{
+    config::{prewarm::Prewarm, trial::Trial},
+    kernel::mountinfo::Mount,
+    system::fstab,
+};
 
 use super::{
     demands::Demands,
@@ -65,13 +69,16 @@ pub struct Configured {
     /// `[Trial]`
     #[serde(skip_serializing_if = "is_default")]
     pub trial: Trial,
+    /// `Prewarm=` and its like.
+    #[serde(skip_serializing_if = "is_default")]
+    pub prewarm: Prewarm,
     /// `Exitrd=`: whether this program is left for the end of the machine's run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exitrd: bool,
 }
 
-fn is_default(trial: &Trial) -> bool {
-    *trial == Trial::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl SystemFacts {

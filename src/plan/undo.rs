@@ -48,6 +48,7 @@ impl Step {
             | Self::Isolate { .. }
             | Self::Follow { .. } => Undo::NotNeeded,
             Self::FurnishRelay { .. } | Self::Publish { .. } => Undo::Stays("it goes with the tmpfs"),
+            Self::Prewarm { .. } => Undo::Stays("memory is had back when it is needed"),
             Self::LeaveUnits { names } => Undo::RemoveUnits(names.clone()),
             Self::Watch { .. } => Undo::EndWatcher,
             Self::MarkEntryBad(renaming) => Undo::Rename(renaming.back()),

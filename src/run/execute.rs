@@ -15,6 +15,7 @@ use crate::{
     },
     plan::{
         Plan, Step,
+        prewarm::Prewarmed,
         signed::CheckedBy,
         step::{Fstype, HashOrigin, OpenVerity, Volume},
     },
@@ -27,6 +28,7 @@ use crate::{
         mount, process,
         root::{self, Initramfs},
     },
+    units::Bytes,
 };
 
 use crate::run::{
@@ -37,8 +39,11 @@ use crate::run::{
 
 pub use super::failure::Error;
 
+/// Is told how much of how much is done.
+pub type Progress<'a> = &'a (dyn Fn(Bytes, Bytes) + Sync);
+
 /// Does the steps of one plan.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "progress is a function")]
 pub struct Executor<'a> {
     loader: Option<&'a Loader>,
     pub(super) verity: BTreeMap<String, Devno>,
@@ -48,7 +53,9 @@ pub struct Executor<'a> {
     pub(super) loops: BTreeMap<Devno, Attached>,
     /// What signatures were found to hold by, by dm name.
     checked: Vec<(String, CheckedBy)>,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
+    pub(super) progress: Option<Progress<'a>>,
+    pub(super) prewarmed: Option<Prewarmed>,
     arguments: Vec<String>,
     init: Option<String>,
 }
@@ -60,7 +67,21 @@ impl<'a> Executor<'a> {
     pub fn new(loader: Option<&'a Loader>, arguments: Vec<String>) -> Self {
         let (verity, reused, loops) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         let (checked, notes) = (Vec::new(), Vec::new());
-        Self { loader, verity, reused, loops, checked, notes, arguments, init: None }
+        let (progress, prewarmed, init) = (None, None, None);
+        Self { loader, verity, reused, loops, checked, notes, progress, prewarmed, arguments, init }
+    }
+
+    /// With somebody who is told how far a step is that takes a while.
+    #[must_use]
+    pub fn showing(mut self, progress: Option<Progress<'a>>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// What was read ahead.
+    #[must_use]
+    pub fn prewarmed(&self) -> Option<Prewarmed> {
+        self.prewarmed
     }
 
     /// What is to be told of the steps so far, once.
@@ -90,6 +111,10 @@ impl<'a> Executor<'a> {
 
     /// Does a step. [`Step::Exec`] returns only where it failed.
     pub fn execute(&mut self, step: &Step) -> Result<(), Error> {
+        #[cfg(feature = "cli")]
+        if sys::termination::is_to_end() {
+            return Err(Error::Ended);
+        }
         match step {
             Step::LoadModules { names } => Ok(self.loader.map_or(Ok(()), |loader| loader.load(names))?),
             Step::OpenVerity(open) => self.open_verity(&self.attached(open)),
@@ -127,6 +152,7 @@ impl<'a> Executor<'a> {
             | Step::Follow { .. }
             | Step::FurnishRelay { .. }
             | Step::Carry { .. }
+            | Step::Prewarm { .. }
             | Step::LeaveUnits { .. }
             | Step::Watch { .. }
             | Step::MarkEntryBad(_)

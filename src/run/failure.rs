@@ -146,6 +146,16 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// A file that was to be read ahead.
+    #[cfg(feature = "cli")]
+    #[error(
+        "a file of the new root, which the running one has in memory, cannot be read: its image is damaged or its device fails; write it anew, or see that the device works; --no-prewarm does not look"
+    )]
+    Unreadable(#[source] sys::Error),
+    /// A wish of somebody.
+    #[cfg(feature = "cli")]
+    #[error("it was asked to end")]
+    Ended,
     /// The watcher.
     #[cfg(feature = "cli")]
     #[error(
@@ -176,6 +186,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is the image that is refused, for what it is: by policy, by its signature, or as no root. It would be
+    /// refused everywhere. Damage may be this copy's alone.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        use new_root::Error::{Missing, NotExecutable, Release, Version};
+        match self {
+            Self::Signature { .. } | Self::Unsigned { .. } | Self::NoOsRelease { .. } => true,
+            Self::NewRoot(error) => {
+                matches!(error, Missing { .. } | NotExecutable { .. } | Version(_) | Release { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a dm name was taken just before: that device is somebody else's, and not to be closed by an undo.
     #[cfg(feature = "cli")]
     #[must_use]

@@ -53,6 +53,12 @@ const LOADER_FEATURES: &str = "LoaderFeatures-4a67b082-0a4c-41cf-b6c7-440b29bb8c
 const COUNTS: u64 = 1 << 4;
 const EFIVARS: &str = "/sys/firmware/efi/efivars";
 
+/// From here on a wish to end (SIGHUP, SIGINT, SIGTERM) makes the next step fail, and what was done is undone.
+#[cfg(feature = "cli")]
+pub fn end_by_asking() -> Result<(), Error> {
+    Ok(sys::termination::end_by_asking()?)
+}
+
 /// The kernel command line.
 pub fn command_line() -> Result<String, Error> {
     read("/proc/cmdline").map(Option::unwrap_or_default)

@@ -50,6 +50,18 @@ impl RegularFile {
         let no_follow = if link == LastLink::Refuse { libc::O_NOFOLLOW } else { 0 };
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | no_follow).open(path);
         let file = file.map_err(|e| Error::at("open", path, in_words(e)))?;
+        Self::of(file, path)
+    }
+
+    /// [`root::open_below`]; `fstat`: below a root that is not ours yet.
+    ///
+    /// ENOENT; EINVAL: not a regular file.
+    #[cfg(feature = "cli")]
+    pub fn open_below(root: &Path, path: &str) -> Result<Self, Error> {
+        Self::of(super::root::open_below(root, path)?, Path::new(path))
+    }
+
+    fn of(file: File, path: &Path) -> Result<Self, Error> {
         let metadata = file.metadata().map_err(|e| Error::at("stat", path, e))?;
         if !metadata.is_file() {
             let why = io::Error::new(ErrorKind::InvalidInput, "it is no regular file");

@@ -17,10 +17,16 @@ pub mod lock;
 pub mod loopdev;
 pub mod module;
 pub mod mount;
+#[cfg(feature = "cli")]
+pub mod page_cache;
+#[cfg(feature = "cli")]
+pub mod pidfd;
 pub mod process;
 pub mod reboot;
 pub mod root;
 pub mod sha256_lanes;
+#[cfg(feature = "cli")]
+pub mod termination;
 pub mod uevent;
 pub mod watchdog;
 
@@ -47,6 +53,15 @@ impl Error {
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self.source.raw_os_error(), Some(libc::ENOENT | libc::ENXIO))
+    }
+
+    /// Whether there is no regular file of that name: ENOENT, ENOTDIR, ELOOP where its links lead nowhere, EINVAL where it is none.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub fn is_no_file(&self) -> bool {
+        let none = [libc::ENOENT, libc::ENOTDIR, libc::ELOOP, libc::ENXIO];
+        self.source.kind() == io::ErrorKind::InvalidInput
+            || self.source.raw_os_error().is_some_and(|errno| none.contains(&errno))
     }
 
     /// Whether a key says that a signature is not its own, or may not be used (any more): EKEYREJECTED, EKEYREVOKED,

@@ -41,6 +41,22 @@ pub fn restore_sigpipe() -> Result<(), Error> {
         .map_err(|e| Error::new("sigaction", "SIGPIPE", e))
 }
 
+/// `ioprio_set(IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE); setpriority(PRIO_PROCESS, 0, 19)`: this thread's requests to disks wait
+/// for those of others, and others go before it on processors.
+///
+/// ioprio_set(2), setpriority(2). Which schedulers of requests look at it: Documentation/block/ioprio.rst. Giving way can always
+/// be asked for; that it is not granted costs nothing, ignoring.
+#[cfg(feature = "cli")]
+pub fn give_way() {
+    const WHO_PROCESS: libc::c_int = 1;
+    const CLASS_IDLE: libc::c_int = 3 << 13;
+    // SAFETY: both calls take numbers only.
+    unsafe {
+        libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE);
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+    }
+}
+
 /// `execv(path, [path, arguments...])`: becomes another program, with the environment as it is; returns
 /// only where that failed.
 ///

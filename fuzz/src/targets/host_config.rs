@@ -1,4 +1,4 @@
-//! `format/config/host_config.rs`, `format/config/trial.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within
+//! `format/config/host_config.rs`, `format/config/trial.rs`, `format/config/prewarm.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within
 //! its bounds; what is said of a file stands for a line of it; and reading it twice changes nothing but what is warned of.
 
 use std::time::Duration;
@@ -18,6 +18,8 @@ pub(super) fn run(data: &[u8]) {
     }
     assert!(!carry.paths.iter().any(|path| carry.not.contains(path)));
     assert!((Duration::from_secs(1)..=Duration::from_secs(600)).contains(&config.hook.timeout));
+    let prewarm = config.stage.prewarm;
+    assert!((1..=90).contains(&prewarm.memory_percent) && (1..=3600).contains(&prewarm.timeout_sec));
     assert!((10..=86_400).contains(&config.trial.timeout_sec) && config.trial.without_failures_sec <= 86_400);
     assert!(config.trial.units.iter().all(|unit| unit.contains('.') && !unit.contains(['/', ' '])));
     assert!(config.trial.command.first().is_none_or(|program| program.starts_with('/')));

@@ -18,6 +18,9 @@ pub(super) fn run(data: &[u8]) {
         assert_eq!((assignment.key.trim(), assignment.value.trim()), (&*assignment.key, &*assignment.value));
         assert!(!assignment.key.contains(['=', '\n']) && !assignment.value.contains('\n'));
         assert_eq!(boolean(&assignment.value), unit_file::boolean(&assignment.value));
+        if let Some(program) = unit_file::program(&assignment.value) {
+            assert!(program.starts_with('/') && assignment.value.contains(program), "{program}");
+        }
         let found = values(&text, &assignment.section, &assignment.key);
         assert!(found.iter().all(|value| !value.is_empty()));
     }

@@ -8,6 +8,7 @@ use crate::format::{
         demands,
         image_policy::ImagePolicy,
         ini::{self, Assignment, Placed, boolean, words},
+        prewarm::Prewarm,
         time_span,
         trial::Trial,
     },
@@ -15,11 +16,13 @@ use crate::format::{
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 18] = [
+pub const KEYS: [(&str, &str); 20] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
     ("Stage", "Direct"),
     ("Stage", "Prewarm"),
+    ("Stage", "PrewarmMemory"),
+    ("Stage", "PrewarmTimeoutSec"),
     ("Stage", "Exitrd"),
     ("Carry", "Carry"),
     ("Carry", "NoCarry"),
@@ -61,7 +64,7 @@ pub struct HostConfig {
 }
 
 /// `[Stage]`: what the arguments of `nextroot stage` say otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stage {
     /// `Source=`: the root image, as it is written for `nextroot stage`.
     pub source: Option<String>,
@@ -69,8 +72,8 @@ pub struct Stage {
     pub root_hash: Option<RootHash>,
     /// `Direct=`: systemd switches into the new root itself, without the relay.
     pub direct: bool,
-    /// `Prewarm=`: what is in the page cache of the old root is read from the new one.
-    pub prewarm: bool,
+    /// `Prewarm=` and its like: what is in the page cache of the old root is read from the new one.
+    pub prewarm: Prewarm,
     /// `Exitrd=`: this program is left for the end of the machine's run.
     pub exitrd: bool,
 }
@@ -124,12 +127,6 @@ pub enum Error {
 /// The unit's own limit is above the longest, and so is what systemd grants a soft reboot.
 const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-
-impl Default for Stage {
-    fn default() -> Self {
-        Self { source: None, root_hash: None, direct: false, prewarm: true, exitrd: false }
-    }
-}
 
 impl Default for Hook {
     fn default() -> Self {
@@ -216,9 +213,8 @@ impl Stage {
                 self.root_hash = Some(hash.map_err(|_| assignment.impossible(file, allowed))?);
             }
             "Direct" => self.direct = switch(Self::default().direct)?,
-            "Prewarm" => self.prewarm = switch(Self::default().prewarm)?,
             "Exitrd" => self.exitrd = switch(Self::default().exitrd)?,
-            _ => return Ok(false),
+            _ => return self.prewarm.assign(assignment, file),
         }
         Ok(true)
     }
@@ -296,7 +292,7 @@ mod tests {
     fn a_file() {
         let hash = "0a".repeat(32);
         let config = config(&[&format!(
-            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\nExitrd=yes\n\
+            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\nPrewarmMemory=25%\nPrewarmTimeoutSec=1min 30s\nExitrd=yes\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
              [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\nKeep=0\n[Policy]\nVerity=required\n\
              ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
@@ -306,7 +302,7 @@ mod tests {
                 source: Some("slot:other".to_owned()),
                 root_hash: hash.parse().ok(),
                 direct: true,
-                prewarm: false,
+                prewarm: Prewarm { wanted: false, memory_percent: 25, timeout_sec: 90 },
                 exitrd: true,
             },
             carry: Carry {
@@ -319,11 +315,11 @@ mod tests {
             verity_required: true,
             image_policy: Some(Placed {
                 value: "root=verity+signed".parse().unwrap(),
-                place: "f:20 (ImagePolicy=root=verity+signed)".to_owned(),
+                place: "f:22 (ImagePolicy=root=verity+signed)".to_owned(),
             }),
             minimum_version: Some(Placed {
                 value: "7".to_owned(),
-                place: "f:21 (MinimumVersion=7)".to_owned(),
+                place: "f:23 (MinimumVersion=7)".to_owned(),
             }),
             warnings: vec![],
         };
@@ -332,10 +328,10 @@ mod tests {
 
     #[test]
     fn files_over_files() {
-        let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nDirect=1\nPrewarm=0\nExitrd=1\n\
+        let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nDirect=1\nPrewarm=0\nPrewarmMemory=1%\nPrewarmTimeoutSec=1\nExitrd=1\n\
                      [Carry]\nCarry=/a /b\nNoCarry=/c\n[Hook]\nTimeoutSec=5\nWhenNothingStaged=pass\n\
                      [Policy]\nVerity=required\nImagePolicy=root=signed\nMinimumVersion=1\n";
-        let second = "[Stage]\nSource=\nRootHash=\nDirect=\nPrewarm=\nExitrd=\n[Carry]\nCarry=\nNoCarry=\n\
+        let second = "[Stage]\nSource=\nRootHash=\nDirect=\nPrewarm=\nPrewarmMemory=\nPrewarmTimeoutSec=\nExitrd=\n[Carry]\nCarry=\nNoCarry=\n\
                       [Hook]\nTimeoutSec=\nWhenNothingStaged=\n[Policy]\nVerity=\nImagePolicy=\nMinimumVersion=\n";
         assert_eq!(config(&[first, second]), HostConfig::default());
         for (second, carried, not) in [
@@ -381,6 +377,12 @@ mod tests {
         for (text, message) in [
             ("[Stage]\nDirect=maybe", "f:2: Direct=maybe: yes or no is needed".to_owned()),
             ("[Stage]\nPrewarm=2", "f:2: Prewarm=2: yes or no is needed".to_owned()),
+            ("[Stage]\nPrewarmMemory=50", "f:2: PrewarmMemory=50: a share from 1% to 90% is needed".to_owned()),
+            ("[Stage]\nPrewarmMemory=91%", "f:2: PrewarmMemory=91%: a share from 1% to 90% is needed".to_owned()),
+            (
+                "[Stage]\nPrewarmTimeoutSec=0",
+                "f:2: PrewarmTimeoutSec=0: a time from 1s to 1h is needed".to_owned(),
+            ),
             ("[Trial]\nKeep=2", "f:2: Keep=2: 0 or 1 is needed".to_owned()),
             (
                 "[Stage]\nRootHash=0x",

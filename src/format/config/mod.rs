@@ -8,5 +8,6 @@ pub mod image_filter;
 pub mod image_policy;
 pub mod ini;
 pub mod initramfs;
+pub mod prewarm;
 pub mod time_span;
 pub mod trial;

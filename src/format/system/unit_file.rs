@@ -16,6 +16,15 @@ pub fn values(text: &str, section: &str, key: &str) -> Vec<String> {
     values
 }
 
+/// The program of a line of `ExecStart=`, without what stands before it to say how it is executed (systemd.service(5), "Command lines"); `None` where
+/// it is looked for in directories.
+#[must_use]
+pub fn program(line: &str) -> Option<&str> {
+    let word = line.trim_start_matches(['@', '-', ':', '+', '!', '|']).split_ascii_whitespace().next()?;
+    let word = word.trim_matches(['"', '\'']);
+    word.starts_with('/').then_some(word)
+}
+
 /// A boolean as systemd writes them (parse_boolean).
 #[must_use]
 pub fn boolean(value: &str) -> Option<bool> {
@@ -41,6 +50,20 @@ mod tests {
         assert_eq!(values("[A]\nK=1\nK=\nK=2", "A", "K"), ["2"]);
         assert_eq!(values("[A]\nK=1\nK=", "A", "K"), [""; 0]);
         assert_eq!(values("[A]\nK=a,\\\n  K=b\n", "A", "K"), ["a,   K=b"]);
+    }
+
+    #[test]
+    fn programs() {
+        for (line, expected) in [
+            ("/usr/bin/a -b", Some("/usr/bin/a")),
+            ("-@/usr/bin/a a0 -b", Some("/usr/bin/a")),
+            ("+!!\"/usr/bin/a\" b", Some("/usr/bin/a")),
+            ("systemctl start x", None),
+            ("", None),
+            ("@", None),
+        ] {
+            assert_eq!(program(line), expected, "{line}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub mod unit;
 
 pub use fate::{Stopping, Survives, Survivor};
 pub use new_root::NewRoot;
-pub use policy::{Asked, DmName, HashFrom, Prewarm, RootHashUse, Wanted};
+pub use policy::{Asked, DmName, HashFrom, RootHashUse, Wanted};
 pub use system::System;
 pub use unit::Unit;
 

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    format::{config::image_policy::Designator, verity::root_hash::RootHash},
+    format::{
+        config::{image_policy::Designator, prewarm::Prewarm},
+        verity::root_hash::RootHash,
+    },
     plan::{
         demands::{Candidate, Demands, Proof, allow_version},
         step::HashOrigin,
     },
-    units::Bytes,
 };
 
 use super::{Finding, Given};
@@ -23,8 +25,8 @@ pub struct Asked {
     pub direct: bool,
     /// `AutomaticReturn=no`: no watcher is left.
     pub unwatched: bool,
-    /// What is read ahead; `None` for `--no-prewarm`.
-    pub prewarm: Option<Prewarm>,
+    /// What is read ahead.
+    pub prewarm: Prewarm,
     /// What has to hold.
     pub wanted: Wanted,
     /// What is demanded besides.
@@ -91,16 +93,6 @@ pub enum DmName {
     Same,
     /// A device has it that is another one in this.
     Other(String),
-}
-
-/// What is read ahead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Prewarm {
-    /// How much there is to read, where that is known.
-    pub wanted: Option<Bytes>,
-    /// The share of MemAvailable that it may take, in percent.
-    pub percent: u8,
 }
 
 impl HashFrom {

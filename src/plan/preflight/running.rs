@@ -195,19 +195,13 @@ pub(super) fn memory(given: &Given<'_>) -> Finding {
             "free some memory first: the new system needs some to start, and nothing is read ahead",
         );
     }
-    let Some(prewarm) = &given.asked.prewarm else {
+    let prewarm = given.asked.prewarm;
+    if !prewarm.wanted {
         return Finding::ok(format!("{available} available; nothing is read ahead"));
-    };
-    // A percentage of a count of bytes fits where the count does.
-    let most = Bytes(available.0 / 100 * u64::from(prewarm.percent.min(100)));
-    match prewarm.wanted {
-        Some(wanted) if wanted > most => Finding::warn(
-            format!("{available} available; {most} of {wanted} are read ahead"),
-            "the rest is read when it is needed: free some memory for a faster start",
-        ),
-        Some(wanted) => Finding::ok(format!("{available} available; {wanted} are read ahead")),
-        None => Finding::ok(format!("{available} available; {most} at most are read ahead")),
     }
+    // A percentage of a count of bytes fits where the count does.
+    let most = Bytes(available.0 / 100 * u64::from(prewarm.memory_percent.min(100)));
+    Finding::ok(format!("{available} available; {most} at most are read ahead"))
 }
 
 pub(super) fn facts(given: &Given<'_>) -> Finding {

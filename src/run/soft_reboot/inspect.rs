@@ -170,8 +170,27 @@ fn var_in_fstab(tree: &mut Tree) -> Option<String> {
 }
 
 /// Unit files, and what links in .wants and the like pull in.
+/// Directories beside units, with links to what these pull in.
+const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
+
+/// The programs that enabled units of a root start (`ExecStart=` of systemd.service(5)), each once.
+pub(super) fn programs(root: &Path) -> BTreeSet<String> {
+    let mut tree = Tree::new(root);
+    let mut programs = BTreeSet::new();
+    for directory in UNITS {
+        let pulls = tree.names(directory).into_iter();
+        for pulls in pulls.filter(|name| PULLS.iter().any(|ending| name.ends_with(ending))) {
+            for unit in tree.names(&format!("{directory}/{pulls}")) {
+                let text = tree.text(&format!("{directory}/{pulls}/{unit}")).unwrap_or_default();
+                let lines = unit_file::values(&text, "Service", "ExecStart");
+                programs.extend(lines.iter().filter_map(|line| unit_file::program(line)).map(str::to_owned));
+            }
+        }
+    }
+    programs
+}
+
 fn units(tree: &mut Tree) -> (BTreeSet<String>, BTreeSet<String>) {
-    const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
     let (mut units, mut enabled) = (BTreeSet::new(), BTreeSet::new());
     for directory in UNITS {
         for name in tree.names(directory) {

@@ -8,6 +8,7 @@ pub mod in_files;
 pub mod inspect;
 pub mod manager_conf;
 pub mod mount_units;
+mod prewarm;
 pub mod running;
 pub mod staging;
 pub mod state;

@@ -14,6 +14,7 @@ use crate::{
     sys::{
         file::{LONGEST_TEXT, whole_at},
         lock::{Lock, LockError},
+        pidfd::Other,
     },
 };
 
@@ -61,6 +62,10 @@ pub enum Error {
 /// How long another run is waited for, and how often it is looked whether it is through.
 const MOMENT: Duration = Duration::from_secs(2);
 const BEAT: Duration = Duration::from_millis(50);
+/// How long a stage that was asked to end may take to undo what it did.
+const TO_UNDO: Duration = Duration::from_secs(30);
+/// Commands that stage, and take it back where they are asked to end.
+const STAGING: [&str; 3] = ["stage", "reboot", "rollback"];
 
 /// The state's place.
 #[derive(Clone, Debug)]
@@ -97,6 +102,22 @@ impl Store {
                 taken => return taken.map_err(Error::Locked),
             }
         }
+    }
+
+    /// The same; a stage that is at work is asked to end, and undoes by itself what it did.
+    pub fn take_over(&self) -> Result<Lock, Error> {
+        let locked = self.lock();
+        let Err(Error::Locked(LockError::Held(holder))) = &locked else { return locked };
+        let Some(holder) = holder.parse().ok().and_then(|id| Other::open(id).ok()) else {
+            return self.lock();
+        };
+        if !sees_to_its_end(&holder.arguments()) {
+            return locked;
+        }
+        // It may have ended meanwhile, ignoring.
+        let _ = holder.ask_to_end();
+        holder.wait(TO_UNDO).map_err(|error| Error::Locked(error.into()))?;
+        self.lock()
     }
 
     /// What is remembered; the default where nothing is.
@@ -169,6 +190,11 @@ fn overwrite(path: &Path, text: &mut Vec<u8>) -> io::Result<()> {
 #[derive(serde::Deserialize)]
 struct Version {
     version: u32,
+}
+
+/// Whether a process is one of [`STAGING`], by its arguments.
+fn sees_to_its_end(arguments: &[String]) -> bool {
+    arguments.get(1).is_some_and(|command| STAGING.contains(&command.as_str()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{boot_entries, image, staging, watcher};
+use super::{boot_entries, image, prewarm, staging, watcher};
 use crate::{
     format::{kernel::devno::Devno, verity::table::VerityTable},
     plan::{Step, plain::Plain},
@@ -32,6 +32,12 @@ impl Executor<'_> {
             Step::Follow { at } => Ok(mount::propagate(Path::new(at), Propagation::Shared)?),
             Step::FurnishRelay { at } => staging::furnish(Path::new(at)),
             Step::Carry { from, at } => staging::carry(Path::new(from), Path::new(at)),
+            Step::Prewarm { at, limits } => {
+                let done = prewarm::run(Path::new("/"), Path::new(at), *limits, self.progress)?;
+                self.notes.push(done.to_string());
+                self.prewarmed = Some(done);
+                Ok(())
+            }
             Step::LeaveUnits { names } => staging::leave_units(names),
             Step::MarkEntryBad(renaming) => Ok(boot_entries::mark_bad(renaming)?),
             Step::Watch { program, .. } => watcher::leave(program.as_deref()),
