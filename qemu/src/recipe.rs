@@ -148,6 +148,10 @@ const DISSECTED: [&str; 7] = [
     SIGNED[5],
 ];
 
+/// As many partitions as systemd-repart makes, but for three.
+const MANY: [&str; 125] =
+    ["[Partition]\nType=linux-generic\nLabel=many\nSizeMinBytes=1M\nSizeMaxBytes=1M\n"; 125];
+
 /// What makes a mini guest of a root.
 pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/usr/share/locale/\nExcludeFiles=/usr/share/man/\n";
 
@@ -201,6 +205,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         ],
     ),
     Recipe::small("dissected", &DISSECTED).prepared(Prepare::Keys),
+    Recipe::small("many", &MANY),
     Recipe::small("noise", &["[Partition]\nType=linux-generic\nLabel=noise\nCopyBlocks=/mnt/noise.img\n"])
         .prepared(Prepare::Noise),
     Recipe::small(

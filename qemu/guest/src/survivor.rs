@@ -76,7 +76,13 @@ fn beat(file: &str, held: Option<&str>) -> io::Result<()> {
 fn unguarded(file: &str) -> io::Result<()> {
     const STATE: &str = "/sys/class/watchdog/watchdog0/state";
     let file = File::create(file)?;
-    let is_armed = || Ok::<_, io::Error>(std::fs::read_to_string(STATE)?.trim() == "active");
+    // Opened once: on its way from one root to the next, /sys is at neither for a moment.
+    let state = File::open(STATE)?;
+    let is_armed = || {
+        let mut text = [0; 16];
+        let length = state.read_at(&mut text, 0)?;
+        Ok::<_, io::Error>(text.get(..length).is_some_and(|text| text.trim_ascii() == b"active"))
+    };
     while !is_armed()? {
         sleep(BEAT);
     }
