@@ -110,26 +110,40 @@ fn every_metric_is_described() {
     assert_eq!(described, printed);
 }
 
-/// What Prometheus' own program has to say of them, where it is installed or `PROMTOOL` names it.
-#[test]
-fn promtool_finds_no_fault_with_the_metrics() {
+/// Prometheus' own program, where it is installed or `PROMTOOL` names it.
+fn promtool(arguments: &[&str]) -> Option<Command> {
     let words = std::env::var("PROMTOOL").unwrap_or_else(|_| "promtool".to_owned());
     let mut words = words.split_whitespace();
     let program = words.next().unwrap();
     if !is_there(program) {
         eprintln!("promtool is missing: skipped");
-        return;
+        return None;
     }
-    let mut child = Command::new(program)
-        .args(words)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(program);
+    command.args(words).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Some(command)
+}
+
+#[test]
+fn promtool_finds_no_fault_with_the_metrics() {
+    let Some(mut command) = promtool(&["check", "metrics"]) else { return };
+    let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(metrics().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn promtool_finds_no_fault_with_the_alerts() {
+    let text = include_str!("../docs/fleet.md");
+    let (_, from) = text.split_once("    - alert:").unwrap();
+    let rules = format!("    - alert:{from}");
+    let rules: Vec<&str> = rules.lines().take_while(|line| line.starts_with("    ")).collect();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "groups:\n- name: nextroot\n  rules:\n{}", rules.join("\n")).unwrap();
+    let Some(mut command) = promtool(&["check", "rules", &file.path().to_string_lossy()]) else { return };
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("3 rules found"), "{output:?}");
 }

@@ -175,6 +175,7 @@ impl std::fmt::Display for Status {
                 for row in staged.mounts.iter().filter(|row| row.carried) {
                     writeln!(f, "            carries {row}")?;
                 }
+                staged.prewarmed.iter().try_for_each(|done| writeln!(f, "            {done}"))?;
             }
             Some(staged) => writeln!(
                 f,
