@@ -114,6 +114,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             other => return Err(format!("hook {other}: write early or late").into()),
         },
         Command::Watch(asked) => match asked.back {
+            None if asked.mark => watch::mark()?,
             None => watch::run()?,
             Some(why) => match watch::back(&why) {
                 Err(error) if error.is_locked() => return Ok(ExitCode::from(watch::LATER)),

@@ -222,6 +222,9 @@ pub(super) struct Watch {
     /// go back to the root before, for this reason
     #[argh(option)]
     pub(super) back: Option<String>,
+    /// mark the boot loader's entries of the running root bad
+    #[argh(switch)]
+    pub(super) mark: bool,
 }
 
 /// Close the devices of roots that are neither running, nor staged, nor the one before.

@@ -91,15 +91,12 @@ pub fn early() -> Result<(), Error> {
     if let Err(error) = &outcome {
         journal::tell(&Event::CalledOff { why: chain(error) });
         complain(format_args!("nextroot: the soft reboot is called off, this system serves on"));
-        match bounded::run("systemctl", &["cancel"], PATIENCE) {
-            Ok(Ended::Exit(Some(0))) => {}
-            Ok(other) => complain(format_args!(
-                "nextroot: systemctl cancel: {other:?}; the late check stands behind this"
-            )),
-            Err(error) => complain(format_args!(
-                "nextroot: systemctl cancel: {error}; the late check stands behind this"
-            )),
-        }
+        let told = match bounded::run("systemctl", &["cancel"], PATIENCE) {
+            Ok(Ended::Exit(Some(0))) => return outcome,
+            Ok(ended) => ended.to_string(),
+            Err(error) => error.to_string(),
+        };
+        complain(format_args!("nextroot: systemctl cancel: {told}; the late check stands behind this"));
     }
     outcome
 }

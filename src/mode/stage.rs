@@ -242,21 +242,9 @@ impl Staging<'_> {
         }
     }
 
-    /// The boot loader's entries of the running root, where that is given up. The way back is more than they are: where they
-    /// cannot be looked at, that is told.
+    /// The boot loader's entries of the running root, where that is given up.
     fn bad_entries(&mut self, request: &Request, facts: &Facts) -> Vec<Renaming> {
-        if request.gives_up.is_none() {
-            return Vec::new();
-        }
-        let root_hash = self.state.current.as_ref().and_then(Root::verity).map(|it| it.root_hash.clone());
-        let release = staging::os_release(Path::new("/")).unwrap_or_default();
-        let image = Image { root_hash, release: OsRelease::parse(release.as_bytes()).unwrap_or_default() };
-        let Some(Looked { entries, unread }) = boot_entries::look(facts) else { return Vec::new() };
-        unread.iter().for_each(|why| (self.tell)(&unmarked(why)));
-        boot_entry::to_mark_bad(&entries, &image).unwrap_or_else(|| {
-            (self.tell)(&unmarked("no entry of the boot loader is known to start this root"));
-            Vec::new()
-        })
+        if request.gives_up.is_none() { Vec::new() } else { bad_entries(&self.state, facts, self.tell) }
     }
 
     /// The way back is more than the boot loader's entry.
@@ -316,6 +304,20 @@ impl Staging<'_> {
             (self.tell)(&error.to_string());
         }
     }
+}
+
+/// The boot loader's entries of the running root, which is given up. The way back is more than they are: where they cannot be
+/// looked at, that is told.
+pub(super) fn bad_entries(state: &State, facts: &Facts, tell: &mut dyn FnMut(&str)) -> Vec<Renaming> {
+    let root_hash = state.current.as_ref().and_then(Root::verity).map(|it| it.root_hash.clone());
+    let release = staging::os_release(Path::new("/")).unwrap_or_default();
+    let image = Image { root_hash, release: OsRelease::parse(release.as_bytes()).unwrap_or_default() };
+    let Some(Looked { entries, unread }) = boot_entries::look(facts) else { return Vec::new() };
+    unread.iter().for_each(|why| tell(&unmarked(why)));
+    boot_entry::to_mark_bad(&entries, &image).unwrap_or_else(|| {
+        tell(&unmarked("no entry of the boot loader is known to start this root"));
+        Vec::new()
+    })
 }
 
 /// Why an entry of the boot loader may be as it was.

@@ -6,16 +6,20 @@ use std::time::{Duration, Instant};
 use crate::{
     format::config::trial::Trial,
     plan::{
+        Step,
         event::Event,
         health::{self, Duty, Manager, Seen, Verdict, judge},
         intent::EmergencyAction,
+        leaving::{self, Answer, At, Leaving, Next},
         state::{OnTrial, Pass, Root, Staged, State},
     },
     run::{
         bounded::{self, Ended, SELF},
-        execute, journal,
+        execute::{self, Executor},
+        journal,
         log::Log,
         machine,
+        probe::{self, Prober},
         soft_reboot::{
             handover::{chain, is_relay},
             running,
@@ -26,7 +30,7 @@ use crate::{
     },
 };
 
-use super::{bless, preflight, reboot, request::Way};
+use super::{bless, preflight, reboot, request::Way, stage};
 
 /// Why it cannot watch.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,9 @@ pub enum Error {
     /// Mounts, or files of its own.
     #[error(transparent)]
     Execute(#[from] execute::Error),
+    /// Devices.
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
 }
 
 /// How often is looked, where nothing tells of changes.
@@ -45,6 +52,8 @@ const BEAT: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_millis(500);
 /// How long it may take to stage the root before.
 const TO_STAGE: Duration = Duration::from_secs(120);
+/// How long it may take to mark the boot loader's entries before a restart.
+const TO_MARK: Duration = Duration::from_secs(20);
 /// How long another nextroot may be at work meanwhile.
 const TO_UNLOCK: Duration = Duration::from_secs(60);
 /// How long it waits for another nextroot to write something down.
@@ -153,6 +162,25 @@ fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> 
     // Services are away longer if it takes longer.
     request.configured.prewarm.wanted = false;
     reboot::run(Some(&request), None, tell)
+}
+
+/// Marks the boot loader's entries of the running root bad: in a process of its own, too, where a disk may not answer.
+pub fn mark() -> Result<(), Error> {
+    let log = Log::open(Instant::now());
+    let marked = || -> Result<(), Error> {
+        let state = running::settled::<Error>(&Store::default())?;
+        let prober = Prober::of_running_system()?;
+        let mut executor = Executor::new(None, Vec::new());
+        for renaming in
+            stage::bad_entries(&state, prober.facts(), &mut |line| log.warning(&format!("watch: {line}")))
+        {
+            let step = Step::MarkEntryBad(renaming);
+            log.info(&format!("watch: {step}"));
+            executor.execute(&step)?;
+        }
+        Ok(())
+    };
+    marked().inspect_err(|error| log.error(&format!("watch: {}", chain(error))))
 }
 
 /// How a return to the root before began.
@@ -292,11 +320,10 @@ impl<'a> Watch<'a> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let left = self.rules.timeout().saturating_sub(machine::monotonic().saturating_sub(self.since));
         let limit = left.min(TO_CHECK);
-        match bounded::run(program, &arguments, limit) {
-            Ok(Ended::Exit(Some(0))) => Ok(()),
-            Ok(Ended::Exit(Some(code))) => Err(format!("{program} ended with exit code {code}")),
-            Ok(Ended::Exit(None)) => Err(format!("{program} was ended by a signal")),
-            Ok(Ended::Killed) => Err(format!("{program} has not ended for {} s", limit.as_secs())),
+        match bounded::last_words(program, &arguments, limit) {
+            Ok((Ended::Exit(Some(0)), _)) => Ok(()),
+            Ok((ended, None)) => Err(format!("{program} {ended}")),
+            Ok((ended, Some(last))) => Err(format!("{program} {ended}: {last}")),
             Err(error) => Err(format!("start {program}: {error}")),
         }
     }
@@ -326,8 +353,8 @@ impl<'a> Watch<'a> {
             Return::Asked => self.insist(why)?,
             Return::Later => return Ok(false),
             Return::Nowhere(because) if answers => self.stay(why, &because),
-            Return::Nowhere(because) => self.reset(&format!("PID 1 does not answer, and {because}")),
-            Return::Stuck(because) => self.reset(&because),
+            Return::Nowhere(because) => self.give_up(&format!("PID 1 does not answer, and {because}")),
+            Return::Stuck(because) => self.give_up(&because),
         }
         Ok(true)
     }
@@ -364,45 +391,48 @@ impl<'a> Watch<'a> {
     fn insist(&self, why: &str) -> Result<(), Error> {
         let asked = Instant::now();
         let before = running::settled::<Error>(self.store)?.generation;
-        let mut began = false;
+        let mut leaving = Leaving::default();
         loop {
             let state = running::settled::<Error>(self.store)?;
-            let in_between = is_relay();
-            if !in_between && !self.is_root(&state) {
-                return Ok(());
-            }
-            let called_off = if in_between {
-                None // another root is not reached, yet
-            } else if state.generation > before {
-                let error = state.relay.and_then(|pass| pass.error).unwrap_or_default();
-                Some(format!("the switch came back: {error}"))
-            } else if state.staged.is_none() {
-                Some("the soft reboot was taken back".to_owned())
-            } else {
-                match self.systemctl.manager() {
-                    Ok(Some(Manager::Up | Manager::Starting)) if began => {
-                        Some("the soft reboot was called off, see the journal".to_owned())
-                    }
-                    Ok(manager) => {
-                        began |= manager == Some(Manager::Stopping);
-                        None
-                    }
-                    // It cannot be asked, and may be at it.
-                    Err(error) => {
-                        began |= matches!(error, units::Error::Start { .. });
-                        None
-                    }
-                }
+            let staged = state.staged.is_some();
+            let at = self.at(state, before);
+            let answer = match at {
+                At::Same if staged => self.answer(),
+                _ => Answer::Silent,
             };
-            if let Some(because) = called_off {
-                self.stay(why, &because);
-                return Ok(());
+            match leaving.next(&leaving::Seen { since: asked.elapsed(), at, staged, answer }) {
+                Next::Wait => machine::pause(BEAT),
+                Next::Left => return Ok(()),
+                Next::Stays(because) => {
+                    self.stay(why, &because);
+                    return Ok(());
+                }
+                Next::Reset => {
+                    self.reset("PID 1 does not do the soft reboot that it was asked for");
+                    return Ok(());
+                }
             }
-            if health::has_to_reset(asked.elapsed(), began) {
-                self.reset("PID 1 does not do the soft reboot that it was asked for");
-                return Ok(());
-            }
-            machine::pause(BEAT);
+        }
+    }
+
+    /// Where the way back is, which began in this life of userspace.
+    fn at(&self, state: State, before: u64) -> At {
+        if is_relay() {
+            At::InBetween
+        } else if !self.is_root(&state) {
+            At::Other
+        } else if state.generation > before {
+            At::CameBack(state.relay.and_then(|pass| pass.error).unwrap_or_default())
+        } else {
+            At::Same
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        match self.systemctl.manager() {
+            Ok(manager) => Answer::Is(manager),
+            Err(units::Error::Start { .. }) => Answer::NobodyAsks,
+            Err(_) => Answer::Silent,
         }
     }
 
@@ -412,6 +442,22 @@ impl<'a> Watch<'a> {
         let stays = format!("{why}; it stays: {because}");
         journal::tell(&Event::Staying { root: self.root.clone(), why: stays.clone() });
         self.note(|trial| trial.stays = Some(stays.clone()));
+    }
+
+    /// Restarts the machine, which is not to come up in this root again: staging the way back did not come so far. The root that
+    /// was gone back to is the last that there is.
+    fn give_up(&self, why: &str) {
+        if !self.came_back {
+            let told = match bounded::run(SELF, &["watch", "--mark"], TO_MARK) {
+                Ok(Ended::Exit(Some(0))) => None,
+                Ok(ended) => Some(ended.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(told) = told {
+                self.log.warning(&format!("watch: mark the boot loader's entries of this root: {told}, ignoring: the machine may come up in it again"));
+            }
+        }
+        self.reset(why);
     }
 
     /// Returns only where the kernel refuses.

@@ -286,18 +286,6 @@ pub fn pause_after(look: Duration) -> Duration {
     (look * 3).clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
 
-/// How long PID 1 may take to begin with the soft reboot that it was asked for.
-const TO_BEGIN: Duration = Duration::from_secs(30);
-/// How long it may take to be done with it: a service may take its time to stop (DefaultTimeoutStopSec= is 90 s).
-const TO_END: Duration = Duration::from_secs(300);
-
-/// Whether there is nothing left but to restart the machine, `since` a soft reboot back was asked for. `began`: whether
-/// PID 1 was seen to act.
-#[must_use]
-pub fn has_to_reset(since: Duration, began: bool) -> bool {
-    since >= if began { TO_END } else { TO_BEGIN }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -490,11 +478,6 @@ mod tests {
         assert!(unlisted.answers(&rules()) && silent(59).answers(&rules()) && !silent(60).answers(&rules()));
         let short = Trial { timeout_sec: 10, ..rules() };
         assert!(matches!(judge(&short, &silent(10)), Verdict::Failed(_)));
-        for (since, began, expected) in
-            [(29, false, false), (30, false, true), (299, true, false), (300, true, true)]
-        {
-            assert_eq!(has_to_reset(second(since), began), expected, "{since} {began}");
-        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod hold;
 pub mod image_file;
 pub mod intent;
 mod invalid;
+pub mod leaving;
 mod look;
 pub mod new_mounts;
 mod pair;

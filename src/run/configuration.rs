@@ -53,6 +53,8 @@ pub fn read(root: Option<&Path>) -> Result<HostConfig, Error> {
             config.read(&text, &file)?;
         }
     }
+    let contradictions = config.contradictions();
+    config.warnings.extend(contradictions);
     Ok(config)
 }
 

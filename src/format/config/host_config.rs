@@ -162,6 +162,19 @@ impl HostConfig {
         Ok(())
     }
 
+    /// What no single line shows: a line for each thing that cannot be as it is set.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<String> {
+        let Trial { automatic_return, timeout_sec, without_failures_sec, .. } = self.trial;
+        let never = automatic_return && without_failures_sec >= timeout_sec;
+        let told = || {
+            format!(
+                "[Trial] WithoutFailuresSec={without_failures_sec} s is not shorter than Timeout={timeout_sec} s: no root would be found healthy, and each is left again"
+            )
+        };
+        never.then(told).into_iter().collect()
+    }
+
     fn policy(&mut self, assignment: &Assignment, file: &str) -> Result<bool, Error> {
         match assignment.key.as_str() {
             "Verity" => self.verity_required = verity_required(assignment, file)?,
@@ -324,6 +337,18 @@ mod tests {
             warnings: vec![],
         };
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn what_contradicts_itself() {
+        for (text, expected) in [
+            ("[Trial]\nTimeout=60s\nWithoutFailuresSec=59s\n", 0),
+            ("[Trial]\nTimeout=60s\nWithoutFailuresSec=60s\n", 1),
+            ("[Trial]\nTimeout=60s\nWithoutFailuresSec=60s\nAutomaticReturn=no\n", 0),
+            ("", 0),
+        ] {
+            assert_eq!(config(&[text]).contradictions().len(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn start() -> Result<(), Error> {
     };
     match bounded::run("systemctl", &["--no-ask-password", "restart", UNIT], PATIENCE) {
         Ok(Ended::Exit(Some(0))) => Ok(()),
-        Ok(Ended::Exit(_)) => failed("systemctl restart failed, see the journal".to_owned()),
+        Ok(ended @ Ended::Exit(_)) => failed(format!("systemctl restart {ended}, see the journal")),
         Ok(Ended::Killed) => failed(format!("PID 1 has not answered for {} s", PATIENCE.as_secs())),
         Err(error) => failed(format!("run systemctl: {error}")),
     }
