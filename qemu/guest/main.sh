@@ -188,6 +188,13 @@ finish() {
 
 # A script that ends any other way than by finish or a reboot has a mistake.
 trap 'say lost "the script ended without an end"; systemctl poweroff' EXIT
+# Reading ahead takes seconds where each instruction is emulated: only scenarios do that are about it, or about all of it.
+ahead=/run/nextroot-conf/nextroot.conf.d/10-rig.conf
+reads_ahead() { rm -f $ahead; }
+if [ "$life" = 1 ]; then
+	mkdir -p "${ahead%/*}"
+	printf '[Stage]\nPrewarm=no\n' >$ahead
+fi
 # What the life before was saying may have been cut short.
 echo
 say life "$(root_hash)"
