@@ -62,7 +62,10 @@ pub(super) fn run(
         Ok(done)
     };
     // A thread of its own, as this one has more to do, and not at leisure.
-    thread::scope(|scope| scope.spawn(aside).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, aside) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => Ok(Prewarmed { limit: Some(Limit::Memory), ..Prewarmed::default() }),
+    })
 }
 
 /// What is found to be read.

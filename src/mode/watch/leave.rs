@@ -1,0 +1,163 @@
+//! How a root that is not healthy is left.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    plan::{
+        event::Event,
+        intent::EmergencyAction,
+        leaving::{self, Answer, At, Leaving, Next},
+        state::State,
+    },
+    run::{
+        bounded::{self, Ended, SELF},
+        journal, machine,
+        soft_reboot::{
+            handover::{chain, is_relay},
+            running, units,
+        },
+    },
+};
+
+use super::{super::reboot, BEAT, Error, LATER, Watch};
+
+/// How long it may take to stage the root before.
+const TO_STAGE: Duration = Duration::from_secs(120);
+/// How long it may take to mark the boot loader's entries before a restart.
+const TO_MARK: Duration = Duration::from_secs(20);
+/// How a return to the root before began.
+enum Return {
+    /// PID 1 was asked for the soft reboot.
+    Asked,
+    /// Another nextroot is at work: it has to be tried again.
+    Later,
+    /// There is no root to go to.
+    Nowhere(String),
+    /// Nothing is left but to restart the machine.
+    Stuck(String),
+}
+
+impl Watch<'_> {
+    /// Leaves a root that is not healthy; restarts the machine where PID 1 does nothing about it. `false` where it has to
+    /// be tried again.
+    pub(super) fn leave(&self, why: &str, answers: bool) -> Result<bool, Error> {
+        self.log.error(&format!("watch: NOT HEALTHY: {why}"));
+        match self.go_back(why) {
+            Return::Asked => self.insist(why)?,
+            Return::Later => return Ok(false),
+            Return::Nowhere(because) if answers => self.stay(why, &because),
+            Return::Nowhere(because) => self.give_up(&format!("PID 1 does not answer, and {because}")),
+            Return::Stuck(because) => self.give_up(&because),
+        }
+        Ok(true)
+    }
+
+    fn go_back(&self, why: &str) -> Return {
+        if self.asked_back {
+            return Return::Nowhere("it was to be left before, and the switch came back".to_owned());
+        }
+        // Else it would go to and fro.
+        if self.came_back {
+            return Return::Nowhere("it was gone back to, as the root after it had failed, too".to_owned());
+        }
+        if let Err(error) = reboot::back(why) {
+            return Return::Nowhere(chain(&error));
+        }
+        self.log.info("watch: going back to the root before");
+        // Once PID 1 is asked, journald may be gone.
+        journal::tell(&Event::Leaving { root: self.root.clone(), why: why.to_owned() });
+        match bounded::run(SELF, &["watch", "--back", why], TO_STAGE) {
+            Ok(Ended::Exit(Some(0))) => {
+                self.note(|trial| trial.asked_back = true);
+                Return::Asked
+            }
+            Ok(Ended::Exit(Some(code))) if code == i32::from(LATER) => Return::Later,
+            Ok(Ended::Killed) => Return::Stuck("the root before could not be staged in time".to_owned()),
+            Ok(Ended::Exit(_)) => {
+                Return::Nowhere("the root before cannot be staged, as the lines above say".to_owned())
+            }
+            Err(error) => Return::Nowhere(format!("run nextroot: {error}")),
+        }
+    }
+
+    /// Sees to it that PID 1 does the soft reboot that it was asked for.
+    fn insist(&self, why: &str) -> Result<(), Error> {
+        let asked = Instant::now();
+        let before = running::settled::<Error>(self.store)?.generation;
+        let mut leaving = Leaving::default();
+        loop {
+            let state = running::settled::<Error>(self.store)?;
+            let staged = state.staged.is_some();
+            let at = self.at(state, before);
+            let answer = match at {
+                At::Same if staged => self.answer(),
+                _ => Answer::Silent,
+            };
+            match leaving.next(&leaving::Seen { since: asked.elapsed(), at, staged, answer }) {
+                Next::Wait => machine::pause(BEAT),
+                Next::Left => return Ok(()),
+                Next::Stays(because) => {
+                    self.stay(why, &because);
+                    return Ok(());
+                }
+                Next::Reset => {
+                    self.reset("PID 1 does not do the soft reboot that it was asked for");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Where the way back is, which began in this life of userspace.
+    fn at(&self, state: State, before: u64) -> At {
+        if is_relay() {
+            At::InBetween
+        } else if !self.is_root(&state) {
+            At::Other
+        } else if state.generation > before {
+            At::CameBack(state.relay.and_then(|pass| pass.error).unwrap_or_default())
+        } else {
+            At::Same
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        match self.systemctl.manager() {
+            Ok(manager) => Answer::Is(manager),
+            Err(units::Error::Start { .. }) => Answer::NobodyAsks,
+            Err(_) => Answer::Silent,
+        }
+    }
+
+    /// There is no other root to go to: it stays, and says so.
+    fn stay(&self, why: &str, because: &str) {
+        self.log.error(&format!("watch: this root stays, although it is not healthy: {because}"));
+        let stays = format!("{why}; it stays: {because}");
+        journal::tell(&Event::Staying { root: self.root.clone(), why: stays.clone() });
+        self.note(|trial| trial.stays = Some(stays.clone()));
+    }
+
+    /// Restarts the machine, which is not to come up in this root again: staging the way back did not come so far. The root that
+    /// was gone back to is the last that there is.
+    fn give_up(&self, why: &str) {
+        if !self.came_back {
+            let told = match bounded::run(SELF, &["watch", "--mark"], TO_MARK) {
+                Ok(Ended::Exit(Some(0))) => None,
+                Ok(ended) => Some(ended.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(told) = told {
+                self.log.warning(&format!("watch: mark the boot loader's entries of this root: {told}, ignoring: the machine may come up in it again"));
+            }
+        }
+        self.reset(why);
+    }
+
+    /// Returns only where the kernel refuses.
+    fn reset(&self, why: &str) {
+        self.log.error(&format!("watch: {why}: restarting the machine"));
+        journal::tell(&Event::Restarting { why: why.to_owned() });
+        let error = machine::end(EmergencyAction::Reboot);
+        self.log.error(&format!("watch: reboot: {}", error.in_one_line()));
+    }
+}
