@@ -167,10 +167,19 @@ same() {
 }
 # soft_reboot COMMAND...: what it says, and the end of this life
 soft_reboot() {
-	"$@" >asks 2>&1
-	code=$?
-	{ cat asks; echo "exit $code"; } | say asks
-	if [ "$code" = 0 ]; then sleep infinity; fi
+	trap 'stopped=yes' TERM
+	# PID 1 stops this script as soon as it is asked: it says all the same what was said.
+	(
+		trap '' TERM
+		"$@" >asks 2>&1
+		echo "exit $?" >>asks
+		say asks <asks
+	)
+	if [ "$(tail -n 1 asks)" = "exit 0" ]; then
+		until [ "$stopped" ]; do sleep 1; done
+		trap - EXIT
+		exit
+	fi
 	say lost "nobody was asked for a soft reboot"
 	exit
 }

@@ -27,6 +27,9 @@ const GAP: u64 = 64 << 10;
 const REQUEST: u64 = 1 << 20;
 const PAGE: u64 = 4096;
 
+/// Where less is available, nothing is read ahead: systemd and its services may not start beside what survives.
+pub const LEAST: Bytes = Bytes(64 << 20);
+
 /// What was read, and what was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prewarmed {

@@ -2,7 +2,7 @@
 
 use crate::{
     format::system::os_release::OsRelease,
-    plan::{stage::Watcher, watchdog::Rearming},
+    plan::{prewarm, stage::Watcher, watchdog::Rearming},
     units::Bytes,
 };
 
@@ -182,25 +182,22 @@ pub(super) fn inhibitors(given: &Given<'_>) -> Finding {
     Finding::worst_of(findings.collect(), "nobody holds the shutdown back")
 }
 
-/// Below this, systemd and its services may not start beside what survives.
-const LEAST: Bytes = Bytes(64 << 20);
-
 pub(super) fn memory(given: &Given<'_>) -> Finding {
     let Some(available) = given.system.memory_available else {
         return Finding::warn("MemAvailable is not known", "use --no-prewarm");
     };
-    if available < LEAST {
+    if available < prewarm::LEAST {
         return Finding::warn(
             format!("{available} available"),
             "free some memory first: the new system needs some to start, and nothing is read ahead",
         );
     }
-    let prewarm = given.asked.prewarm;
-    if !prewarm.wanted {
+    let asked = given.asked.prewarm;
+    if !asked.wanted {
         return Finding::ok(format!("{available} available; nothing is read ahead"));
     }
     // A percentage of a count of bytes fits where the count does.
-    let most = Bytes(available.0 / 100 * u64::from(prewarm.memory_percent.min(100)));
+    let most = Bytes(available.0 / 100 * u64::from(asked.memory_percent.min(100)));
     Finding::ok(format!("{available} available; {most} at most are read ahead"))
 }
 

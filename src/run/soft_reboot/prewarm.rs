@@ -13,8 +13,11 @@ use std::{
 
 use super::inspect;
 use crate::{
-    format::{config::prewarm::Prewarm, kernel::meminfo},
-    plan::prewarm::{FIRST, InMemory, Limit, Prewarmed, Read, order},
+    format::{
+        config::prewarm::Prewarm,
+        kernel::{meminfo, process},
+    },
+    plan::prewarm::{FIRST, InMemory, LEAST, Limit, Prewarmed, Read, order},
     run::{
         execute::{Error, Progress},
         machine,
@@ -22,7 +25,7 @@ use crate::{
     sys::{
         file::{Inode, LastLink, RegularFile},
         page_cache::{self, PAGE},
-        process, termination,
+        process as this_process, termination,
     },
     units::Bytes,
 };
@@ -48,7 +51,7 @@ pub(super) fn run(
 ) -> Result<Prewarmed, Error> {
     let begun = Instant::now();
     let aside = || {
-        process::give_way();
+        this_process::give_way();
         let mut look = Look {
             old,
             new,
@@ -83,6 +86,9 @@ struct Look<'a> {
 impl Look<'_> {
     fn all(&mut self, limits: Prewarm, progress: Option<Progress<'_>>) -> Result<Prewarmed, Error> {
         let available = available();
+        if available < LEAST {
+            return Ok(Prewarmed { limit: Some(Limit::Memory), ..Prewarmed::default() });
+        }
         let most = Bytes(available.0 / 100 * u64::from(limits.memory_percent));
         // What is the running root itself is in memory.
         let is_one = |one: &Path, other: &Path| {
@@ -279,10 +285,21 @@ fn below(path: &str) -> &str {
     path.trim_start_matches('/')
 }
 
-/// What is available now; nothing where the kernel does not say.
+/// What is available now, to the machine and to the control groups that this process is in; nothing where the kernel does not say.
 fn available() -> Bytes {
-    let text = machine::read("/proc/meminfo").ok().flatten().unwrap_or_default();
-    meminfo::available(&text).unwrap_or_default()
+    let text = |path: &str| machine::read(path).ok().flatten().unwrap_or_default();
+    let of_machine = meminfo::available(&text("/proc/meminfo")).unwrap_or_default();
+    let groups = text("/proc/self/cgroup");
+    let group = Path::new(process::control_group(&groups).unwrap_or("/"));
+    let left = |group: &Path| {
+        let number = |name: &str| {
+            let path = Path::new("/sys/fs/cgroup").join(below(&group.to_string_lossy())).join(name);
+            text(&path.to_string_lossy()).trim().parse().ok()
+        };
+        // "max" is no number: it has no limit.
+        Some(Bytes(u64::saturating_sub(number("memory.max")?, number("memory.current")?)))
+    };
+    group.ancestors().filter_map(left).fold(of_machine, Bytes::min)
 }
 
 #[cfg(test)]
