@@ -169,13 +169,14 @@ same() {
 soft_reboot() {
 	trap 'stopped=yes' TERM
 	# PID 1 stops this script as soon as it is asked: it says all the same what was said.
-	(
+	if (
 		trap '' TERM
 		"$@" >asks 2>&1
-		echo "exit $?" >>asks
+		code=$?
+		echo "exit $code" >>asks
 		say asks <asks
-	)
-	if [ "$(tail -n 1 asks)" = "exit 0" ]; then
+		exit $code
+	); then
 		until [ "$stopped" ]; do sleep 1; done
 		trap - EXIT
 		exit
