@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// (`SECTOR_SIZE`, include/linux/blk_types.h).
 pub const SECTOR_SIZE: u64 = 512;
 
+/// The unit of what is in memory, on every machine that we are built for, in bytes.
+pub const PAGE_SIZE: u64 = 4096;
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -80,6 +80,13 @@ pub fn run() -> Result<Outcome, Error> {
     Ok(Outcome::TookBack(Done { source: staged.root.source, holders }))
 }
 
+/// Undoes what was done to look at a root, or to leave this one for good, which then was not left; whoever holds the state saves it.
+pub(super) fn end_look(state: &mut State) -> Result<(), execute::Error> {
+    undo(&state.looking)?;
+    state.looking = Plan::default();
+    Ok(())
+}
+
 /// Undoes steps, the last first. All are tried; the first failure is told.
 pub(super) fn undo(plan: &Plan) -> Result<(), execute::Error> {
     let mut outcome = Ok(());

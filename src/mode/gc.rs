@@ -1,7 +1,7 @@
 //! `nextroot gc`: closes what earlier roots left open.
 
 use crate::{
-    plan::{Plan, state::State},
+    plan::state::State,
     run::{
         closing, configuration, execute,
         soft_reboot::{
@@ -45,9 +45,7 @@ pub(super) fn collect(state: &mut State) -> Result<Vec<String>, Error> {
     if configuration::read(None)?.keeps_none {
         state.retire_previous();
     }
-    // What was done to leave this root for good, which then was not left; or to look at another.
-    super::cancel::undo(&state.looking)?;
-    state.looking = Plan::default();
+    super::cancel::end_look(state)?;
     let mut lines = Vec::new();
     for root in state.unused() {
         closing::close_if_there(&root.name)?;

@@ -56,8 +56,7 @@ pub(super) fn end_look(state: &mut State, store: &Store) -> Result<(), Error> {
     if state.looking.steps.is_empty() {
         return Ok(());
     }
-    super::cancel::undo(&state.looking)?;
-    state.looking = Plan::default();
+    super::cancel::end_look(state)?;
     Ok(store.save(state)?)
 }
 

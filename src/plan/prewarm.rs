@@ -5,7 +5,10 @@ use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Bytes;
+use crate::{
+    format::config::prewarm::Prewarm,
+    units::{Bytes, PAGE_SIZE},
+};
 
 /// What a new systemd reads first, by directories and programs below the root, each with the reason. What of it the
 /// running one read when it started may be gone from memory since.
@@ -25,7 +28,6 @@ pub const FIRST: [(&str, &str); 9] = [
 const GAP: u64 = 64 << 10;
 /// What is asked for at once.
 const REQUEST: u64 = 1 << 20;
-const PAGE: u64 = 4096;
 
 /// Where less is available, nothing is read ahead: systemd and its services may not start beside what survives.
 pub const LEAST: Bytes = Bytes(64 << 20);
@@ -69,6 +71,13 @@ pub struct Read<F> {
     pub place: Option<Bytes>,
 }
 
+/// How much of the memory that is available may be taken.
+#[must_use]
+pub fn share(available: Bytes, limits: Prewarm) -> Bytes {
+    // A percentage of a count of bytes fits where the count does.
+    Bytes(available.0 / 100 * u64::from(limits.memory_percent.min(100)))
+}
+
 /// What of a file is in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InMemory {
@@ -86,9 +95,9 @@ impl InMemory {
             return Self::Whole;
         }
         let mut parts: Vec<Range<u64>> = Vec::new();
-        let starts = pages.iter().zip((0..).step_by(4096)).filter(|(resident, _)| **resident);
+        let starts = pages.iter().zip((0..).step_by(PAGE_SIZE as usize)).filter(|(resident, _)| **resident);
         for (_, at) in starts {
-            let end = size.0.min(at + PAGE);
+            let end = size.0.min(at + PAGE_SIZE);
             match parts.last_mut() {
                 Some(last) if at - last.end < GAP => last.end = end,
                 _ => parts.push(at..end),
@@ -112,7 +121,7 @@ impl InMemory {
 
 /// In requests.
 fn cut(stretch: Range<u64>) -> Vec<Range<u64>> {
-    let starts = (stretch.start..stretch.end).step_by(1 << 20);
+    let starts = (stretch.start..stretch.end).step_by(REQUEST as usize);
     starts.map(|start| start..stretch.end.min(start + REQUEST)).collect()
 }
 
@@ -121,9 +130,8 @@ fn cut(stretch: Range<u64>) -> Vec<Range<u64>> {
 #[must_use]
 pub fn order<F: Ord>(mut reads: Vec<Read<F>>, most: Bytes) -> (Vec<Read<F>>, Bytes) {
     let mut sum = 0_u64;
-    let length = |read: &Read<F>| read.stretch.end - read.stretch.start;
     let fitting = reads.iter().take_while(|read| {
-        sum = sum.saturating_add(length(read));
+        sum = sum.saturating_add(read.length().0);
         sum <= most.0
     });
     let left_out = reads.split_off(fitting.count());
@@ -135,7 +143,15 @@ pub fn order<F: Ord>(mut reads: Vec<Read<F>>, most: Bytes) -> (Vec<Read<F>>, Byt
             other.stretch.start,
         ))
     });
-    (reads, Bytes(left_out.iter().map(length).sum()))
+    (reads, Bytes(left_out.iter().map(|read| read.length().0).sum()))
+}
+
+impl<F> Read<F> {
+    /// How much it is.
+    #[must_use]
+    pub fn length(&self) -> Bytes {
+        Bytes(self.stretch.end - self.stretch.start)
+    }
 }
 
 impl fmt::Display for Prewarmed {

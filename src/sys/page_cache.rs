@@ -8,12 +8,9 @@ use std::{
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::units::Bytes;
+use crate::units::{Bytes, PAGE_SIZE};
 
 use super::{Error, file::RegularFile};
-
-/// The unit of what is in memory, on every machine that we are built for.
-pub const PAGE: Bytes = Bytes(4096);
 
 /// A stretch of a file (`struct cachestat_range`, include/uapi/linux/mman.h).
 #[repr(C)]
@@ -89,7 +86,7 @@ pub fn pages(file: &RegularFile, length: Bytes) -> Result<Vec<bool>, Error> {
         return Ok(Vec::new());
     }
     let mapping = Mapping::new(file.as_fd(), length).map_err(at)?;
-    let mut pages = vec![0_u8; length.div_ceil(4096)];
+    let mut pages = vec![0_u8; length.div_ceil(PAGE_SIZE as usize)];
     // SAFETY: the range is a mapping of ours, and the vector has a byte for each page of it.
     match unsafe { libc::mincore(mapping.start, mapping.length, pages.as_mut_ptr()) } {
         0 => Ok(pages.into_iter().map(|page| page & 1 == 1).collect()),
@@ -128,7 +125,7 @@ const UNKNOWN: u32 = 0x2;
 /// Documentation/filesystems/fiemap.rst.
 #[must_use]
 pub fn place(file: &RegularFile, at: Bytes) -> Option<Bytes> {
-    let mut map = Map { start: at.0, length: PAGE.0, extent_count: 1, ..Map::default() };
+    let mut map = Map { start: at.0, length: PAGE_SIZE, extent_count: 1, ..Map::default() };
     // SAFETY: the structure is the kernel's with room for the one extent that it claims, and lives through the call.
     let answer = unsafe { libc::ioctl(file.as_fd().as_raw_fd(), FS_IOC_FIEMAP, &raw mut map) };
     let known = answer == 0 && map.mapped_extents == 1 && map.extent_flags & UNKNOWN == 0;

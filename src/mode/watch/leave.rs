@@ -25,6 +25,7 @@ use super::{super::reboot, BEAT, Error, LATER, Watch};
 const TO_STAGE: Duration = Duration::from_secs(120);
 /// How long it may take to mark the boot loader's entries before a restart.
 const TO_MARK: Duration = Duration::from_secs(20);
+
 /// How a return to the root before began.
 enum Return {
     /// PID 1 was asked for the soft reboot.

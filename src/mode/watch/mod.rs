@@ -54,6 +54,7 @@ const CALM: Duration = Duration::from_millis(500);
 const TO_NOTE: Duration = Duration::from_secs(90);
 /// How long one run of the command may take: PID 1 is not asked meanwhile.
 const TO_CHECK: Duration = Duration::from_secs(30);
+
 /// Watches as long as something is staged or on trial. Nobody reads what it writes: it speaks through the kernel log.
 pub fn run() -> Result<(), Error> {
     let log = Log::open(Instant::now());

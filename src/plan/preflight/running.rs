@@ -3,7 +3,6 @@
 use crate::{
     format::system::os_release::OsRelease,
     plan::{prewarm, stage::Watcher, watchdog::Rearming},
-    units::Bytes,
 };
 
 use super::{
@@ -196,8 +195,7 @@ pub(super) fn memory(given: &Given<'_>) -> Finding {
     if !asked.wanted {
         return Finding::ok(format!("{available} available; nothing is read ahead"));
     }
-    // A percentage of a count of bytes fits where the count does.
-    let most = Bytes(available.0 / 100 * u64::from(asked.memory_percent.min(100)));
+    let most = prewarm::share(available, asked);
     Finding::ok(format!("{available} available; {most} at most are read ahead"))
 }
 

@@ -169,19 +169,20 @@ fn var_in_fstab(tree: &mut Tree) -> Option<String> {
     var.next().map(|entry| entry.what)
 }
 
-/// Unit files, and what links in .wants and the like pull in.
-/// Directories beside units, with links to what these pull in.
-const PULLS: [&str; 3] = [".wants", ".requires", ".upholds"];
+/// Whether this is a directory beside units, with links to what one of them pulls in.
+fn pulls(name: &str) -> bool {
+    [".wants", ".requires", ".upholds"].iter().any(|ending| name.ends_with(ending))
+}
 
 /// The programs that enabled units of a root start (`ExecStart=` of systemd.service(5)), each once.
 pub(super) fn programs(root: &Path) -> BTreeSet<String> {
     let mut tree = Tree::new(root);
     let mut programs = BTreeSet::new();
     for directory in UNITS {
-        let pulls = tree.names(directory).into_iter();
-        for pulls in pulls.filter(|name| PULLS.iter().any(|ending| name.ends_with(ending))) {
-            for unit in tree.names(&format!("{directory}/{pulls}")) {
-                let text = tree.text(&format!("{directory}/{pulls}/{unit}")).unwrap_or_default();
+        for pulling in tree.names(directory).into_iter().filter(|name| pulls(name)) {
+            let links = format!("{directory}/{pulling}");
+            for unit in tree.names(&links) {
+                let text = tree.text(&format!("{links}/{unit}")).unwrap_or_default();
                 let lines = unit_file::values(&text, "Service", "ExecStart");
                 programs.extend(lines.iter().filter_map(|line| unit_file::program(line)).map(str::to_owned));
             }
@@ -190,12 +191,13 @@ pub(super) fn programs(root: &Path) -> BTreeSet<String> {
     programs
 }
 
+/// Unit files, and what links in .wants and the like pull in.
 fn units(tree: &mut Tree) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut units, mut enabled) = (BTreeSet::new(), BTreeSet::new());
     for directory in UNITS {
         for name in tree.names(directory) {
             let path = format!("{directory}/{name}");
-            if PULLS.iter().any(|ending| name.ends_with(ending)) {
+            if pulls(&name) {
                 enabled.extend(tree.names(&path));
             } else if tree.has_file(&path) {
                 units.insert(name); // a link to /dev/null masks it, and is no file

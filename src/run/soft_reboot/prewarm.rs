@@ -17,17 +17,16 @@ use crate::{
         config::prewarm::Prewarm,
         kernel::{meminfo, process},
     },
-    plan::prewarm::{FIRST, InMemory, LEAST, Limit, Prewarmed, Read, order},
+    plan::prewarm::{FIRST, InMemory, LEAST, Limit, Prewarmed, Read, order, share},
     run::{
         execute::{Error, Progress},
         machine,
     },
     sys::{
         file::{Inode, LastLink, RegularFile},
-        page_cache::{self, PAGE},
-        process as this_process, termination,
+        page_cache, process as this_process, termination,
     },
-    units::Bytes,
+    units::{Bytes, PAGE_SIZE},
 };
 
 /// Of a larger file, only the beginning is asked about: the answer has a byte for each page.
@@ -89,7 +88,6 @@ impl Look<'_> {
         if available < LEAST {
             return Ok(Prewarmed { limit: Some(Limit::Memory), ..Prewarmed::default() });
         }
-        let most = Bytes(available.0 / 100 * u64::from(limits.memory_percent));
         // What is the running root itself is in memory.
         let is_one = |one: &Path, other: &Path| {
             let inode = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
@@ -102,10 +100,10 @@ impl Look<'_> {
         }
         // Not all was looked at.
         let late = self.is_late()?.then_some(Limit::Time);
-        let (reads, left_out) = order(std::mem::take(&mut self.reads), most);
+        let (reads, left_out) = order(std::mem::take(&mut self.reads), share(available, limits));
         let limit = late.or_else(|| (left_out.0 > 0).then_some(Limit::Share));
         let mut done = Prewarmed { limit, left_out, ..Prewarmed::default() };
-        let all = Bytes(reads.iter().map(|read| read.stretch.end - read.stretch.start).sum());
+        let all = Bytes(reads.iter().map(|read| read.length().0).sum());
         let least = Bytes(available.0 / 2);
         let mut next_question = Bytes(0);
         let mut files = BTreeSet::new();
@@ -116,7 +114,7 @@ impl Look<'_> {
             }
             self.read(read)?;
             files.insert(&read.file);
-            done.bytes.0 += read.stretch.end - read.stretch.start;
+            done.bytes.0 += read.length().0;
             progress.iter().for_each(|progress| progress(done.bytes, all));
         }
         progress.iter().for_each(|progress| progress(all, all));
@@ -141,11 +139,11 @@ impl Look<'_> {
         if termination::is_to_end() { Err(Error::Ended) } else { Ok(Instant::now() > self.until) }
     }
 
-    fn read(&self, Read { file, stretch, .. }: &Read<Arc<str>>) -> Result<(), Error> {
-        let length = usize::try_from(stretch.end - stretch.start).unwrap_or(usize::MAX);
-        let read = RegularFile::open_below(self.new, file).and_then(|file| {
+    fn read(&self, wanted: &Read<Arc<str>>) -> Result<(), Error> {
+        let length = usize::try_from(wanted.length().0).unwrap_or(usize::MAX);
+        let read = RegularFile::open_below(self.new, &wanted.file).and_then(|file| {
             page_cache::read_nothing_ahead(&file);
-            file.read(stretch.start, length)
+            file.read(wanted.stretch.start, length)
         });
         read.map(drop).map_err(Error::Unreadable)
     }
@@ -233,7 +231,7 @@ impl Look<'_> {
         if size == Bytes(0) {
             return None;
         }
-        let all = size.0.div_ceil(PAGE.0);
+        let all = size.0.div_ceil(PAGE_SIZE);
         let in_memory = match page_cache::cached_pages(&file).ok()? {
             Some(0) => return None,
             Some(cached) if cached >= all => InMemory::Whole,
@@ -256,7 +254,7 @@ impl Look<'_> {
         if !self.files.insert(file.inode().number) {
             return;
         }
-        let all = file.size().0.div_ceil(PAGE.0);
+        let all = file.size().0.div_ceil(PAGE_SIZE);
         if page_cache::cached_pages(file).is_ok_and(|cached| cached.is_some_and(|cached| cached >= all)) {
             return;
         }
