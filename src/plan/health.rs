@@ -170,7 +170,8 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
         Err(why) if seen.silent >= SILENCE.min(rules.timeout()) => {
             Verdict::Failed(format!("PID 1 has not answered for {} s: {why}", seen.silent.as_secs()))
         }
-        Err(why) => Verdict::NotYet(format!("PID 1 does not answer: {why}")),
+        // Also where time is over: what is done about it depends on whether it is gone.
+        Err(why) => return Verdict::NotYet(format!("PID 1 does not answer: {why}")),
         Ok(Manager::Stopping) => Verdict::Leaving,
         Ok(Manager::Maintenance) => Verdict::Failed("it came up in rescue or emergency mode".to_owned()),
         Ok(manager) => match &seen.units {
@@ -263,14 +264,6 @@ fn pulled_in(units: &[Unit]) -> BTreeSet<&str> {
 
 fn find<'a>(units: &'a [Unit], name: &str) -> Option<&'a Unit> {
     units.iter().find(|unit| unit.names.contains(name))
-}
-
-impl Seen {
-    /// Whether PID 1 is taken to answer still.
-    #[must_use]
-    pub fn answers(&self, rules: &Trial) -> bool {
-        self.manager.is_ok() || self.silent < SILENCE.min(rules.timeout())
-    }
 }
 
 /// Whether any unit is failed.
@@ -475,9 +468,19 @@ mod tests {
             judge(&rules(), &unlisted),
             Verdict::NotYet("its units cannot be listed: late".to_owned())
         );
-        assert!(unlisted.answers(&rules()) && silent(59).answers(&rules()) && !silent(60).answers(&rules()));
         let short = Trial { timeout_sec: 10, ..rules() };
         assert!(matches!(judge(&short, &silent(10)), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_silent_pid_1_is_not_judged_by_the_time_alone() {
+        let second = Duration::from_secs;
+        let rules = Trial { timeout_sec: 30, ..rules() };
+        let at = |since, silent| {
+            judge(&rules, &Seen { since: second(since), silent: second(silent), ..seen(Err("late".to_owned()), &[]) })
+        };
+        assert_eq!(at(32, 20), Verdict::NotYet("PID 1 does not answer: late".to_owned()));
+        assert_eq!(at(42, 30), Verdict::Failed("PID 1 has not answered for 30 s: late".to_owned()));
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl<'a> Watch<'a> {
                     None => break,
                     why => why,
                 },
-                Verdict::Failed(why) if self.leave(&why, seen.answers(&self.rules))? => break,
+                Verdict::Failed(why) if self.leave(&why, seen.manager.is_ok())? => break,
                 Verdict::NotYet(why) => Some(format!("not yet healthy: {why}")),
                 Verdict::Failed(_) | Verdict::RunCommand | Verdict::Leaving => None,
             };
