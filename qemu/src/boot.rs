@@ -146,6 +146,7 @@ pub(crate) fn start_in(
         work: &work,
         disks,
         memory: boot.memory,
+        processors: rig.processors,
         watchdog: boot.watchdog,
         icount: boot.icount,
         payload: boot.script.is_some(),

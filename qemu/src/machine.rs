@@ -29,6 +29,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) disks: Vec<Drive>,
     /// Its memory, in MiB.
     pub(crate) memory: u64,
+    /// How many processors it has; one where its clock counts instructions.
+    pub(crate) processors: u8,
     /// Whether it has a hardware watchdog.
     pub(crate) watchdog: bool,
     /// Whether its clock counts instructions.
@@ -149,7 +151,7 @@ impl Machine<'_> {
         if self.icount {
             add(&["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]);
         } else {
-            add(&["-accel", accel, "-smp", "2"]);
+            add(&["-accel", accel, "-smp", &self.processors.to_string()]);
         }
         let machine = if self.secure_boot { "q35,smm=on" } else { "q35" };
         add(&["-machine", machine, "-cpu", CPU, "-m", &format!("{}M", self.memory)]);

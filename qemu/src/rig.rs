@@ -26,6 +26,8 @@ use crate::{
 pub(crate) struct Rig {
     /// The binaries under test.
     pub(crate) dist: PathBuf,
+    /// How many processors a machine has.
+    pub(crate) processors: u8,
     logs: PathBuf,
     counter: AtomicU64,
     accel: OnceLock<Accel>,
@@ -34,7 +36,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     /// A rig for the binaries in `dist`.
-    pub(crate) fn new(dist: PathBuf) -> Outcome<Self> {
+    pub(crate) fn new(dist: PathBuf, processors: u8) -> Outcome<Self> {
         let logs = cache::directory().join("logs");
         fs::create_dir_all(&logs)?;
         let logs = fs::canonicalize(logs)?.join(format!("run-{}", std::process::id()));
@@ -43,7 +45,7 @@ impl Rig {
         }
         fs::create_dir_all(&logs)?;
         let saved = Mutex::default();
-        Ok(Self { dist, logs, counter: AtomicU64::new(0), accel: OnceLock::new(), saved })
+        Ok(Self { dist, processors, logs, counter: AtomicU64::new(0), accel: OnceLock::new(), saved })
     }
 
     /// Makes what the scenarios need.
@@ -118,6 +120,7 @@ impl Rig {
             work: &work,
             disks: Vec::new(),
             memory: 1024,
+            processors: 1,
             watchdog: false,
             icount: false,
             payload: false,

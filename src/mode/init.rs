@@ -206,7 +206,9 @@ fn await_plan(intent: &Intent, prober: &mut Prober, loader: &Loader, log: &Log) 
         if let (Some(deadline), Some(limit)) = (deadline, intent.timeout)
             && now >= deadline
         {
-            return Err(Error::Timeout { waiting, limit });
+            let kernel: String =
+                probe::read_errors().iter().map(|text| format!("; kernel: {text}")).collect();
+            return Err(Error::Timeout { waiting: waiting + &kernel, limit });
         }
         if now >= speak {
             log.warning(&waiting);

@@ -477,7 +477,10 @@ mod tests {
         let second = Duration::from_secs;
         let rules = Trial { timeout_sec: 30, ..rules() };
         let at = |since, silent| {
-            judge(&rules, &Seen { since: second(since), silent: second(silent), ..seen(Err("late".to_owned()), &[]) })
+            judge(
+                &rules,
+                &Seen { since: second(since), silent: second(silent), ..seen(Err("late".to_owned()), &[]) },
+            )
         };
         assert_eq!(at(32, 20), Verdict::NotYet("PID 1 does not answer: late".to_owned()));
         assert_eq!(at(42, 30), Verdict::Failed("PID 1 has not answered for 30 s: late".to_owned()));

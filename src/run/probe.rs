@@ -26,6 +26,7 @@ use crate::{
         block::{Device, Entry},
         dm::Control,
         file::attribute,
+        kmsg::Follower,
         uevent::{self, Received, Sender, Socket},
     },
     units::Bytes,
@@ -208,6 +209,14 @@ pub fn look_at(entry: &Entry) -> Option<BlockDevice> {
     let mut device = describe_partition(entry, &mut Tables::default())?;
     device.content = content(&device);
     Some(device)
+}
+
+/// What disks did not give to the kernel, in its words (block/blk-core.c, fs/buffer.c, block/partitions/core.c): a partition
+/// table that cannot be read leaves nothing else to be seen.
+#[must_use]
+pub fn read_errors() -> Vec<String> {
+    let is_error = |text: &str| text.contains("I/O error") || text.contains("unable to read partition table");
+    Follower::from_the_first().map(|log| log.kernel_records_of(8, is_error)).unwrap_or_default()
 }
 
 /// What sysfs says of a block device, and the table that it is a partition of.

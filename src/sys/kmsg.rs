@@ -56,13 +56,30 @@ impl Follower {
         open().map_err(|e: io::Error| Error::new("open", PATH, e))
     }
 
+    /// All that it still has, from the first record on.
+    ///
+    /// `open("/dev/kmsg", O_RDONLY | O_NONBLOCK); lseek(fd, 0, SEEK_SET)`
+    pub fn from_the_first() -> Result<Self, Error> {
+        let mut follower = Self::open()?;
+        follower.0.seek(SeekFrom::Start(0)).map_err(|e| Error::new("seek", PATH, e))?;
+        Ok(follower)
+    }
+
     /// The text of the records that the kernel itself wrote since then, 64 at most.
-    pub fn kernel_records(mut self) -> Vec<String> {
+    pub fn kernel_records(self) -> Vec<String> {
+        self.kernel_records_of(64, |_| true)
+    }
+
+    /// The text of those among them that are `wanted`, `most` of them.
+    pub fn kernel_records_of(mut self, most: usize, wanted: fn(&str) -> bool) -> Vec<String> {
         let mut found = Vec::new();
         let mut buffer = [0; 8192];
-        while found.len() < 64 {
+        while found.len() < most {
             match self.0.read(&mut buffer) {
-                Ok(length) => found.extend(kernel_text(buffer.get(..length).unwrap_or_default())),
+                Ok(length) => {
+                    let text = kernel_text(buffer.get(..length).unwrap_or_default());
+                    found.extend(text.filter(|text| wanted(text)));
+                }
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {} // overwritten meanwhile: the next one
                 Err(_) => break,
             }

@@ -12,6 +12,7 @@ use std::{
 use nix::sys::reboot::{RebootMode, reboot};
 use sha2::{Digest, Sha256};
 
+mod kexec;
 mod survivor;
 
 fn main() {

@@ -26,8 +26,8 @@ use nix::{
 
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve`, `ask ADDRESS FILE`, `unguarded FILE` or
-/// `fill FILE [FLAG]`.
+/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve`, `ask ADDRESS FILE`, `unguarded FILE`,
+/// `fill FILE [FLAG]` or `kexec KERNEL INITRD COMMAND-LINE`.
 pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -38,8 +38,9 @@ pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
         ["unguarded", file] => unguarded(file),
         ["fill", file] => fill(file, None),
         ["fill", file, flag] => fill(file, Some(Path::new(flag))),
+        ["kexec", kernel, initrd, line] => crate::kexec::load(kernel, initrd, line),
         _ => Err(io::Error::other(
-            "beat FILE [HELD], serve, ask ADDRESS FILE, unguarded FILE or fill FILE [FLAG]",
+            "beat FILE [HELD], serve, ask ADDRESS FILE, unguarded FILE, fill FILE [FLAG] or kexec KERNEL INITRD COMMAND-LINE",
         )),
     }
 }
