@@ -39,6 +39,7 @@ impl Rig {
     pub(crate) fn new(dist: PathBuf, processors: u8) -> Outcome<Self> {
         let logs = cache::directory().join("logs");
         fs::create_dir_all(&logs)?;
+        cache::forget_logs(&logs)?;
         let logs = fs::canonicalize(logs)?.join(format!("run-{}", std::process::id()));
         if logs.exists() {
             fs::remove_dir_all(&logs)?;
