@@ -24,7 +24,7 @@ use crate::{
             modules::{self, Loader},
             record::{Boot, DIRECTORY},
         },
-        execute::{self, Executor},
+        execute::{self, Executor, said},
         log::Log,
         machine,
         probe::{self, Prober},
@@ -76,10 +76,12 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] boot::Error),
     /// Devices that did not come.
-    #[error("{waiting}; gave up after {} s: is the disk attached, and its driver in this initramfs (mkinitrd --list)?", .limit.as_secs())]
+    #[error("{waiting}{}; gave up after {} s: is the disk attached, and its driver in this initramfs (mkinitrd --list)?", said(.kernel), .limit.as_secs())]
     Timeout {
         /// What was awaited, and what was seen.
         waiting: String,
+        /// What disks did not give to the kernel.
+        kernel: Vec<String>,
         /// `rd.timeout=`
         limit: Duration,
     },
@@ -206,9 +208,7 @@ fn await_plan(intent: &Intent, prober: &mut Prober, loader: &Loader, log: &Log) 
         if let (Some(deadline), Some(limit)) = (deadline, intent.timeout)
             && now >= deadline
         {
-            let kernel: String =
-                probe::read_errors().iter().map(|text| format!("; kernel: {text}")).collect();
-            return Err(Error::Timeout { waiting: waiting + &kernel, limit });
+            return Err(Error::Timeout { waiting, kernel: probe::read_errors(), limit });
         }
         if now >= speak {
             log.warning(&waiting);

@@ -37,7 +37,7 @@ use crate::run::{
     signed::{self, Loaded},
 };
 
-pub use super::failure::Error;
+pub use super::failure::{Error, said};
 
 /// Is told how much of how much is done.
 pub type Progress<'a> = &'a (dyn Fn(Bytes, Bytes) + Sync);

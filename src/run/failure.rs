@@ -210,6 +210,8 @@ impl Error {
     }
 }
 
-fn said(kernel: &[String]) -> String {
+/// What the kernel said meanwhile, behind what failed.
+#[must_use]
+pub fn said(kernel: &[String]) -> String {
     kernel.iter().map(|line| format!("; kernel: {line}")).collect()
 }
