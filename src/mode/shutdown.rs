@@ -37,6 +37,9 @@ pub fn run(start: Instant, arguments: &[String]) -> ! {
     }
 }
 
+/// More than a disk takes that answers at all.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// Lets go what pins storage.
 struct Release<'a> {
     log: &'a Log,
@@ -47,9 +50,9 @@ struct Release<'a> {
 }
 
 impl Release<'_> {
-    /// How long the next call may take.
+    /// How long the next call may take. Also where others took all of the time, what answers at once is let go.
     fn time(&self) -> Duration {
-        self.patience.min(self.end.saturating_duration_since(Instant::now()))
+        self.patience.min(self.end.saturating_duration_since(Instant::now()).max(AT_ONCE))
     }
 
     fn all(&self) {

@@ -133,10 +133,10 @@ impl Unit {
 pub struct Seen {
     /// Since the switch.
     pub since: Duration,
-    /// Since PID 1 answered last, or since the switch.
+    /// How long PID 1 has not answered: [`Silence`].
     pub silent: Duration,
-    /// What PID 1 says; `Err` with the reason where it does not answer.
-    pub manager: Result<Manager, String>,
+    /// What PID 1 says, `None` where that is nothing that is known; `Err` with the reason where it does not answer.
+    pub manager: Result<Option<Manager>, String>,
     /// The units that it has in memory; `Err` with the reason where they cannot be listed.
     pub units: Result<Vec<Unit>, String>,
     /// How long it is up without a failed unit.
@@ -163,6 +163,20 @@ pub enum Verdict {
 /// How long PID 1 may be silent: it answers within milliseconds, under heavy load within seconds.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
+/// Since when PID 1 has not answered, by CLOCK_MONOTONIC. Time in which nobody asked it is none of its silence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silence(Option<Duration>);
+
+impl Silence {
+    /// Takes in a question that was asked `asked` then and is over `now`: how long it has been silent. One answer that is
+    /// missing is no silence yet.
+    pub fn after(&mut self, asked: Duration, now: Duration, is_answered: bool) -> Duration {
+        let before = self.0;
+        self.0 = if is_answered { None } else { before.or(Some(asked)) };
+        before.filter(|_| !is_answered).map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+}
+
 /// Judges.
 #[must_use]
 pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
@@ -172,9 +186,12 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
         }
         // Also where time is over: what is done about it depends on whether it is gone.
         Err(why) => return Verdict::NotYet(format!("PID 1 does not answer: {why}")),
-        Ok(Manager::Stopping) => Verdict::Leaving,
-        Ok(Manager::Maintenance) => Verdict::Failed("it came up in rescue or emergency mode".to_owned()),
-        Ok(manager) => match &seen.units {
+        Ok(None) => Verdict::NotYet("what PID 1 says of itself is not known".to_owned()),
+        Ok(Some(Manager::Stopping)) => Verdict::Leaving,
+        Ok(Some(Manager::Maintenance)) => {
+            Verdict::Failed("it came up in rescue or emergency mode".to_owned())
+        }
+        Ok(Some(manager)) => match &seen.units {
             Err(why) => Verdict::NotYet(format!("its units cannot be listed: {why}")),
             Ok(units) if *manager == Manager::Starting => required_units(rules, units)
                 .unwrap_or_else(|| Verdict::NotYet("start-up has not finished".to_owned())),
@@ -301,6 +318,7 @@ mod tests {
     }
 
     fn seen(manager: Result<Manager, String>, units: &[&str]) -> Seen {
+        let manager = manager.map(Some);
         let second = Duration::from_secs;
         let units = Ok(units.iter().map(|line| unit(line)).collect());
         Seen { since: second(20), silent: second(0), manager, units, clean: second(5), command: None }
@@ -463,13 +481,37 @@ mod tests {
         );
         // A list that is late says nothing of PID 1.
         let unlisted = Seen { units: Err("late".to_owned()), silent: second(0), ..silent(90) };
-        let unlisted = Seen { manager: Ok(Manager::Up), ..unlisted };
+        let unlisted = Seen { manager: Ok(Some(Manager::Up)), ..unlisted };
         assert_eq!(
             judge(&rules(), &unlisted),
             Verdict::NotYet("its units cannot be listed: late".to_owned())
         );
+        let unknown = |since| Seen { since: second(since), manager: Ok(None), ..seen(Ok(Manager::Up), &[]) };
+        assert!(matches!(judge(&rules(), &unknown(299)), Verdict::NotYet(_)));
+        assert!(matches!(judge(&rules(), &unknown(300)), Verdict::Failed(_)));
         let short = Trial { timeout_sec: 10, ..rules() };
         assert!(matches!(judge(&short, &silent(10)), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn silence_is_what_nobody_answers() {
+        let second = Duration::from_secs;
+        let mut silence = Silence::default();
+        for (asked, now, is_answered, expected) in [
+            // The first answer comes late, and nobody had asked before.
+            (100, 130, false, 0),
+            (131, 161, false, 61),
+            (162, 162, true, 0),
+            // A look at the units and the command took their time.
+            (260, 290, false, 0),
+            (291, 292, true, 0),
+            (293, 293, false, 0),
+            (294, 294, false, 1),
+            (295, 295, false, 2),
+        ] {
+            let silent = silence.after(second(asked), second(now), is_answered);
+            assert_eq!(silent, second(expected), "{asked}");
+        }
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
-    process::{Command, Stdio},
+    io::{self, PipeReader, Read, Write},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
-/// This program, for a run of its own that can be ended.
-pub const SELF: &str = "/proc/self/exe";
+use crate::{run::machine::in_time, sys::pidfd::Other};
+
+pub(crate) use super::own_copy::SELF;
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,62 @@ pub fn last_words(program: &str, arguments: &[&str], limit: Duration) -> io::Res
     Ok((ended, last_line(&String::from_utf8_lossy(&kept))))
 }
 
+/// Runs a program: what `talk` made of it before its end was waited for, and how it ended; `None` where it takes longer,
+/// and is killed. Neither its start nor its end is waited for any longer: where its disk does not answer, it hangs before its
+/// first instruction, and does not end when it is killed.
+pub(super) fn within<T: Send + 'static>(
+    mut command: Command,
+    limit: Duration,
+    talk: impl FnOnce(&mut Child) -> T + Send + 'static,
+) -> io::Result<Option<(T, ExitStatus)>> {
+    let run = Arc::new(Mutex::new(Run::Starts));
+    let seen = Arc::clone(&run);
+    let ended = in_time(limit, move || {
+        let mut child = command.spawn()?;
+        drop(command); // its ends of the pipes
+        if let Err(error) = seen.lock().unwrap_or_else(PoisonError::into_inner).started(&child) {
+            child.kill()?;
+            child.wait()?;
+            return Err(error);
+        }
+        let talk = talk(&mut child);
+        Ok((talk, child.wait()?))
+    })?;
+    if ended.is_none() {
+        run.lock().unwrap_or_else(PoisonError::into_inner).end();
+    }
+    ended.transpose()
+}
+
+/// A program that is killed where it is late.
+enum Run {
+    Starts,
+    Runs(Other),
+    Late,
+}
+
+impl Run {
+    fn started(&mut self, child: &Child) -> io::Result<()> {
+        if matches!(self, Self::Late) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        *self = Self::Runs(Other::open(child.id()).map_err(io::Error::other)?);
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        if let Self::Runs(program) = self {
+            // It may have ended meanwhile, ignoring.
+            let _ = program.kill();
+        }
+        *self = Self::Late;
+    }
+}
+
 /// As much of what a program writes last is kept.
 const LONGEST: usize = 300;
+/// How long the last words of a program that has ended may be under way: somebody that it left behind may go on to write.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// The last line that says something, without what a terminal would obey.
 fn last_line(text: &str) -> Option<String> {
@@ -54,18 +109,25 @@ fn watched(
     program: &str,
     arguments: &[&str],
     limit: Duration,
-    mut take: impl FnMut(&[u8]) + Send + 'static,
+    take: impl FnMut(&[u8]) + Send + 'static,
 ) -> io::Result<Ended> {
-    let (mut reader, writer) = io::pipe()?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .spawn()?;
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let Some((heard, status)) = within(command, limit, |_| listen(reader, take))? else {
+        return Ok(Ended::Killed);
+    };
+    let _ = heard?.recv_timeout(UNDER_WAY);
+    Ok(Ended::Exit(status.code()))
+}
+
+/// Takes what is written to a pipe, until nobody has its other end; that is told.
+fn listen(
+    mut reader: PipeReader,
+    mut take: impl FnMut(&[u8]) + Send + 'static,
+) -> io::Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel();
-    // Ends with the program, or with whoever it left its output to.
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count) = reader.read(&mut buffer) {
             match buffer.get(..count) {
@@ -75,13 +137,8 @@ fn watched(
         }
         // Nobody listens any more after the limit, ignoring.
         let _ = sender.send(());
-    });
-    if receiver.recv_timeout(limit).is_ok() {
-        return child.wait().map(|status| Ended::Exit(status.code()));
-    }
-    // It may have ended meanwhile, ignoring. It is not waited for: one that hangs in the kernel does not end.
-    let _ = child.kill();
-    Ok(Ended::Killed)
+    })?;
+    Ok(receiver)
 }
 
 impl fmt::Display for Ended {
@@ -123,7 +180,20 @@ mod tests {
             let (ended, last) = last_words("sh", &["-c", script], long).unwrap();
             assert_eq!((ended, last.as_deref()), (Ended::Exit(Some(1)), expected), "{script}");
         }
+        // Its output was waited for, and it was killed as late.
+        let left = "sleep 60 & echo last; exit 0";
+        let (ended, last) = last_words("sh", &["-c", left], long).unwrap();
+        assert_eq!((ended, last.as_deref()), (Ended::Exit(Some(0)), Some("last")));
         let (_, last) = last_words("sh", &["-c", "yes | head -c 100000 | tr -d '\\n'"], long).unwrap();
         assert_eq!(last.map(|last| last.len()), Some(LONGEST));
+    }
+    #[test]
+    fn a_program_that_starts_too_late_does_not_go_on() {
+        let mut run = Run::Starts;
+        run.end();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(run.started(&child).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

@@ -59,6 +59,13 @@ pub fn end_by_asking() -> Result<(), Error> {
     Ok(sys::termination::end_by_asking()?)
 }
 
+/// Whether such a wish came.
+#[cfg(feature = "cli")]
+#[must_use]
+pub fn is_to_end() -> bool {
+    sys::termination::is_to_end()
+}
+
 /// The kernel command line.
 pub fn command_line() -> Result<String, Error> {
     read("/proc/cmdline").map(Option::unwrap_or_default)
@@ -178,33 +185,33 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A kernel call that may take for ever, as a disk that does not answer holds up whoever asks it.
 pub type Call = Box<dyn FnOnce() -> Result<(), sys::Error> + Send>;
 
-/// Makes it in a thread of its own, which is left behind where it takes longer: `None` then.
-pub fn within(patience: Duration, call: Call) -> Option<Result<(), sys::Error>> {
+/// Makes it, or several, in a thread of its own, which is left behind where it takes longer: `None` then.
+///
+/// Errors: there can be no further thread.
+pub fn in_time<T: Send + 'static>(
+    patience: Duration,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
     // A channel does the same, and takes 10 KiB of an init.
     let done = Arc::new((Mutex::new(None), Condvar::new()));
     let told = Arc::clone(&done);
-    let begun = thread::Builder::new().spawn(move || {
+    thread::Builder::new().spawn(move || {
         let result = call();
         *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         told.1.notify_one();
-    });
-    if let Err(error) = begun {
-        return Some(Err(sys::Error::new("clone", "a thread", error)));
-    }
+    })?;
     let result = done.0.lock().unwrap_or_else(PoisonError::into_inner);
     let waited = done.1.wait_timeout_while(result, patience, |result| result.is_none());
-    waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    Ok(waited.unwrap_or_else(PoisonError::into_inner).0.take())
 }
 
 /// Writes out what is in memory, as far as the disks answer in that time.
 pub fn write_out(patience: Duration) {
-    let _ = within(
-        patience,
-        Box::new(|| {
-            reboot::sync();
-            Ok(())
-        }),
-    );
+    let write: Call = Box::new(|| {
+        reboot::sync();
+        Ok(())
+    });
+    let _ = in_time(patience, write);
 }
 
 /// Ends the machine's run; returns only where the kernel refuses. What is in memory is written out first, as far as the
@@ -221,6 +228,15 @@ pub fn end(action: EmergencyAction) -> sys::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_hangs_is_not_waited_for() {
+        let (keep, hangs) = std::sync::mpsc::channel::<()>();
+        let limit = Duration::from_millis(50);
+        assert_eq!(in_time(limit, move || hangs.recv().is_ok()).unwrap(), None);
+        drop(keep);
+        assert_eq!(in_time(Duration::from_secs(30), || 7).unwrap(), Some(7));
+    }
 
     #[test]
     fn what_a_boot_loader_says_of_itself() {

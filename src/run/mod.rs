@@ -2,6 +2,7 @@
 //! by a call or two. Nothing here decides policy.
 
 pub mod boot;
+#[cfg(feature = "cli")]
 pub mod bounded;
 #[cfg(feature = "signatures")]
 pub mod certificates;

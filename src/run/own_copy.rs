@@ -8,7 +8,10 @@ use std::{
 
 use crate::{sys::file::whole_at, units::Bytes};
 
-use super::{bounded::SELF, failure::Error};
+use super::failure::Error;
+
+/// This program, for a run of its own that can be ended.
+pub(crate) const SELF: &str = "/proc/self/exe";
 
 /// More than this program will ever have.
 const LARGEST: Bytes = Bytes(64 << 20);

@@ -94,9 +94,10 @@ pub fn make_read_only(at: &Path, patience: Duration) -> Result<(), Failure> {
 
 fn within(patience: Duration, call: Call) -> Result<(), Failure> {
     let failure = |why, late| Failure { why, late };
-    match machine::within(patience, call) {
-        Some(done) => done.map_err(|error| failure(error.in_one_line(), false)),
-        None => Err(failure(format!("it has not answered for {} s", patience.as_secs()), true)),
+    match machine::in_time(patience, call) {
+        Ok(Some(done)) => done.map_err(|error| failure(error.in_one_line(), false)),
+        Err(error) => Err(failure(format!("make a thread for it: {error}"), false)),
+        Ok(None) => Err(failure(format!("it has not answered for {} s", patience.as_secs()), true)),
     }
 }
 

@@ -36,11 +36,23 @@ impl Other {
         text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }
 
-    /// `pidfd_send_signal(fd, SIGTERM)`: asks it to end.
+    /// `pidfd_send_signal(fd, SIGTERM); pidfd_send_signal(fd, SIGCONT)`: asks it to end, also where it was stopped.
     ///
     /// pidfd_send_signal(2), since Linux 5.1. Errors: ESRCH where it has ended; EPERM.
     pub fn ask_to_end(&self) -> Result<(), Error> {
-        pidfd_send_signal(&self.process, Signal::TERM)
+        self.send(Signal::TERM)?;
+        self.send(Signal::CONT)
+    }
+
+    /// `pidfd_send_signal(fd, SIGKILL)`: ends it, once the kernel lets it go.
+    ///
+    /// pidfd_send_signal(2), since Linux 5.1. Errors: ESRCH where it has ended; EPERM.
+    pub fn kill(&self) -> Result<(), Error> {
+        self.send(Signal::KILL)
+    }
+
+    fn send(&self, signal: Signal) -> Result<(), Error> {
+        pidfd_send_signal(&self.process, signal)
             .map_err(|e| Error::new("pidfd_send_signal", self.id.to_string(), e))
     }
 

@@ -7,7 +7,7 @@ use crate::{
     format::config::trial::Trial,
     plan::{
         event::Event,
-        health::{self, Duty, Manager, Seen, Verdict, judge},
+        health::{self, Duty, Manager, Seen, Silence, Verdict, judge},
         state::{OnTrial, Pass, Root, State},
     },
     run::{
@@ -135,8 +135,8 @@ struct Watch<'a> {
     asked_back: bool,
     /// When the switch was seen, by CLOCK_MONOTONIC.
     since: Duration,
-    /// When PID 1 answered last, and since when it has been up without a failed unit.
-    answered: Duration,
+    silence: Silence,
+    /// Since when it has been up without a failed unit.
     clean: Option<Duration>,
     systemctl: Systemctl,
 }
@@ -147,7 +147,8 @@ impl<'a> Watch<'a> {
         let since = trial.since_us.map_or(now, Duration::from_micros);
         let OnTrial { rules, came_back, asked_back, .. } = trial;
         let systemctl = Systemctl::default();
-        Self { log, store, rules, root, came_back, asked_back, since, answered: now, clean: None, systemctl }
+        let silence = Silence::default();
+        Self { log, store, rules, root, came_back, asked_back, since, silence, clean: None, systemctl }
     }
 
     /// Until it is blessed, or left, or stays for want of another.
@@ -204,38 +205,33 @@ impl<'a> Watch<'a> {
     }
 
     fn look(&mut self) -> Seen {
-        let manager = match self.systemctl.manager() {
-            Ok(Some(manager)) => Ok(manager),
-            Ok(None) => Err("what it says of itself is not known".to_owned()),
-            Err(error) => Err(chain(&error)),
-        };
+        let asked = machine::monotonic();
+        let manager = self.systemctl.manager().map_err(|error| chain(&error));
         let now = machine::monotonic();
+        let silent = self.silence.after(asked, now, manager.is_ok());
         // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all. Up to 254 it says so
         // with any job, also later.
         let units = match manager {
-            Ok(Manager::Starting) if self.clean.is_none() => {
+            Ok(Some(Manager::Starting)) if self.clean.is_none() => {
                 self.systemctl.health(&self.rules.units, self.since)
             }
-            Ok(Manager::Starting | Manager::Up) => self
+            Ok(Some(Manager::Starting | Manager::Up)) => self
                 .systemctl
                 .listed()
                 .and_then(|listed| self.systemctl.health(&health::to_ask(&self.rules, &listed), self.since)),
             _ => Ok(Vec::new()),
         };
         let units = units.map_err(|error| chain(&error));
-        if manager.is_ok() {
-            self.answered = now;
-        }
         match (&manager, &units) {
-            (Ok(Manager::Maintenance | Manager::Stopping), _) => self.clean = None,
+            (Ok(Some(Manager::Maintenance | Manager::Stopping)), _) => self.clean = None,
             (_, Ok(units)) if health::any_failed(units) => self.clean = None,
-            (Ok(Manager::Up), Ok(_)) => drop(self.clean.get_or_insert(now)),
+            (Ok(Some(Manager::Up)), Ok(_)) => drop(self.clean.get_or_insert(now)),
             // Nothing is known of failures.
             _ => {}
         }
         Seen {
             since: now.saturating_sub(self.since),
-            silent: now.saturating_sub(self.answered),
+            silent,
             manager,
             units,
             clean: self.clean.map_or(Duration::ZERO, |clean| now.saturating_sub(clean)),

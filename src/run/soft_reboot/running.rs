@@ -1,6 +1,6 @@
 //! What is running: the root under /, by the kernel's own word, and PID 1.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use crate::{
     format::{
@@ -24,12 +24,18 @@ use crate::{
 
 use crate::run::{
     boot::record,
-    execute, machine, probe,
+    execute,
+    machine::{self, in_time},
+    probe,
     soft_reboot::{
         staging,
         state::{self, Store},
     },
 };
+
+/// How long a disk may take to tell what it is known by: it takes milliseconds, under heavy load seconds. Whoever watches over a
+/// root looks at it again and again.
+const TO_READ: Duration = Duration::from_secs(10);
 
 /// The root that is running: the verified one under /, or under /usr where only that is verified; else the plain
 /// file system under /. `None` where that cannot be told, as without privilege.
@@ -43,7 +49,7 @@ pub fn root() -> Option<Root> {
         }
         None => plain(&mounts)?,
     };
-    let release = staging::os_release(Path::new("/")).ok();
+    let release = in_time(TO_READ, || staging::os_release(Path::new("/")).ok()).ok().flatten().flatten();
     let release = release.and_then(|text| OsRelease::parse(text.as_bytes()).ok());
     Some(Root {
         source,
@@ -68,7 +74,10 @@ fn plain(mounts: &[Mount]) -> Option<(String, On)> {
     if entry.as_ref().is_some_and(Entry::is_verity) {
         return None; // its table could not be asked for
     }
-    let device = entry.and_then(|entry| probe::look_at(&entry));
+    let device = match entry {
+        Some(entry) => in_time(TO_READ, move || probe::look_at(&entry)).ok()??,
+        None => None,
+    };
     if device.as_ref().is_some_and(|device| matches!(device.content, Content::Unreadable(_))) {
         return None; // what it is known by cannot be read
     }

@@ -3,8 +3,6 @@
 use std::{
     io,
     process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread,
     time::Duration,
 };
 
@@ -19,6 +17,7 @@ use crate::{
         preflight::unit::{PROPERTIES, Unit},
         watchdog::{self, Watchdog},
     },
+    run::bounded,
     sys::file::until_end,
     units::Bytes,
 };
@@ -149,46 +148,43 @@ impl Systemctl {
         let whose = arguments.iter().filter(|argument| !argument.starts_with('-'));
         let whose: Vec<String> = whose.map(|argument| format!(" '{argument}'")).collect();
         let command = format!("{} {verb}{}", self.program, whose.concat());
-        let child = Command::new(&self.program)
+        let mut asked = Command::new(&self.program);
+        asked
             .args(["--no-pager", verb])
             .args(arguments)
             .envs([("LC_ALL", "C"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_URLIFY", "0")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let child = child.map_err(|source| Error::Start { program: self.program.clone(), source })?;
-        Ok((finish(child, &command)?, command))
+            .stderr(Stdio::piped());
+        let ended = bounded::within(asked, LONGEST, answer);
+        let (answer, status) = match ended {
+            Ok(Some(ended)) => ended,
+            Ok(None) => return Err(Error::Late { command }),
+            Err(source) => return Err(Error::Start { program: self.program.clone(), source }),
+        };
+        let (answer, message) = match answer {
+            Ok(answer) => answer,
+            Err(source) => return Err(Error::Read { command, source }),
+        };
+        if !status.success() {
+            let message = String::from_utf8_lossy(&message).trim().replace('\n', " ");
+            return Err(Error::Failed { command, status: status.to_string(), message });
+        }
+        Ok((String::from_utf8_lossy(&answer).into_owned(), command))
     }
 }
 
-/// What a program writes until it ends; it is killed where that takes too long.
-fn finish(mut child: Child, command: &str) -> Result<String, Error> {
-    let (sender, receiver) = mpsc::channel();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    // Ends with the program, or with the pipes that it leaves to nobody.
-    thread::spawn(move || {
-        let answer = stdout.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
-        let message = || stderr.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
-        // Nobody listens any more after a time-out, ignoring.
-        let _ = sender.send(answer.and_then(|answer| Ok((answer, message()?))));
-    });
-    let command = || command.to_owned();
-    let read = receiver.recv_timeout(LONGEST);
-    if !matches!(read, Ok(Ok(_))) {
+/// What a program writes until it ends, to its standard output and its standard error.
+fn answer(program: &mut Child) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let (stdout, stderr) = (program.stdout.take(), program.stderr.take());
+    let answer = stdout.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
+    let message = || stderr.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
+    let both = answer.and_then(|answer| Ok((answer, message()?)));
+    if both.is_err() {
         // It may have ended meanwhile, ignoring.
-        let _ = child.kill();
+        let _ = program.kill();
     }
-    let status = child.wait().map_err(|source| Error::Read { command: command(), source })?;
-    let (answer, message) = match read {
-        Ok(read) => read.map_err(|source| Error::Read { command: command(), source })?,
-        Err(_) => return Err(Error::Late { command: command() }),
-    };
-    if !status.success() {
-        let message = String::from_utf8_lossy(&message).trim().replace('\n', " ");
-        return Err(Error::Failed { command: command(), status: status.to_string(), message });
-    }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    both
 }
 
 #[cfg(test)]
