@@ -65,20 +65,23 @@ impl Follower {
         Ok(follower)
     }
 
-    /// The text of the records that the kernel itself wrote since then, 64 at most.
+    /// The text of the records that the kernel itself wrote since then, each once, the last 64 at most.
     pub fn kernel_records(self) -> Vec<String> {
         self.kernel_records_of(64, |_| true)
     }
 
-    /// The text of those among them that are `wanted`, `most` of them.
+    /// The text of those among them that are `wanted`, the last `most` of them.
     pub fn kernel_records_of(mut self, most: usize, wanted: fn(&str) -> bool) -> Vec<String> {
         let mut found = Vec::new();
         let mut buffer = [0; 8192];
-        while found.len() < most {
+        loop {
             match self.0.read(&mut buffer) {
+                Ok(0) => break, // it is another file
                 Ok(length) => {
                     let text = kernel_text(buffer.get(..length).unwrap_or_default());
-                    found.extend(text.filter(|text| wanted(text)));
+                    let text = text.filter(|text| wanted(text) && !found.contains(text));
+                    found.extend(text);
+                    found.drain(..found.len().saturating_sub(most));
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {} // overwritten meanwhile: the next one
                 Err(_) => break,
@@ -107,6 +110,15 @@ pub fn unlimited() -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_file_in_its_place_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kmsg");
+        std::fs::write(&path, "6,339,5140900,-;erofs: mounted\n").unwrap();
+        let found = Follower(File::open(path).unwrap()).kernel_records();
+        assert_eq!(found, ["erofs: mounted"]);
+    }
 
     #[test]
     fn records() {
