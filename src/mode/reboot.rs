@@ -4,6 +4,7 @@ use crate::{
     plan::state::{Failed, Root, Staged},
     run::{
         execute::{self, Progress},
+        machine,
         soft_reboot::{
             running, staging,
             state::{self, Store},
@@ -12,6 +13,7 @@ use crate::{
 };
 
 use super::{
+    cancel,
     request::{self, Request},
     stage,
 };
@@ -55,6 +57,22 @@ pub enum Error {
     /// What is staged would not start any more.
     #[error("what is staged does not hold any more: nextroot cancel, then stage it again")]
     Broken(#[source] execute::Error),
+    /// Somebody else staged.
+    #[error(
+        "another nextroot staged {now} meanwhile: nextroot reboot goes there, nextroot cancel takes it back"
+    )]
+    Another {
+        /// What is staged now.
+        now: String,
+    },
+    /// A wish of somebody.
+    #[error(
+        "it was asked to end: PID 1 was not asked for the soft reboot, and what was staged for it is taken back"
+    )]
+    Ended,
+    /// The same, and more.
+    #[error("it was asked to end, and what was staged cannot be taken back: nextroot cancel tries again")]
+    Stays(#[source] cancel::Error),
     /// Another init.
     #[error("PID 1 is no systemd that could be recognised: a soft reboot needs systemd {SINCE} or newer")]
     NoSystemd,
@@ -102,7 +120,7 @@ pub fn back(why: &str) -> Result<Request, Error> {
     Ok(Request { source: "previous".to_owned(), replace: true, gives_up, ..Request::default() })
 }
 
-/// Asks for it. `request` names the source; without one, what is staged, or else what nextroot.conf names.
+/// Asks for it, unless somebody wished meanwhile that this ends: then what was staged for it is taken back. `request` names the source; without one, what is staged, or else what nextroot.conf names.
 pub fn run(
     request: Option<&Request>,
     progress: Option<Progress<'_>>,
@@ -127,13 +145,61 @@ pub fn run(
             }
         }
     };
-    if !staged.complete {
-        return Err(Error::Half);
+    match ask(&staged) {
+        Err(Error::Ended) => Err(cancel::run().map_or_else(Error::Stays, |_| Error::Ended)),
+        asked => asked.map(|()| staged),
     }
-    if !staging::is_published()? {
-        return Err(Error::Gone);
+}
+
+/// Asks PID 1 to go where this leads. Nobody takes it back, or stages another, while it is looked at.
+fn ask(staged: &Staged) -> Result<(), Error> {
+    let store = Store::default();
+    let _lock = store.lock()?;
+    let state = running::settled::<Error>(&store)?;
+    is_there(staged, state.staged.as_ref(), staging::is_published()?)?;
+    staging::is_sound(staged).map_err(Error::Broken)?;
+    if machine::is_to_end() {
+        return Err(Error::Ended);
     }
-    staging::is_sound(&staged).map_err(Error::Broken)?;
-    running::soft_reboot().map_err(|e| Error::Signal(e.into()))?;
-    Ok(staged)
+    running::soft_reboot().map_err(|e| Error::Signal(e.into()))
+}
+
+/// Whether what is to be gone to is what is staged now, and whole.
+fn is_there(wanted: &Staged, now: Option<&Staged>, is_published: bool) -> Result<(), Error> {
+    match now {
+        Some(now) if now.root != wanted.root => Err(Error::Another { now: now.root.source.clone() }),
+        Some(now) if !now.complete => Err(Error::Half),
+        Some(_) if is_published => Ok(()),
+        _ => Err(Error::Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_staged_may_change_meanwhile() {
+        let staged = |source: &str, complete: bool| -> Staged {
+            let root = serde_json::json!({
+                "source": source, "unreachable": "it is a test", "system": null, "version": null,
+            });
+            let staged = serde_json::json!({
+                "root": root, "direct": false, "complete": complete, "begun": {"steps": []}, "mounts": [],
+            });
+            serde_json::from_value(staged).unwrap()
+        };
+        let a = staged("a", true);
+        for (now, is_published, expected) in [
+            (Some(staged("a", true)), true, None),
+            (Some(staged("a", true)), false, Some("not mounted at /run/nextroot any more")),
+            (Some(staged("a", false)), true, Some("is not whole")),
+            (Some(staged("b", true)), true, Some("another nextroot staged b meanwhile")),
+            (None, true, Some("not mounted at /run/nextroot any more")),
+        ] {
+            let why = is_there(&a, now.as_ref(), is_published).err().map(|error| error.to_string());
+            assert_eq!(why.is_some(), expected.is_some(), "{now:?} {why:?}");
+            assert!(why.unwrap_or_default().contains(expected.unwrap_or_default()), "{now:?}");
+        }
+    }
 }
