@@ -278,6 +278,10 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
     let Left { units, trial, watcher, prewarm, exitrd, watchdog, bad_entries } = *left;
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
+    // Before anything else is mounted in it, whose server may not answer.
+    if prewarm.wanted {
+        steps.push(Step::Prewarm { at: intent.mounted_at(), limits: prewarm });
+    }
     let direct = intent.way == Way::Direct;
     if direct {
         // systemd skips what is a mount point already, and would bring /run without what is mounted below.
@@ -296,9 +300,6 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
             from: row.at.clone(),
             at: format!("{NEXT}{}", held(number)),
         }));
-    }
-    if prewarm.wanted {
-        steps.push(Step::Prewarm { at: intent.mounted_at(), limits: prewarm });
     }
     if !units.is_empty() {
         steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });

@@ -6,7 +6,10 @@ use std::{
     ptr,
 };
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::{
+    fcntl::{PosixFadviseAdvice, posix_fadvise},
+    sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs},
+};
 
 use crate::units::{Bytes, PAGE_SIZE};
 
@@ -35,7 +38,8 @@ const _: () = assert!(mem::size_of::<Range>() == 16 && mem::size_of::<Counts>() 
 /// Not in the libc crate yet (include/uapi/asm-generic/unistd.h; the number is the same everywhere).
 const SYS_CACHESTAT: libc::c_long = 451;
 
-/// `cachestat(fd, {0, length}, ...)`: how many pages of a file are in memory; `None` where the kernel has no such call.
+/// `cachestat(fd, {0, length}, ...)`: how many pages of a file are in memory; `None` where the kernel has no such call, and on
+/// overlayfs, which has none of its own: those of the file below are in memory.
 ///
 /// Since Linux 6.5 (mm/filemap.c). Errors: EPERM where the file is not ours (since 6.14); EOPNOTSUPP on hugetlbfs.
 pub fn cached_pages(file: &RegularFile) -> Result<Option<u64>, Error> {
@@ -45,7 +49,9 @@ pub fn cached_pages(file: &RegularFile) -> Result<Option<u64>, Error> {
     // SAFETY: both structures are the kernel's, checked in size, and live through the call; it writes to the second only.
     let answer = unsafe { libc::syscall(SYS_CACHESTAT, fd, &raw const range, &raw mut counts, 0) };
     if answer == 0 {
-        return Ok(Some(counts.cache));
+        let is_overlay =
+            || fstatfs(file).is_ok_and(|status| status.filesystem_type() == OVERLAYFS_SUPER_MAGIC);
+        return Ok((counts.cache > 0 || !is_overlay()).then_some(counts.cache));
     }
     match io::Error::last_os_error() {
         error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(None),

@@ -5,13 +5,13 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use super::inspect;
+use super::{inspect, staging};
 use crate::{
     format::{
         config::prewarm::Prewarm,
@@ -21,10 +21,13 @@ use crate::{
     run::{
         execute::{Error, Progress},
         machine,
+        tree::Tree,
     },
     sys::{
-        file::{Inode, LastLink, RegularFile},
-        page_cache, process as this_process, termination,
+        file::{LastLink, RegularFile},
+        page_cache, process as this_process,
+        root::open_below,
+        termination,
     },
     units::{Bytes, PAGE_SIZE},
 };
@@ -39,7 +42,7 @@ const PROGRAM: Bytes = Bytes(16 << 20);
 const STRIDE: Bytes = Bytes(8 << 20);
 
 /// Reads ahead from the root mounted at `new` what is in memory of the one at `old`, as far as `limits` go. Others go
-/// before it, on disks and processors.
+/// before it, on disks and processors. What is mounted below `old` is not touched, but for its /usr: a server may not answer.
 ///
 /// Errors: what cannot be read there would fail the new system, too; and a wish to end.
 pub(super) fn run(
@@ -48,17 +51,23 @@ pub(super) fn run(
     limits: Prewarm,
     progress: Option<Progress<'_>>,
 ) -> Result<Prewarmed, Error> {
+    let mounts = staging::mounts()?.into_iter().map(|mount| mount.mount_point).collect();
+    beside(old, new, &mounts, limits, progress)
+}
+
+fn beside(
+    old: &Path,
+    new: &Path,
+    mounts: &BTreeSet<PathBuf>,
+    limits: Prewarm,
+    progress: Option<Progress<'_>>,
+) -> Result<Prewarmed, Error> {
     let begun = Instant::now();
     let aside = || {
         this_process::give_way();
-        let mut look = Look {
-            old,
-            new,
-            until: begun + Duration::from_secs(limits.timeout_sec),
-            devices: [device(old), device(&old.join("usr"))],
-            files: BTreeSet::new(),
-            reads: Vec::new(),
-        };
+        // Half of the time is left to read what was found.
+        let until = begun + Duration::from_secs(limits.timeout_sec) / 2;
+        let mut look = Look { old, new, mounts, until, files: BTreeSet::new(), reads: Vec::new() };
         let mut done = look.all(limits, progress)?;
         done.milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(done)
@@ -74,9 +83,9 @@ pub(super) fn run(
 struct Look<'a> {
     old: &'a Path,
     new: &'a Path,
+    /// Where something is mounted.
+    mounts: &'a BTreeSet<PathBuf>,
     until: Instant,
-    /// The file systems of the running root and its /usr.
-    devices: [Option<u64>; 2],
     /// Files of the new root that were looked at: one has several names.
     files: BTreeSet<u64>,
     reads: Vec<Read<Arc<str>>>,
@@ -100,6 +109,7 @@ impl Look<'_> {
         }
         // Not all was looked at.
         let late = self.is_late()?.then_some(Limit::Time);
+        self.until += Duration::from_secs(limits.timeout_sec) / 2;
         let (reads, left_out) = order(std::mem::take(&mut self.reads), share(available, limits));
         let limit = late.or_else(|| (left_out.0 > 0).then_some(Limit::Share));
         let mut done = Prewarmed { limit, left_out, ..Prewarmed::default() };
@@ -150,12 +160,10 @@ impl Look<'_> {
 
     /// The files in a directory that systemd reads first.
     fn first(&mut self, path: &str) -> Result<(), Error> {
-        let Ok(entries) = fs::read_dir(self.new.join(below(path))) else { return Ok(()) };
-        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|it| it.is_file())) {
+        for name in Tree::new(self.new).names(path) {
             if self.is_late()? {
                 break;
             }
-            let Ok(name) = entry.file_name().into_string() else { continue };
             let path = format!("{path}/{name}");
             if let Some(file) = self.new_file(&path)?.filter(|file| file.size() <= SMALL) {
                 self.wanted(&path, &file, &InMemory::Whole);
@@ -177,11 +185,15 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// What is in memory of the files in a directory and those below it, on the file systems of the root and its /usr. What the new root has no
-    /// directory for is none of its files.
+    /// What is in memory of the files in a directory and those below it. What the new root has no directory for is none of
+    /// its files.
     fn directory(&mut self, path: &str) -> Result<(), Error> {
-        let (old, new) = (self.old.join(below(path)), self.new.join(below(path)));
-        if !self.devices.contains(&device(&old)) || !new.is_dir() {
+        let old = self.old.join(below(path));
+        if !["/", "/usr"].contains(&path) && self.mounts.contains(&old) {
+            return Ok(());
+        }
+        let new = open_below(self.new, path).ok().and_then(|new| new.metadata().ok());
+        if !new.is_some_and(|new| new.is_dir()) {
             return Ok(());
         }
         let Ok(entries) = fs::read_dir(&old) else { return Ok(()) };
@@ -197,47 +209,30 @@ impl Look<'_> {
             if kind.is_dir() {
                 self.directory(&at)?;
             } else if kind.is_symlink() {
-                links.push(at);
+                links.extend(fs::read_link(entry.path()).map(|target| (at, target)));
             } else if kind.is_file()
-                && let Some(resident) = self.resident(&entry.path())
+                && !self.mounts.contains(&entry.path())
+                && let Some(in_memory) = resident(&entry.path())
             {
                 match self.new_file(&at)? {
-                    Some(file) => self.wanted(&at, &file, &resident.in_memory),
-                    None => gone.push(resident),
+                    Some(file) => self.wanted(&at, &file, &in_memory),
+                    None => gone.push((name, in_memory)),
                 }
             }
         }
         self.renamed(&gone, &links)
     }
 
-    /// A library of another version has another name, and the same link leads to it.
-    fn renamed(&mut self, gone: &[Resident], links: &[String]) -> Result<(), Error> {
-        for link in links.iter().filter(|_| !gone.is_empty()) {
-            let target = RegularFile::open(&self.old.join(below(link)), LastLink::Follow);
-            let is_it = |gone: &&Resident| target.as_ref().is_ok_and(|target| target.inode() == gone.inode);
-            if let Some(resident) = gone.iter().find(is_it)
+    /// A library of another version has another name, and the same link beside it leads to it.
+    fn renamed(&mut self, gone: &[(String, InMemory)], links: &[(String, PathBuf)]) -> Result<(), Error> {
+        for (link, target) in links {
+            if let Some((_, in_memory)) = gone.iter().find(|(name, _)| target.as_os_str() == name.as_str())
                 && let Some(file) = self.new_file(link)?
             {
-                self.wanted(link, &file, &resident.in_memory);
+                self.wanted(link, &file, in_memory);
             }
         }
         Ok(())
-    }
-
-    /// What is in memory of a file of the running root; `None` where nothing is, or nobody knows.
-    fn resident(&self, path: &Path) -> Option<Resident> {
-        let file = RegularFile::open(path, LastLink::Refuse).ok()?;
-        let size = file.size().min(LONGEST);
-        if size == Bytes(0) {
-            return None;
-        }
-        let all = size.0.div_ceil(PAGE_SIZE);
-        let in_memory = match page_cache::cached_pages(&file).ok()? {
-            Some(0) => return None,
-            Some(cached) if cached >= all => InMemory::Whole,
-            _ => InMemory::of(&page_cache::pages(&file, size).ok()?, size),
-        };
-        (in_memory != InMemory::Parts(Vec::new())).then_some(Resident { inode: file.inode(), in_memory })
     }
 
     /// A file of the new root; `None` where there is none of that name.
@@ -267,15 +262,16 @@ impl Look<'_> {
     }
 }
 
-/// A file of the running root that is in memory.
-struct Resident {
-    inode: Inode,
-    in_memory: InMemory,
-}
-
-/// The number of the file system that something is on.
-fn device(path: &Path) -> Option<u64> {
-    fs::symlink_metadata(path).ok().map(|metadata| metadata.dev())
+/// What is in memory of a file of the running root; `None` where nothing is, or nobody knows.
+fn resident(path: &Path) -> Option<InMemory> {
+    let file = RegularFile::open(path, LastLink::Refuse).ok()?;
+    let asked = file.size().min(LONGEST);
+    let in_memory = match page_cache::cached_pages(&file).ok()? {
+        Some(0) => return None,
+        Some(cached) if cached >= file.size().0.div_ceil(PAGE_SIZE) => InMemory::Whole,
+        _ => InMemory::of(&page_cache::pages(&file, asked).ok()?, file.size()),
+    };
+    (in_memory != InMemory::Parts(Vec::new())).then_some(in_memory)
 }
 
 /// A path as it is joined to a root.
@@ -294,8 +290,9 @@ fn available() -> Bytes {
             let path = Path::new("/sys/fs/cgroup").join(below(&group.to_string_lossy())).join(name);
             text(&path.to_string_lossy()).trim().parse().ok()
         };
-        // "max" is no number: it has no limit.
-        Some(Bytes(u64::saturating_sub(number("memory.max")?, number("memory.current")?)))
+        // "max" is no number: it has no limit. Above memory.high it is slowed down, and what it has in memory taken back.
+        let most = ["memory.high", "memory.max"].into_iter().filter_map(number).min()?;
+        Some(Bytes(u64::saturating_sub(most, number("memory.current")?)))
     };
     group.ancestors().filter_map(left).fold(of_machine, Bytes::min)
 }
@@ -378,6 +375,41 @@ mod tests {
         }
         // What is in memory is not read again.
         assert_eq!(roots.prewarmed(Prewarm::default()).files, 0);
+    }
+
+    #[test]
+    fn nothing_is_touched_where_something_is_mounted() {
+        let file = |root, path| (root, path, 3);
+        let roots = Roots::new(&[
+            file("old", "usr/bin/file"),
+            file("new", "usr/bin/file"),
+            file("old", "srv/file"),
+            file("new", "srv/file"),
+            file("old", "file"),
+            file("new", "file"),
+        ]);
+        let mounts = ["usr", "srv", "file"].map(|at| roots.at("old").join(at)).into_iter().collect();
+        let done = beside(&roots.at("old"), &roots.at("new"), &mounts, Prewarm::default(), None).unwrap();
+        assert_eq!(done.files, 1, "{done:?}");
+        assert_eq!((roots.resident("usr/bin/file"), roots.resident("srv/file")), (3, 0));
+    }
+
+    #[test]
+    fn links_of_the_new_root_stay_inside() {
+        let roots = Roots::new(&[
+            ("old", "usr/lib/systemd/a", 3),
+            ("new", "usr/lib/other/a", 3),
+            ("else", "a", 3),
+            ("new", "file", 1),
+        ]);
+        // On the running system it leads to another directory than in the new root.
+        let outside = roots.at("else");
+        symlink(&outside, roots.at("new").join("usr/lib/systemd")).unwrap();
+        assert_eq!(roots.prewarmed(Prewarm::default()).files, 0);
+        let inside = roots.at("new").join(below(outside.to_str().unwrap()));
+        fs::create_dir_all(&inside).unwrap();
+        fs::rename(roots.at("new").join("usr/lib/other/a"), inside.join("a")).unwrap();
+        assert_eq!(roots.prewarmed(Prewarm::default()).files, 1);
     }
 
     #[test]
