@@ -51,6 +51,11 @@ pub fn run() -> Result<Outcome, Error> {
     running::shares_mounts()?;
     let store = Store::default();
     let _lock = store.take_over()?;
+    take_back(&store)
+}
+
+/// The same, by whoever holds the lock.
+pub(super) fn take_back(store: &Store) -> Result<Outcome, Error> {
     // Of a damaged state nothing can be kept: what it told of is known by what is there.
     let mut state = match store.load() {
         Err(state::Error::Damaged { .. }) => State::default(),

@@ -145,10 +145,8 @@ pub fn run(
             }
         }
     };
-    match ask(&staged) {
-        Err(Error::Ended) => Err(cancel::run().map_or_else(Error::Stays, |_| Error::Ended)),
-        asked => asked.map(|()| staged),
-    }
+    ask(&staged)?;
+    Ok(staged)
 }
 
 /// Asks PID 1 to go where this leads. Nobody takes it back, or stages another, while it is looked at.
@@ -156,12 +154,16 @@ fn ask(staged: &Staged) -> Result<(), Error> {
     let store = Store::default();
     let _lock = store.lock()?;
     let state = running::settled::<Error>(&store)?;
-    is_there(staged, state.staged.as_ref(), staging::is_published()?)?;
-    staging::is_sound(staged).map_err(Error::Broken)?;
-    if machine::is_to_end() {
-        return Err(Error::Ended);
+    let there = is_there(staged, state.staged.as_ref(), staging::is_published()?)
+        .and_then(|()| staging::is_sound(staged).map_err(Error::Broken));
+    match there {
+        Err(Error::Another { .. }) => there,
+        _ if machine::is_to_end() => {
+            Err(cancel::take_back(&store).map_or_else(Error::Stays, |_| Error::Ended))
+        }
+        Err(_) => there,
+        Ok(()) => running::soft_reboot().map_err(|e| Error::Signal(e.into())),
     }
-    running::soft_reboot().map_err(|e| Error::Signal(e.into()))
 }
 
 /// Whether what is to be gone to is what is staged now, and whole.

@@ -55,7 +55,8 @@ pub(super) fn within<T: Send + 'static>(
     let ended = in_time(limit, move || {
         let mut child = command.spawn()?;
         drop(command); // its ends of the pipes
-        if let Err(error) = seen.lock().unwrap_or_else(PoisonError::into_inner).started(&child) {
+        let started = seen.lock().unwrap_or_else(PoisonError::into_inner).started(&child);
+        if let Err(error) = started {
             child.kill()?;
             child.wait()?;
             return Err(error);
@@ -187,6 +188,21 @@ mod tests {
         let (_, last) = last_words("sh", &["-c", "yes | head -c 100000 | tr -d '\\n'"], long).unwrap();
         assert_eq!(last.map(|last| last.len()), Some(LONGEST));
     }
+    #[test]
+    fn what_is_late_is_killed_and_reaped() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("id");
+        let script = format!("echo $$ >{}; exec sleep 60", file.display());
+        assert_eq!(run("sh", &["-c", &script], Duration::from_secs(2)).unwrap(), Ended::Killed);
+        let id = std::fs::read_to_string(file).unwrap();
+        let process = std::path::Path::new("/proc").join(id.trim());
+        let begun = std::time::Instant::now();
+        while process.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{process:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     #[test]
     fn a_program_that_starts_too_late_does_not_go_on() {
         let mut run = Run::Starts;

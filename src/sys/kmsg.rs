@@ -79,15 +79,23 @@ impl Follower {
                 Ok(0) => break, // it is another file
                 Ok(length) => {
                     let text = kernel_text(buffer.get(..length).unwrap_or_default());
-                    let text = text.filter(|text| wanted(text) && !found.contains(text));
-                    found.extend(text);
-                    found.drain(..found.len().saturating_sub(most));
+                    text.filter(|text| wanted(text))
+                        .into_iter()
+                        .for_each(|text| keep(&mut found, text, most));
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {} // overwritten meanwhile: the next one
                 Err(_) => break,
             }
         }
         found
+    }
+}
+
+/// Adds what is not there yet; of more than `most`, the first goes.
+fn keep(found: &mut Vec<String>, text: String, most: usize) {
+    if !found.contains(&text) {
+        found.push(text);
+        found.drain(..found.len().saturating_sub(most));
     }
 }
 
@@ -110,6 +118,15 @@ pub fn unlimited() -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_are_kept_each_once() {
+        let mut found = Vec::new();
+        for text in ["a", "b", "b", "c", "d", "c"] {
+            keep(&mut found, text.to_owned(), 3);
+        }
+        assert_eq!(found, ["b", "c", "d"]);
+    }
 
     #[test]
     fn another_file_in_its_place_ends() {

@@ -1,6 +1,9 @@
 //! How a root that is not healthy is left.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use crate::{
     plan::{
@@ -125,7 +128,9 @@ impl Watch<'_> {
     fn answer(&self) -> Answer {
         match self.systemctl.manager() {
             Ok(manager) => Answer::Is(manager),
-            Err(units::Error::Start { .. }) => Answer::NobodyAsks,
+            Err(units::Error::Start { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Answer::NobodyAsks
+            }
             Err(_) => Answer::Silent,
         }
     }
