@@ -10,6 +10,7 @@ use crate::{
         bounded::{self, Ended, SELF},
         configuration, execute, journal,
         log::Log,
+        machine,
         soft_reboot::{
             handover::chain,
             running, staging,
@@ -55,6 +56,12 @@ pub enum Error {
     Late {
         /// The source.
         source_name: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Nobody could look at what is staged.
+    #[error("what is staged could not be looked at within [Hook] TimeoutSec={} s: its disk may not answer", .limit.as_secs())]
+    NoAnswer {
         /// The limit.
         limit: Duration,
     },
@@ -104,7 +111,13 @@ pub fn early() -> Result<(), Error> {
 fn prepare() -> Result<(), Error> {
     let config = configuration::read(None)?;
     config.warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
-    if let Some(staged) = holds()? {
+    let limit = config.hook.timeout;
+    let held = match machine::in_time(limit, holds) {
+        Ok(held) => held.ok_or(Error::NoAnswer { limit })??,
+        // No thread can be made: it is looked at without a limit.
+        Err(_) => holds()?,
+    };
+    if let Some(staged) = held {
         // What leads back was held against policy when it was staged; that of a root which is given up does not count.
         if staged.gives_up.is_some() {
             return Ok(());
@@ -116,7 +129,6 @@ fn prepare() -> Result<(), Error> {
     if config.hook.when_nothing_staged == WhenNothingStaged::Pass {
         return Ok(());
     }
-    let limit = config.hook.timeout;
     // Reading ahead is no reason to call it off: it has half of the time at most.
     let ahead = config.stage.prewarm.timeout_sec.min((limit.as_secs() / 2).max(1));
     let ended = bounded::run(SELF, &["stage", &format!("--prewarm-timeout={ahead}")], limit)

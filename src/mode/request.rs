@@ -58,7 +58,7 @@ pub struct Request {
     pub kernel_only: bool,
 }
 
-/// Exit code where a check of preflight, or policy, refuses it: on every machine alike.
+/// Exit code where a check of preflight, or policy, refuses it: mostly for what the image is, which is so everywhere.
 pub const REFUSED: u8 = 2;
 /// Exit code where `slot:other` has nothing newer: nothing is staged, and nothing is wrong.
 pub const NOTHING_NEWER: u8 = 3;
