@@ -29,6 +29,7 @@ use crate::{
 #[derive(FromArgs, Debug)]
 #[argh(example = "mkinitrd -o /boot/initrd.img")]
 #[argh(example = "mkinitrd -o initrd --sysroot image/ --config nextroot.conf --add-driver nvme_tcp")]
+#[argh(example = "mkinitrd -o initrd --sysroot image/ --only-driver virtio_blk --only-driver erofs")]
 #[argh(example = "mkinitrd -o initrd --certificate image.crt")]
 pub(crate) struct Arguments {
     /// file to write; replaced as a whole, readable by its owner only
@@ -44,6 +45,10 @@ pub(crate) struct Arguments {
     /// loaded at every boot
     #[argh(option)]
     add_driver: Vec<String>,
+    /// take this driver or file system, what it needs, what dm-verity needs, and no other; may be repeated: for a machine
+    /// that is known
+    #[argh(option)]
+    only_driver: Vec<String>,
     /// nextroot.conf to bake in: it outranks the kernel command line
     #[argh(option)]
     config: Option<PathBuf>,
@@ -95,7 +100,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     let sysroot = Sysroot::open(&arguments.sysroot, arguments.kernel.as_deref(), &kernel::release())?;
     sysroot.check_compression(arguments.compress)?;
     let (text, config) = configuration(arguments)?;
-    let wishes = Wishes { drivers: arguments.add_driver.clone(), ..config::wishes(&config) };
+    let wishes = Wishes {
+        drivers: arguments.add_driver.clone(),
+        only: arguments.only_driver.clone(),
+        ..config::wishes(&config)
+    };
     let selection = select(arguments, &sysroot, &wishes)?;
     let certificates =
         Certificates::read(&arguments.sysroot, !arguments.no_certificates, &arguments.certificate)?;
@@ -185,7 +194,11 @@ fn signatures(arguments: &Arguments, config: &Config) -> Outcome<Vec<(String, Ve
 }
 
 fn select(arguments: &Arguments, sysroot: &Sysroot, wishes: &Wishes) -> Outcome<Selection> {
-    let selection = if arguments.host_only {
+    let selection = if arguments.host_only && !wishes.only.is_empty() {
+        return Err(
+            "--host-only finds out which drivers to take, and --only-driver says it: leave one out".into()
+        );
+    } else if arguments.host_only {
         let root = host::Root::of_this_machine().ok_or(
             "--host-only: this machine's root is on no disk that /sys knows, as in a container: leave --host-only out",
         )?;

@@ -36,6 +36,8 @@ pub(crate) struct Selection {
 pub(crate) struct Wishes {
     /// Modules that have to be there (`--add-driver`).
     pub(crate) drivers: Vec<String>,
+    /// The same, and no others of the table (`--only-driver`).
+    pub(crate) only: Vec<String>,
     /// Modules that the configuration has loaded by name.
     pub(crate) configured: Vec<String>,
     /// File systems that the configuration names for the root and /usr.
@@ -125,10 +127,10 @@ const TABLE: [(&str, Part, Absence, &str); 42] = [
 /// that it has when a verity device is made, and does not ask for a better one while it has any.
 const COMPANIONS: [(&str, &str); 1] = [("dm_verity", "crypto-sha256")];
 
-/// All that any supported machine needs. `root` is that of the machine which is to boot it, where known.
+/// All that any supported machine needs, or what is named and dm-verity's. `root` is that of the machine which is to boot it, where known.
 pub(crate) fn generic(sysroot: &Sysroot, root: Option<&Root>, wishes: &Wishes) -> Result<Selection, Missing> {
     let mut selection = Selection::default();
-    selection.take_rows(sysroot, |_, _| true);
+    selection.take_rows(sysroot, |_, part| wishes.only.is_empty() || part == Verity);
     selection.finish(sysroot, root, wishes)
 }
 
@@ -214,16 +216,19 @@ impl Selection {
     }
 
     fn finish(mut self, sysroot: &Sysroot, root: Option<&Root>, wishes: &Wishes) -> Result<Self, Missing> {
-        for (names, whose) in
-            [(&wishes.drivers, "--add-driver"), (&wishes.configured, "the configuration names")]
-        {
+        for (names, whose) in [
+            (&wishes.only, "--only-driver"),
+            (&wishes.drivers, "--add-driver"),
+            (&wishes.configured, "the configuration names"),
+        ] {
             for name in names {
                 if !self.take(sysroot, name) {
                     return Err(missing(sysroot, whose, name));
                 }
             }
         }
-        self.always.extend(wishes.drivers.iter().flat_map(|name| nameless(sysroot, name)));
+        let named = wishes.only.iter().chain(&wishes.drivers);
+        self.always.extend(named.flat_map(|name| nameless(sysroot, name)));
         for fstype in &wishes.file_systems {
             if !self.take_file_system(sysroot, fstype) {
                 let release = &sysroot.release;
@@ -364,6 +369,20 @@ mod tests {
         assert!(selection.obstacles.is_empty(), "{selection:?}");
         assert!(selection.notes.iter().any(|note| note.contains("nvme (NVMe)")), "{selection:?}");
         assert!(selection.warnings.iter().any(|text| text.contains("no overlay")), "{selection:?}");
+    }
+
+    #[test]
+    fn only_what_is_named_and_what_verity_needs() {
+        let (_root, sysroot) = kernel(DEP, ALIASES, "");
+        let only = |text| Wishes { only: names(text), ..Wishes::default() };
+        let selection = generic(&sysroot, None, &only("virtio_blk ext4")).unwrap();
+        let expected = "crc32c_generic crc32c_intel dm_mod dm_verity ext4 jbd2 sha256_ssse3 virtio_blk";
+        assert_eq!(selection.modules, names(expected).into_iter().collect());
+        assert!(selection.obstacles.is_empty() && selection.warnings.is_empty(), "{selection:?}");
+        let obstacles = generic(&sysroot, None, &only("virtio_blk")).unwrap().obstacles;
+        assert!(obstacles[0].contains("for any root file system"), "{obstacles:?}");
+        let error = generic(&sysroot, None, &only("ext5")).unwrap_err().to_string();
+        assert!(error.starts_with("--only-driver ext5: "), "{error}");
     }
 
     #[test]
