@@ -15,7 +15,7 @@ if [ -e "$payload" ]; then
 		mkdir -p /run/rig
 		payload | tar -xf - -C /run/rig
 	fi
-	exec /run/rig/main
+	exec sh /run/rig/main
 fi
 exec >/dev/ttyS1 2>&1 </dev/null
 say() { sed "s/^/rig: $1=/"; }

@@ -6,6 +6,7 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde::{Deserialize, Serialize};
@@ -93,9 +94,13 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
     let tools = tree::get(recipe.tools, progress)?;
     let (source, id) = match recipe.source {
         Source::Small => (None, cache::hash_file(&dist.join("guest-init"))? + SMALL_OS_RELEASE),
-        Source::System(name) => {
+        Source::System(name) | Source::WithUs(name) => {
             let tree = tree::get(name, progress)?;
-            let id = tree.0.display().to_string();
+            let ours = match recipe.source {
+                Source::WithUs(_) => cache::hash_file(&dist.join("nextroot"))?,
+                _ => String::new(),
+            };
+            let id = format!("{}{ours}", tree.0.display());
             (Some(tree), id)
         }
     };
@@ -109,7 +114,9 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
         make(recipe, source.as_ref(), &tools, openssl.as_ref(), dist, path)?;
         match recipe.prepare {
             Prepare::SecureBoot => {
-                secure_boot::enroll(&tree::get(secure_boot::TREE, progress)?, &tools, path)
+                // Firmware is the machines', whatever lays out the disk.
+                let firmware = tree::get("tools", progress)?;
+                secure_boot::enroll(&tree::get(secure_boot::TREE, progress)?, &firmware, path)
             }
             _ => Ok(()),
         }
@@ -216,12 +223,16 @@ fn make(
     path: &Path,
 ) -> Outcome<()> {
     fs::create_dir_all(path.join("repart.d"))?;
-    let small = path.join("small");
-    let source = match source {
-        Some(tree) => tree.0.clone(),
-        None => {
-            small_root(&small, dist)?;
-            small.clone()
+    let made = path.join("root");
+    let source = match (recipe.source, source) {
+        (Source::WithUs(_), Some(tree)) => {
+            with_us(tree, dist, &made)?;
+            made.clone()
+        }
+        (_, Some(tree)) => tree.0.clone(),
+        (_, None) => {
+            small_root(&made, dist)?;
+            made.clone()
         }
     };
     let run =
@@ -272,7 +283,7 @@ fn make(
             fs::remove_file(file)?;
         }
     }
-    if small.exists() { Ok(fs::remove_dir_all(small)?) } else { Ok(()) }
+    if made.exists() { Ok(fs::remove_dir_all(made)?) } else { Ok(()) }
 }
 
 fn prepare(
@@ -300,6 +311,9 @@ fn prepare(
     let mut arguments = vec!["format", "--salt=00112233", blocks_option.as_str()];
     match what {
         Prepare::Appended => arguments.extend([offset_option.as_str(), "/mnt/data.img", "/mnt/data.img"]),
+        Prepare::Bare => {
+            arguments.extend(["--no-superblock", offset_option.as_str(), "/mnt/data.img", "/mnt/data.img"]);
+        }
         Prepare::Corrected => {
             File::create(path.join("hash.img"))?.set_len(CORRECTED_TREE)?;
             arguments.extend(["--fec-device=/mnt/fec.img", "/mnt/data.img", "/mnt/hash.img"]);
@@ -334,6 +348,17 @@ ExecStart=@/usr/sbin/init @init beat /run/rig/portable
 /// What a root with nothing but the witness says of itself.
 const SMALL_OS_RELEASE: &str =
     "ID=small\nNAME=Small\nPRETTY_NAME=\"Small witness\"\nIMAGE_ID=small\nIMAGE_VERSION=5\n";
+
+/// A tree's files, which stay one with it, and nextroot.
+fn with_us(tree: &Tree, dist: &Path, to: &Path) -> Outcome<()> {
+    let copied = Command::new("cp").arg("-al").arg(&tree.0).arg(to).status()?;
+    if !copied.success() {
+        return Err(format!("copy {}: {copied}", tree.0.display()).into());
+    }
+    let program = to.join("usr/bin/nextroot");
+    fs::copy(dist.join("nextroot"), &program)?;
+    Ok(fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?)
+}
 
 /// A root with nothing but the witness, and data that a boot does not read.
 fn small_root(path: &Path, dist: &Path) -> Outcome<()> {

@@ -21,6 +21,8 @@ pub(crate) enum Source {
     Small,
     /// A tree of packages.
     System(&'static str),
+    /// The same with the nextroot under test in it: that is another image each time.
+    WithUs(&'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,8 @@ pub(crate) enum Prepare {
     Nothing,
     /// `data.img`: erofs with its hash tree behind it.
     Appended,
+    /// The same without a superblock of the tree.
+    Bare,
     /// `data.img` and `hash.img`: erofs, and a hash tree without a superblock.
     NoSuperblock,
     /// `data.img`, `hash.img` of [`CORRECTED_TREE`] bytes, and `fec.img`: erofs, its hash tree, and parity over all of both.
@@ -162,6 +166,8 @@ pub(crate) const RECIPES: &[Recipe] = &[
         &["[Partition]\nType=linux-generic\nLabel=appended\nCopyBlocks=/mnt/data.img\n"],
     )
     .prepared(Prepare::Appended),
+    Recipe::small("bare", &["[Partition]\nType=linux-generic\nLabel=bare\nCopyBlocks=/mnt/data.img\n"])
+        .prepared(Prepare::Bare),
     Recipe::small(
         "nosuperblock",
         &[
@@ -228,10 +234,25 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("third-trixie", "trixie", &THIRD).mini(),
     Recipe::system("third-bookworm", "bookworm", &THIRD).mini(),
     Recipe::system("third-forky", "forky", &THIRD).mini(),
+    Recipe::system("managed-trixie", "managed", &PAIR).mini(),
+    Recipe::system(
+        "controller",
+        "ansible",
+        &[
+            "[Partition]\nType=linux-generic\nLabel=controller\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/usr/share/doc/\nMinimize=best\n",
+        ],
+    ),
     Recipe::system("signed-trixie", "trixie", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("signed-bookworm", "bookworm", &SIGNED).mini().prepared(Prepare::Keys),
     Recipe::system("signed-forky", "forky", &SIGNED).mini().prepared(Prepare::Keys).laid_out_by("tools-forky"),
     Recipe::system("secure-trixie", "trixie", &SIGNED_ESP).mini().prepared(Prepare::SecureBoot),
+    Recipe {
+        source: Source::WithUs("restricted"),
+        ..Recipe::system("restricted", "restricted", &SIGNED_ESP)
+            .mini()
+            .prepared(Prepare::SecureBoot)
+            .laid_out_by("tools-forky")
+    },
     Recipe::system("plain-trixie", "trixie", &PLAIN).mini(),
     Recipe::system("plain-bookworm", "bookworm", &PLAIN).mini(),
     Recipe::system("plain-forky", "forky", &PLAIN).mini(),

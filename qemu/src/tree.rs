@@ -8,6 +8,9 @@ use std::{
 
 use crate::{Outcome, cache, initrd, progress::Progress, sandbox, secure_boot};
 
+/// Lists of packages, all of which are wanted.
+type Packages = &'static [&'static [&'static str]];
+
 /// A tree's recipe. Anything in it that changes makes a new tree.
 #[derive(Debug)]
 pub(crate) struct Recipe {
@@ -18,11 +21,13 @@ pub(crate) struct Recipe {
     /// mmdebstrap's variant: `extract` unpacks without running anything.
     variant: &'static str,
     /// Packages.
-    packages: &'static [&'static str],
+    packages: Packages,
     /// Whether packages of the release's backports are wanted, too.
     backports: bool,
     /// Whether what is there makes a bootable system, with our witness in it.
     system: bool,
+    /// Whether scenarios of test-full alone need it.
+    seldom: bool,
 }
 
 /// Every image tool, and QEMU 10: older ones corrupt guests now and then where KVM is missing.
@@ -60,105 +65,91 @@ const SYSTEM: &[&str] = &[
     "fdisk",
 ];
 
-/// All trees.
-const RECIPES: [Recipe; 9] = [
-    Recipe {
-        name: "tools",
-        suite: "trixie",
-        variant: "apt",
-        packages: TOOLS,
-        backports: false,
-        system: false,
-    },
-    Recipe {
-        name: "openssl",
-        suite: "trixie",
-        variant: "apt",
-        packages: &["openssl"],
-        backports: false,
-        system: false,
-    },
-    // What lays out images of the newest systemd: signatures of its repart are not those of 257.
-    Recipe {
-        name: "tools-forky",
-        suite: "forky",
-        variant: "apt",
-        packages: &["systemd-repart", "cryptsetup-bin", "erofs-utils", "e2fsprogs"],
-        backports: false,
-        system: false,
-    },
-    Recipe {
-        name: secure_boot::TREE,
-        suite: "trixie",
-        variant: "apt",
-        packages: &["python3-virt-firmware", "sbsigntool", "systemd-ukify", "systemd-boot-efi"],
-        backports: false,
-        system: false,
-    },
-    Recipe {
-        name: "kernel-cloud",
-        suite: "trixie",
-        variant: "extract",
-        packages: &["linux-image-cloud-amd64"],
-        backports: false,
-        system: false,
-    },
-    Recipe {
-        name: "kernel-generic",
-        suite: "trixie",
-        variant: "extract",
-        packages: &["linux-image-amd64"],
-        backports: false,
-        system: false,
-    },
-    Recipe {
-        name: "trixie",
-        suite: "trixie",
-        variant: "minbase",
-        packages: SYSTEM,
-        backports: false,
-        system: true,
-    },
-    Recipe {
-        name: "bookworm",
-        suite: "bookworm",
-        variant: "minbase",
-        packages: &[
-            "systemd/bookworm-backports",
-            "libsystemd0/bookworm-backports",
-            "libsystemd-shared/bookworm-backports",
-            "systemd-sysv/bookworm-backports",
-            "udev/bookworm-backports",
-            "libudev1/bookworm-backports",
-            "systemd-container/bookworm-backports",
-            "libpam-systemd/bookworm-backports",
-            "dbus",
-            "kmod",
-            "dmsetup",
-            "cryptsetup-bin",
-            "e2fsprogs",
-            "fdisk",
-        ],
-        backports: true,
-        system: true,
-    },
-    Recipe {
-        name: "forky",
-        suite: "forky",
-        variant: "minbase",
-        packages: SYSTEM,
-        backports: false,
-        system: true,
-    },
+/// The same of bookworm, with systemd 254.
+const BACKPORTED: &[&str] = &[
+    "systemd/bookworm-backports",
+    "libsystemd0/bookworm-backports",
+    "libsystemd-shared/bookworm-backports",
+    "systemd-sysv/bookworm-backports",
+    "udev/bookworm-backports",
+    "libudev1/bookworm-backports",
+    "systemd-container/bookworm-backports",
+    "libpam-systemd/bookworm-backports",
+    "dbus",
+    "kmod",
+    "dmsetup",
+    "cryptsetup-bin",
+    "e2fsprogs",
+    "fdisk",
 ];
+
+/// All trees.
+const RECIPES: [Recipe; 15] = [
+    Recipe::tools("tools", "trixie", &[TOOLS]),
+    Recipe::tools("openssl", "trixie", &[&["openssl"]]),
+    // What lays out images of the newest systemd: signatures of its repart are not those of 257.
+    Recipe::tools(
+        "tools-forky",
+        "forky",
+        &[&["systemd-repart", "cryptsetup-bin", "erofs-utils", "e2fsprogs", "dosfstools", "mtools"]],
+    ),
+    Recipe::tools(
+        secure_boot::TREE,
+        "trixie",
+        &[&["python3-virt-firmware", "sbsigntool", "systemd-ukify", "systemd-boot-efi"]],
+    ),
+    Recipe::kernel("kernel-cloud", &[&["linux-image-cloud-amd64"]]),
+    Recipe::kernel("kernel-generic", &[&["linux-image-amd64"]]),
+    Recipe::system("trixie", "trixie", &[SYSTEM]),
+    Recipe { backports: true, ..Recipe::system("bookworm", "bookworm", &[BACKPORTED]) },
+    Recipe::system("forky", "forky", &[SYSTEM]),
+    // A system that forbids programs outside of signed images, by BPF.
+    Recipe { seldom: true, ..Recipe::system("restricted", "forky", &[SYSTEM, &["libbpf1"]]) },
+    // A system that Ansible manages, and what manages it.
+    Recipe { seldom: true, ..Recipe::system("managed", "trixie", &[SYSTEM, &["openssh-server", "python3"]]) },
+    // What benches compare with.
+    Recipe {
+        seldom: true,
+        ..Recipe::tools(
+            "dracut",
+            "trixie",
+            &[&[
+                "dracut",
+                "systemd",
+                "systemd-sysv",
+                "systemd-cryptsetup",
+                "cryptsetup-bin",
+                "dmsetup",
+                "zstd",
+            ]],
+        )
+    },
+    Recipe { seldom: true, ..Recipe::tools("initramfs-tools", "trixie", &[&["initramfs-tools", "zstd"]]) },
+    Recipe { seldom: true, ..Recipe::tools("tiny-initramfs", "trixie", &[&["tiny-initramfs", "zstd"]]) },
+    Recipe { seldom: true, ..Recipe::tools("ansible", "trixie", &[&["ansible-core", "openssh-client"]]) },
+];
+
+impl Recipe {
+    const fn tools(name: &'static str, suite: &'static str, packages: Packages) -> Self {
+        Self { name, suite, variant: "apt", packages, backports: false, system: false, seldom: false }
+    }
+
+    const fn kernel(name: &'static str, packages: Packages) -> Self {
+        Self { variant: "extract", ..Self::tools(name, "trixie", packages) }
+    }
+
+    const fn system(name: &'static str, suite: &'static str, packages: Packages) -> Self {
+        Self { variant: "minbase", system: true, ..Self::tools(name, suite, packages) }
+    }
+}
 
 /// A tree that is there.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree(pub(crate) PathBuf);
 
-/// Names of all trees.
+/// Names of the trees that make test needs.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    RECIPES.iter().map(|recipe| recipe.name)
+    RECIPES.iter().filter(|recipe| !recipe.seldom).map(|recipe| recipe.name)
 }
 
 /// The tree of this name, made first where it is missing.
@@ -208,7 +199,7 @@ fn make(recipe: &Recipe, path: &Path, progress: &Progress) -> Outcome<()> {
     command.args(["--quiet", "--mode=root", "--aptopt=Acquire::Check-Valid-Until \"false\""]);
     command
         .arg(format!("--variant={}", recipe.variant))
-        .arg(format!("--include={}", recipe.packages.join(",")));
+        .arg(format!("--include={}", recipe.packages.concat().join(",")));
     command.args(["--aptopt=Acquire::Retries \"3\"", "--skip=cleanup/apt/lists"]);
     command.arg(recipe.suite).arg(path);
     let mut sources = vec![format!("deb {mirror} {} main", recipe.suite)];
