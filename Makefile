@@ -9,7 +9,9 @@ INIT    = --bin nextroot -- -C link-arg=-Wl,-T,$(CURDIR)/dist/init.ld -C link-ar
 # What it may weigh, in bytes.
 INIT_MOST ?= 1500000
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
-RIG     = $(shell [ "$$(id -u)" = 0 ] || echo sudo) $(DIST)/nextroot-qemu --dist $(DIST)
+ROOT    = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+RIG     = $(ROOT) $(DIST)/nextroot-qemu --dist $(DIST)
+BENCH   = $(ROOT) target/$(TARGET)/debug/nextroot-bench
 
 # Where the tests are built, too, as they are: then the rig is made of the same parts.
 RIG_BUILD ?= --workspace --bin nextroot-qemu
@@ -26,7 +28,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build rig trees prepared beside fuzzer init-size install demo test test-full check matrix vm soak bench-verity audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared beside fuzzer init-size install demo test test-full check matrix vm soak bench-initrd bench-mkinitrd bench-growth bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -106,11 +108,23 @@ matrix: build ## hash trees and policies against the newest veritysetup and syst
 	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
 		$(CARGO) test --locked --workspace --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
 
-bench-verity: build ## hash trees beside veritysetup: target/bench/verity.json
-	$(CARGO) build --release --locked -p nextroot-bench
-	@mkdir -p target/bench
-	@$(BUILT)/nextroot-bench verity --nextroot $(DIST)/nextroot --veritysetup "$$($(RIG) tool forky veritysetup)" \
+bench-initrd: bench-programs ## nextroot's initramfs beside others, in a guest's instructions: target/bench/initrd.json, .svg
+	@$(BENCH) initrd --dist $(DIST) -o target/bench/initrd.json
+
+bench-mkinitrd: bench-programs ## mkinitrd beside others, timed: target/bench/mkinitrd.json, .svg
+	@$(BENCH) mkinitrd --dist $(DIST) -o target/bench/mkinitrd.json
+
+bench-growth: bench-programs ## an init and its machine's disks and partitions: target/bench/growth.json, .svg
+	@$(BENCH) growth --dist $(DIST) -o target/bench/growth.json
+
+bench-verity: bench-programs ## hash trees beside veritysetup: target/bench/verity.json
+	@target/$(TARGET)/debug/nextroot-bench verity --nextroot $(DIST)/nextroot --veritysetup "$$($(RIG) tool forky veritysetup)" \
 		--work target/bench/work -o target/bench/verity.json
+
+# What it measures are other programs.
+bench-programs: build
+	$(CARGO) build --locked -p nextroot-bench
+	@mkdir -p target/bench
 
 # One fuzzer is built for both.
 test: export FUZZ_FEATURES = libfuzzer,planted-bug

@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
+mod chart;
+mod growth;
+mod initramfs;
+mod mkinitrd;
 mod runs;
 mod verity;
 
-/// What fails ends a benchmark.
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+use nextroot_qemu::Outcome;
 
 /// Measure nextroot beside its peers, and write the figures as JSON.
 #[derive(FromArgs)]
@@ -20,13 +23,20 @@ struct Arguments {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    Growth(growth::Asked),
+    Initramfs(initramfs::Asked),
+    Mkinitrd(mkinitrd::Asked),
     Verity(verity::Asked),
 }
 
 fn main() -> ExitCode {
-    let arguments: Arguments = argh::from_env();
-    let Command::Verity(asked) = arguments.command;
-    match verity::run(&asked) {
+    let outcome = nextroot_qemu::inside().unwrap_or_else(|| match argh::from_env::<Arguments>().command {
+        Command::Growth(asked) => growth::run(&asked),
+        Command::Initramfs(asked) => initramfs::run(&asked),
+        Command::Mkinitrd(asked) => mkinitrd::run(&asked),
+        Command::Verity(asked) => verity::run(&asked),
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("nextroot-bench: {error}");

@@ -149,6 +149,7 @@ pub(crate) fn start_in(
         processors: rig.processors,
         watchdog: boot.watchdog,
         icount: boot.icount,
+        bare: false,
         payload: boot.script.is_some(),
         direct: (!boot.uefi).then_some(command_line),
         secure_boot: boot.secure_boot,
@@ -211,7 +212,7 @@ fn nonce() -> Outcome<String> {
 pub(crate) const PLACE: &str = r"\{((?:second:|third:)?[a-z]+:[a-z0-9_-]+|roothash|offset|blocks)\}";
 
 /// Fills `{partuuid:LABEL}` and its likes in from the images.
-fn fill(text: &str, images: &[Image]) -> Outcome<String> {
+pub(crate) fn fill(text: &str, images: &[Image]) -> Outcome<String> {
     let mut values: BTreeMap<String, String> = BTreeMap::new();
     for (number, image) in images.iter().enumerate().rev() {
         for partition in &image.facts.partitions {

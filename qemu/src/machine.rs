@@ -35,6 +35,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) watchdog: bool,
     /// Whether its clock counts instructions.
     pub(crate) icount: bool,
+    /// Whether it has nothing but its disks: no controller that they are not attached to.
+    pub(crate) bare: bool,
     /// Whether it has a disk with a script.
     pub(crate) payload: bool,
     /// Kernel and initramfs, and their command line; without them it boots by UEFI from the first disk.
@@ -153,7 +155,11 @@ impl Machine<'_> {
         } else {
             add(&["-accel", accel, "-smp", &self.processors.to_string()]);
         }
-        let machine = if self.secure_boot { "q35,smm=on" } else { "q35" };
+        let machine = match (self.secure_boot, self.bare) {
+            (true, _) => "q35,smm=on",
+            (false, true) => "q35,sata=off",
+            (false, false) => "q35",
+        };
         add(&["-machine", machine, "-cpu", CPU, "-m", &format!("{}M", self.memory)]);
         add(&["-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"]);
         match console {
@@ -170,7 +176,12 @@ impl Machine<'_> {
             "-qmp",
             "unix:/mnt/qmp,server=on,wait=off",
         ]);
-        add(&["-device", "pcie-root-port,id=rp0,chassis=1", "-device", "virtio-scsi-pci,id=scsi"]);
+        if !self.bare {
+            add(&["-device", "pcie-root-port,id=rp0,chassis=1"]);
+        }
+        if !self.bare || self.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
+            add(&["-device", "virtio-scsi-pci,id=scsi"]);
+        }
         if self.watchdog {
             add(&["-device", "i6300esb", "-action", "watchdog=reset"]);
         }

@@ -124,6 +124,7 @@ impl Rig {
             processors: 1,
             watchdog: false,
             icount: false,
+            bare: false,
             payload: false,
             direct,
             secure_boot: false,

@@ -5,7 +5,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -15,7 +16,14 @@ use sha2::{Digest, Sha256};
 mod kexec;
 mod survivor;
 
+/// What is the first that it does.
+const BEGUN: &str = "rig: the init of the root begins\n";
+
 fn main() {
+    if std::process::id() == 1 {
+        // Before anything else, for whoever measures how long it took to get here.
+        let _ = fs::write("/dev/kmsg", BEGUN);
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if std::process::id() != 1 {
         if let Err(error) = survivor::run(&arguments) {
@@ -30,8 +38,13 @@ fn main() {
         let word = command_line.split_whitespace().find_map(|word| word.strip_prefix(name));
         word.unwrap_or_default().to_owned()
     };
-    look(&mut witness);
-    match value("rig.do=").as_str() {
+    let what = value("rig.do=");
+    if what == "tell-times" {
+        tell_times(&mut witness);
+    } else {
+        look(&mut witness);
+    }
+    match what.as_str() {
         "read-all" => read_all(&mut witness, Path::new("/usr")),
         "write" => {
             let outcome = fs::write("/written", "x").map_or_else(|e| e.to_string(), |()| "ok".to_owned());
@@ -95,6 +108,26 @@ fn look(witness: &mut Witness) {
     witness.say("mapper", &mapper.map_or_else(|_| "none".to_owned(), |path| path.display().to_string()));
     witness.say("boot", read("/run/nextroot-state/boot.json").trim());
     witness.say("os-release", &read("/usr/lib/os-release").replace('\n', ";"));
+}
+
+/// The modules that are loaded, the last first; when the kernel started its first program, and when this one began, in microseconds of the kernel's clock.
+fn tell_times(witness: &mut Witness) {
+    for line in read("/proc/modules").lines() {
+        witness.say("module", line);
+    }
+    let log = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open("/dev/kmsg");
+    let Ok(mut log) = log else { return };
+    let mut record = [0; 8192];
+    while let Ok(length @ 1..) = log.read(&mut record) {
+        let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default()).into_owned();
+        let Some((prefix, text)) = text.split_once(';') else { continue };
+        let time = prefix.split(',').nth(2).unwrap_or_default();
+        for (name, start) in [("first", "Run "), ("begun", BEGUN)] {
+            if text.starts_with(start.trim_end()) {
+                witness.say(name, time);
+            }
+        }
+    }
 }
 
 fn read_all(witness: &mut Witness, directory: &Path) {
