@@ -55,6 +55,10 @@ impl Seen {
         let names = loaded.filter_map(|line| line.split_whitespace().next());
         let mut modules = names.map(module).collect::<Outcome<Vec<_>>>()?;
         modules.reverse(); // the newest was the first
+        // Several were loaded at once there. What others ask the kernel for by an algorithm's name has to be there before.
+        let is_algorithm =
+            |(name, _): &(String, Vec<u8>)| ["crc32c_intel", "sha256_ssse3"].contains(&name.as_str());
+        modules.sort_by_key(|module| !is_algorithm(module));
         Ok(Self { table, sectors, modules })
     }
 

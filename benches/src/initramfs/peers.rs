@@ -158,7 +158,7 @@ fn dracut_small(measured: &Measured, _: &Path) -> Outcome<Made> {
     in_tree(
         measured,
         "dracut",
-        "dracut --quiet --force --no-hostonly --no-kernel --modules 'systemd systemd-initrd systemd-veritysetup dracut-systemd udev-rules base fs-lib rootfs-block dm' --drivers 'erofs dm_verity virtio_blk virtio_pci' --kver {release} /mnt/initrd",
+        "dracut --quiet --force --no-hostonly --modules 'systemd systemd-initrd systemd-veritysetup dracut-systemd udev-rules base fs-lib rootfs-block dm' --drivers 'erofs dm_verity virtio_blk virtio_pci' --kver {release} /mnt/initrd",
     )
 }
 
