@@ -84,7 +84,7 @@ const BACKPORTED: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 15] = [
+const RECIPES: [Recipe; 14] = [
     Recipe::tools("tools", "trixie", &[TOOLS]),
     Recipe::tools("openssl", "trixie", &[&["openssl"]]),
     // What lays out images of the newest systemd: signatures of its repart are not those of 257.
@@ -125,7 +125,6 @@ const RECIPES: [Recipe; 15] = [
         )
     },
     Recipe { seldom: true, ..Recipe::tools("initramfs-tools", "trixie", &[&["initramfs-tools", "zstd"]]) },
-    Recipe { seldom: true, ..Recipe::tools("tiny-initramfs", "trixie", &[&["tiny-initramfs", "zstd"]]) },
     Recipe { seldom: true, ..Recipe::tools("ansible", "trixie", &[&["ansible-core", "openssh-client"]]) },
 ];
 

@@ -98,15 +98,6 @@ pub(crate) const PEERS: &[Peer] = &[
         command_line: PLAIN,
         make: initramfs_tools,
     },
-    Peer {
-        name: "tiny-initramfs",
-        what: "tiny-initramfs, a plain root",
-        verity: false,
-        makes: true,
-        disk: DISK,
-        command_line: PLAIN,
-        make: tiny_initramfs,
-    },
 ];
 
 /// For the machine that is measured.
@@ -167,13 +158,5 @@ fn initramfs_tools(measured: &Measured, _: &Path) -> Outcome<Made> {
         measured,
         "initramfs-tools",
         "printf 'erofs\\nvirtio_blk\\nvirtio_pci\\n' >/etc/initramfs-tools/modules; mkinitramfs -o /mnt/initrd {release}",
-    )
-}
-
-fn tiny_initramfs(measured: &Measured, _: &Path) -> Outcome<Made> {
-    in_tree(
-        measured,
-        "tiny-initramfs",
-        "mktirfs -o /mnt/initrd --auto-modules=no --include-modules=erofs,virtio_blk {release}",
     )
 }
