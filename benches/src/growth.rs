@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     Outcome, chart,
     initramfs::{
-        MEMORY, QUIET,
+        DISK, MEMORY, QUIET,
         peers::{VERITY, nextroot_generic},
         times,
     },
@@ -63,8 +63,7 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
         for step in steps {
             let count = least + step * each;
             measured.say(&format!("{count} {name}"));
-            let disks =
-                [Disk { image, scsi: true, times: *step }, Disk { image: "verity", scsi: true, times: 1 }];
+            let disks = [Disk { image, scsi: true, times: *step }, Disk { scsi: true, ..DISK }];
             let boot =
                 Boot { initramfs: &made.file, disks: &disks, command_line: &command_line, memory: MEMORY };
             let told = times(&measured, &boot).map_err(|error| format!("{count} {name}: {error}"))?;

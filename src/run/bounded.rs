@@ -188,6 +188,7 @@ mod tests {
         let (_, last) = last_words("sh", &["-c", "yes | head -c 100000 | tr -d '\\n'"], long).unwrap();
         assert_eq!(last.map(|last| last.len()), Some(LONGEST));
     }
+
     #[test]
     fn what_is_late_is_killed_and_reaped() {
         let directory = tempfile::tempdir().unwrap();

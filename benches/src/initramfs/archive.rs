@@ -1,9 +1,8 @@
 //! What an initramfs holds: archives one after another, the last of them compressed (Documentation/driver-api/early-userspace/
 //! buffer-format.rst).
 
-use std::io::Write;
 use std::{
-    io::Read,
+    io::{Read, Write},
     process::{Command, Stdio},
     thread,
 };
@@ -24,10 +23,8 @@ pub(super) struct Contents {
 /// Counts what is in all of its archives.
 pub(super) fn contents(file: &[u8]) -> Outcome<Contents> {
     let mut all = Contents::default();
-    let (plain, packed) = split(file);
-    let unpacked = if packed.is_empty() { Vec::new() } else { unpack(packed)? };
-    for archive in plain.iter().copied().chain((!unpacked.is_empty()).then_some(unpacked.as_slice())) {
-        for entry in cpio::read(archive)?.iter().filter(|entry| entry.mode & 0o170_000 == cpio::FILE) {
+    for archive in archives(file)? {
+        for entry in cpio::read(&archive)?.iter().filter(|entry| entry.mode & 0o170_000 == cpio::FILE) {
             all.bytes += entry.data.len() as u64;
             all.files += 1;
         }
@@ -37,25 +34,24 @@ pub(super) fn contents(file: &[u8]) -> Outcome<Contents> {
 
 /// The archive that is compressed, or the only one: unpacked.
 pub(super) fn last(file: &[u8]) -> Outcome<Vec<u8>> {
-    let (plain, packed) = split(file);
-    match plain.last() {
-        Some(last) if packed.is_empty() => Ok(last.to_vec()),
-        _ => unpack(packed),
-    }
+    Ok(archives(file)?.pop().ok_or("an initramfs is empty")?)
 }
 
-/// Archives that are not compressed, and what follows them.
-fn split(file: &[u8]) -> (Vec<&[u8]>, &[u8]) {
-    let (mut plain, mut rest) = (Vec::new(), file);
+/// All of them, the last unpacked.
+fn archives(file: &[u8]) -> Outcome<Vec<Vec<u8>>> {
+    let (mut all, mut rest) = (Vec::new(), file);
     while rest.starts_with(b"070701") {
         let trailer = rest.windows(10).position(|bytes| bytes == b"TRAILER!!!");
         let end = trailer.map_or(rest.len(), |at| (at + 11).next_multiple_of(4));
         let (archive, others) = rest.split_at(end.min(rest.len()));
-        plain.push(archive);
+        all.push(archive.to_vec());
         let zeros = others.iter().take_while(|byte| **byte == 0).count();
         rest = others.get(zeros..).unwrap_or_default();
     }
-    (plain, rest)
+    if !rest.is_empty() {
+        all.push(unpack(rest)?);
+    }
+    Ok(all)
 }
 
 fn unpack(packed: &[u8]) -> Outcome<Vec<u8>> {

@@ -129,7 +129,8 @@ pub(super) fn rsinit(measured: &Measured, dist: &Path) -> Outcome<Made> {
     })
 }
 
-fn finished(command: &mut Command) -> Outcome<()> {
+/// Runs it to its end; what it said is in the error where it failed.
+pub(super) fn finished(command: &mut Command) -> Outcome<()> {
     let output = command.output()?;
     match output.status.success() {
         true => Ok(()),

@@ -118,10 +118,7 @@ fn mkinitrd(measured: &Measured, dist: &Path, options: &[&str]) -> Outcome<Made>
     let file = measured.directory("nextroot")?.join("initrd");
     let mut command = Command::new(dist.join("mkinitrd"));
     command.arg("-o").arg(&file).args(["--kernel", &release]).arg("--sysroot").arg(&kernel).args(options);
-    let output = command.output()?;
-    if !output.status.success() {
-        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
+    floor::finished(&mut command)?;
     Ok(Made { file, command: format!("mkinitrd -o initrd --kernel {release} {}", options.join(" ")) })
 }
 

@@ -20,18 +20,16 @@ mod survivor;
 const BEGUN: &str = "rig: the init of the root begins\n";
 
 fn main() {
-    if std::process::id() == 1 {
-        // Before anything else, for whoever measures how long it took to get here.
-        let _ = fs::write("/dev/kmsg", BEGUN);
-    }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     if std::process::id() != 1 {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
         if let Err(error) = survivor::run(&arguments) {
             eprintln!("guest-init: {error}");
             std::process::exit(1);
         }
         return;
     }
+    // Before anything else, for whoever measures how long it took to get here.
+    let _ = fs::write("/dev/kmsg", BEGUN);
     let mut witness = Witness::open();
     let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let value = |name: &str| {
