@@ -28,7 +28,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build rig trees prepared beside fuzzer init-size install demo test test-full check matrix vm soak bench-initrd bench-mkinitrd bench-growth bench-verity bench-programs audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install demo test test-full check matrix vm soak bench-initrd bench-mkinitrd bench-growth bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -137,10 +137,13 @@ test: prepared ## everything
 test-full: prepared ## everything on every systemd: hours
 	@$(RIG) run --full --json target/rig/results-full.json
 
-# Linking goes on one processor: meanwhile the other has what else is made.
-prepared: deps check rig
-	@$(MAKE) --no-print-directory -j2 build beside
+# Tests are built first, the rig with them: what it makes goes beside lints, tests and the links, which have one processor.
+prepared: deps rig
+	@$(MAKE) --no-print-directory -j2 programs beside
 	@$(MAKE) --no-print-directory matrix
+
+programs: check
+	@$(MAKE) --no-print-directory build
 
 beside:
 	@$(RIG) trees

@@ -26,8 +26,8 @@ pub(crate) struct Scenario {
     /// How often it does what it repeats, `{rounds}` in its script; `run --rounds` takes another number.
     #[serde(default)]
     pub(crate) rounds: Option<u64>,
-    /// Whether only `make test-full` runs it.
-    #[serde(skip)]
+    /// Whether only `make test-full` runs it. Where it is one for each systemd, `systemd` says it.
+    #[serde(default, rename = "only-full")]
     pub(crate) only_full: bool,
 }
 
