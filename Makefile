@@ -28,7 +28,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install demo test test-full check matrix vm soak bench-initrd bench-mkinitrd bench-growth bench-verity bench-programs audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install demo test test-full check matrix vm soak bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -114,8 +114,11 @@ bench-initrd: bench-programs ## nextroot's initramfs beside others, in a guest's
 bench-mkinitrd: bench-programs ## mkinitrd beside others, timed: target/bench/mkinitrd.json, .svg
 	@$(BENCH) mkinitrd --dist $(DIST) -o target/bench/mkinitrd.json
 
-bench-growth: bench-programs ## an init and its machine's disks and partitions: target/bench/growth.json, .svg
+bench-growth: bench-programs ## by disks, partitions, files in the page cache, soft reboots: target/bench/growth.json, growth-*.svg
 	@$(BENCH) growth --dist $(DIST) -o target/bench/growth.json
+
+bench-soft-reboot: bench-programs ## interruptions of services, each way to the next root: target/bench/soft-reboot.json, -*.svg
+	@$(BENCH) soft-reboot --dist $(DIST) -o target/bench/soft-reboot.json
 
 bench-verity: bench-programs ## hash trees beside veritysetup: target/bench/verity.json
 	@target/$(TARGET)/debug/nextroot-bench verity --nextroot $(DIST)/nextroot --veritysetup "$$($(RIG) tool forky veritysetup)" \

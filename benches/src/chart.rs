@@ -60,6 +60,38 @@ pub(crate) fn bars(to: &Path, title: &str, unit: &str, bars: &[Bar]) -> Outcome<
     Ok(area.present()?)
 }
 
+/// Something that took its time, on an axis from 0.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Span {
+    pub(crate) name: String,
+    pub(crate) begin: f64,
+    pub(crate) end: f64,
+}
+
+/// Draws what was done when, the first at the top, as SVG.
+pub(crate) fn spans(to: &Path, title: &str, unit: &str, spans: &[Span]) -> Outcome<()> {
+    let rows = spans.len();
+    let most = spans.iter().map(|span| span.end).fold(f64::MIN_POSITIVE, f64::max);
+    let area = SVGBackend::new(to, (900, 90 + 22 * u32::try_from(rows)?)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(title, (FONT, 18))
+        .margin(12)
+        .x_label_area_size(40)
+        .build_cartesian_2d(0.0..most * 1.35, (0..rows).into_segmented())?;
+    chart.configure_mesh().disable_y_mesh().disable_y_axis().x_desc(unit).label_style((FONT, 14)).draw()?;
+    // Rows count from below.
+    for (row, span) in spans.iter().rev().enumerate() {
+        let corners = [(span.begin, SegmentValue::Exact(row)), (span.end, SegmentValue::Exact(row + 1))];
+        let mut shape = Rectangle::new(corners, OURS.filled());
+        shape.set_margin(3, 3, 0, 0);
+        chart.draw_series([shape])?;
+        let told = format!(" {} {:.0} ms", span.name, (span.end - span.begin) * 1e3);
+        chart.draw_series([Text::new(told, (span.end, SegmentValue::CenterOf(row)), (FONT, 12))])?;
+    }
+    Ok(area.present()?)
+}
+
 /// Draws how something grows, as SVG: `points` of both axes, joined in their order.
 pub(crate) fn growth(to: &Path, title: &str, axes: [&str; 2], points: &[(f64, f64)]) -> Outcome<()> {
     let most = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).fold(f64::MIN_POSITIVE, f64::max) * 1.1;
@@ -80,6 +112,19 @@ pub(crate) fn growth(to: &Path, title: &str, axes: [&str; 2], points: &[(f64, f6
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_span_is_drawn_with_its_name_and_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("spans.svg");
+        let span = |name: &str, begin, end| Span { name: name.to_owned(), begin, end };
+        spans(&file, "When it was", "seconds", &[span("first", 0.0, 0.5), span("second", 0.25, 0.3)])
+            .unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
+        for part in ["When it was", "first 500 ms", "second 50 ms", "#1F6FB4"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 
     #[test]
     fn each_bar_is_drawn_with_its_name() {

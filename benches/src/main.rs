@@ -9,6 +9,7 @@ mod growth;
 mod initramfs;
 mod mkinitrd;
 mod runs;
+mod soft_reboot;
 mod verity;
 
 use nextroot_qemu::Outcome;
@@ -26,6 +27,7 @@ enum Command {
     Growth(growth::Asked),
     Initramfs(initramfs::Asked),
     Mkinitrd(mkinitrd::Asked),
+    SoftReboot(soft_reboot::Asked),
     Verity(verity::Asked),
 }
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Growth(asked) => growth::run(&asked),
         Command::Initramfs(asked) => initramfs::run(&asked),
         Command::Mkinitrd(asked) => mkinitrd::run(&asked),
+        Command::SoftReboot(asked) => soft_reboot::run(&asked),
         Command::Verity(asked) => verity::run(&asked),
     });
     match outcome {

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     Outcome,
+    chart::{self, Bar},
     runs::{median, peak_memory, timed},
 };
 
@@ -19,8 +20,10 @@ use crate::{
 const MEMORY: u64 = 64 << 20;
 /// Both make the same tree, so that each has the same work.
 const SALT: &str = "--salt=6e657874726f6f746e657874726f6f746e657874726f6f746e657874726f6f74";
-/// Sizes of an image that is one hole, in GiB.
-const GROWTH: [u64; 4] = [1, 4, 16, 64];
+/// Sizes of an image that is one hole, in MiB.
+const GROWTH: [u64; 6] = [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10];
+/// What is done with them.
+const HOLE: &str = "format of a hole";
 
 /// Make and check hash trees with nextroot and with veritysetup, in turn.
 #[derive(FromArgs)]
@@ -67,12 +70,12 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     fill(&data, bytes)?;
     let mut rows = compared(asked, &data, bytes)?;
     fs::remove_file(&data)?;
-    for gib in GROWTH {
+    for mib in GROWTH {
         let file = File::create(&data)?;
-        file.set_len(gib << 30)?;
+        file.set_len(mib << 20)?;
         let words = format(&words(&asked.nextroot, true), &data, &asked.work.join("hash"));
         let runs = (0..3).map(|_| Ok(timed(&words)?.1)).collect::<Outcome<Vec<f64>>>()?;
-        rows.push(row("nextroot", "format of a hole", gib << 30, runs));
+        rows.push(row("nextroot", HOLE, mib << 20, runs));
         fs::remove_file(asked.work.join("hash"))?;
     }
     fs::remove_file(&data)?;
@@ -83,10 +86,29 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let memory = peak_memory()?;
     println!("most memory of any run: {} MiB", memory >> 20);
     fs::write(&asked.output, serde_json::to_vec_pretty(&rows)?)?;
+    draw(asked, &rows)?;
     if memory > MEMORY {
         return Err(format!("a run took {} MiB, more than {}", memory >> 20, MEMORY >> 20).into());
     }
     Ok(())
+}
+
+/// Pictures beside the figures: both tools, and growth.
+fn draw(asked: &Asked, rows: &[Row]) -> Outcome<()> {
+    let (holes, files): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.operation == HOLE);
+    let bar = |row: &&Row| Bar {
+        name: format!("{} {}", row.tool, row.operation),
+        value: row.seconds,
+        told: format!("{:.2} s", row.seconds),
+        ours: row.tool == "nextroot",
+    };
+    let title = format!("Hash trees of {} MiB in the page cache", asked.size);
+    let bars: Vec<Bar> = files.iter().map(bar).collect();
+    chart::bars(&asked.output.with_extension("svg"), &title, "seconds", &bars)?;
+    let points: Vec<(f64, f64)> =
+        holes.iter().map(|row| ((row.bytes >> 20) as f64 / 1024.0, row.seconds)).collect();
+    let picture = asked.output.with_file_name("growth-verity.svg");
+    chart::growth(&picture, "verity format, of an image that is one hole", ["GiB", "seconds"], &points)
 }
 
 /// In turn, so that what else the machine does meets both.

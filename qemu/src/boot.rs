@@ -16,7 +16,7 @@ use crate::{
     cache::hex,
     image::{self, Image},
     initrd,
-    machine::{Console, Drive, Machine, Running},
+    machine::{Clock, Console, Drive, Machine, Running},
     payload,
     progress::Progress,
     rig::Rig,
@@ -148,9 +148,11 @@ pub(crate) fn start_in(
         memory: boot.memory,
         processors: rig.processors,
         watchdog: boot.watchdog,
-        icount: boot.icount,
+        clock: if boot.icount { Clock::Instructions } else { Clock::Host },
         bare: false,
         payload: boot.script.is_some(),
+        resets: false,
+        ports: Vec::new(),
         direct: (!boot.uefi).then_some(command_line),
         secure_boot: boot.secure_boot,
         accel: rig.accel(&tools, &kernel),
@@ -202,7 +204,7 @@ fn bad_sectors(sectors: &[BadSector], image: &Image) -> Outcome<String> {
 }
 
 /// A number that nobody knows before.
-fn nonce() -> Outcome<String> {
+pub(crate) fn nonce() -> Outcome<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(hex(&bytes))

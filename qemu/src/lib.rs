@@ -5,6 +5,7 @@ use std::process::ExitCode;
 mod boot;
 mod cache;
 mod cli;
+mod counted;
 mod demo;
 mod faults;
 mod image;
@@ -22,6 +23,7 @@ mod sandbox;
 mod saved;
 mod scenario;
 mod secure_boot;
+mod serving;
 mod tree;
 mod trial;
 

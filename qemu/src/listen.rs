@@ -14,7 +14,7 @@ use crate::{
     Outcome,
     boot::Started,
     cache::hex,
-    machine,
+    counted, machine,
     scenario::{Event, Injection},
 };
 
@@ -181,6 +181,11 @@ impl Started {
                 _ => {}
             }
         }
+        for took in &boot.took {
+            if let Some(why) = counted::too_long(took, &heard.console, &heard.witness)? {
+                return Ok(Some(why));
+            }
+        }
         let refusal = heard.console.iter().any(|line| line.contains("] FAILED: "));
         Ok(match (boot.refused, boot.dies, proven, refusal) {
             _ if !heard.ended => Some(format!("it did not end within {} s", boot.limit)),
@@ -199,7 +204,7 @@ impl Started {
 }
 
 /// What a guest said of a name, in each of its lives.
-fn values<'a>(witness: &'a [String], name: &str) -> Vec<&'a str> {
+pub(crate) fn values<'a>(witness: &'a [String], name: &str) -> Vec<&'a str> {
     let value = |line: &'a String| {
         let (_, rest) = line.strip_prefix("rig: ")?.split_once(' ')?;
         rest.strip_prefix(name)?.strip_prefix('=')

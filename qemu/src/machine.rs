@@ -33,12 +33,16 @@ pub(crate) struct Machine<'a> {
     pub(crate) processors: u8,
     /// Whether it has a hardware watchdog.
     pub(crate) watchdog: bool,
-    /// Whether its clock counts instructions.
-    pub(crate) icount: bool,
+    /// What its clock goes by.
+    pub(crate) clock: Clock,
     /// Whether it has nothing but its disks: no controller that they are not attached to.
     pub(crate) bare: bool,
     /// Whether it has a disk with a script.
     pub(crate) payload: bool,
+    /// Whether it goes on where it is reset.
+    pub(crate) resets: bool,
+    /// Ports of this host at which ports of its own are reached.
+    pub(crate) ports: Vec<Port>,
     /// Kernel and initramfs, and their command line; without them it boots by UEFI from the first disk.
     pub(crate) direct: Option<String>,
     /// Whether its firmware is UEFI with Secure Boot on, by the variables that lie in the working directory.
@@ -47,6 +51,26 @@ pub(crate) struct Machine<'a> {
     pub(crate) accel: Accel,
     /// Whether it goes on from what was saved in the working directory, with the logs that lie there.
     pub(crate) incoming: bool,
+}
+
+/// What a guest's clock goes by: qemu(1), `-icount`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The host's.
+    Host,
+    /// Instructions, a nanosecond each. Where it waits, the clock goes at once to what it waits for.
+    Instructions,
+    /// The same. Where it waits, so does the clock: for guests that are talked to.
+    Talking,
+}
+
+/// A port of this host, and the guest's that is reached there.
+#[derive(Clone, Copy, Debug)]
+pub struct Port {
+    /// At 127.0.0.1.
+    pub host: u16,
+    /// At the guest's first address.
+    pub guest: u16,
 }
 
 /// Where a machine is saved to.
@@ -91,6 +115,8 @@ pub(crate) enum Accel {
     /// QEMU itself. One thread for both CPUs: with a thread each, a guest lost the timer of one of them now
     /// and then (RCU stalls, disks that never answer), and two machines at a time keep both cores busy anyway.
     Tcg,
+    /// The same with a thread for each, where two at the same time are what is looked at.
+    TcgThreads,
 }
 
 /// Where a console goes.
@@ -149,11 +175,18 @@ impl Machine<'_> {
         let accel = match self.accel {
             Accel::Kvm => "kvm",
             Accel::Tcg => "tcg,thread=single",
+            Accel::TcgThreads => "tcg,thread=multi",
         };
-        if self.icount {
-            add(&["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]);
-        } else {
-            add(&["-accel", accel, "-smp", &self.processors.to_string()]);
+        let counted = match self.clock {
+            Clock::Host => None,
+            Clock::Instructions => Some("shift=0,sleep=off"),
+            Clock::Talking => Some("shift=0,sleep=on"),
+        };
+        match counted {
+            Some(how) => {
+                add(&["-accel", "tcg,thread=single", "-smp", "1", "-rtc", "clock=vm", "-icount", how])
+            }
+            None => add(&["-accel", accel, "-smp", &self.processors.to_string()]),
         }
         let machine = match (self.secure_boot, self.bare) {
             (true, _) => "q35,smm=on",
@@ -161,7 +194,11 @@ impl Machine<'_> {
             (false, false) => "q35",
         };
         add(&["-machine", machine, "-cpu", CPU, "-m", &format!("{}M", self.memory)]);
-        add(&["-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"]);
+        add(&["-nodefaults", "-display", "none", "-nic", "none"]);
+        add(&self.network().iter().map(String::as_str).collect::<Vec<_>>());
+        if !self.resets {
+            add(&["-no-reboot"]);
+        }
         match console {
             Console::Log => add(&["-chardev", "stdio,id=console,signal=off"]),
             Console::Terminal => add(&["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "console"]),
@@ -220,6 +257,19 @@ impl Machine<'_> {
 }
 
 impl Machine<'_> {
+    /// None, or one that leads nowhere but from this host's ports to the guest's.
+    fn network(&self) -> Vec<String> {
+        if self.ports.is_empty() {
+            return Vec::new();
+        }
+        let forward = |Port { host, guest }: &Port| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
+        let ports: String = self.ports.iter().map(forward).collect();
+        let network = format!("user,id=net,restrict=on{ports}");
+        // Nothing of it is in the firmware, which would look for a system there.
+        let device = "virtio-net-pci,netdev=net,romfile=";
+        ["-netdev", &network, "-device", device].map(str::to_owned).to_vec()
+    }
+
     /// SeaBIOS, which is QEMU's own choice, or OVMF: two flash devices, for code and variables. Where Secure Boot is on, only
     /// code in system management mode may write the second, as on real machines.
     fn firmware(&self) -> Vec<String> {

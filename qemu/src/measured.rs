@@ -4,12 +4,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
+pub use crate::machine::Port;
 use crate::{
     Outcome, image, initrd,
-    machine::{Accel, Console, Drive, Event, Machine},
+    machine::{Accel, Clock, Console, Drive, Event, Machine},
+    payload,
     progress::Progress,
     rig::Rig,
     sandbox,
@@ -19,8 +22,9 @@ use crate::{
 
 /// The kernel that is booted.
 const KERNEL: &str = "kernel-cloud";
-/// How long a boot may take, on the host.
+/// How long a boot may take, on the host, and a guest with a script.
 const LIMIT: Duration = Duration::from_secs(600);
+const PLAYS: Duration = Duration::from_secs(1800);
 
 /// Where measured machines run.
 #[derive(Debug)]
@@ -40,6 +44,19 @@ pub struct Boot<'a> {
     pub command_line: &'a str,
     /// Memory, in MiB.
     pub memory: u64,
+    /// How many processors. With more than one nothing is counted: the guest's clock is the host's.
+    pub processors: u8,
+}
+
+/// A guest that does something.
+#[derive(Clone, Copy, Debug)]
+pub struct Scripted<'a> {
+    /// What it does in each of its lives, in the words of qemu/guest/main.sh.
+    pub script: &'a str,
+    /// Where it is reached. Where it is, its clock waits with it.
+    pub ports: &'a [Port],
+    /// Whether its last disk is a tar archive of its `kernel` and `initrd`.
+    pub has_kernel: bool,
 }
 
 /// What a guest said.
@@ -99,8 +116,17 @@ impl Measured {
         sandbox::run(&tree, work, Some(&kernel), program, arguments)
     }
 
-    /// Boots, until the machine ends.
+    /// Boots, until the machine ends. Where it waits, its clock does not.
     pub fn boot(&self, boot: &Boot<'_>) -> Outcome<Told> {
+        self.run(boot, None)
+    }
+
+    /// Boots a guest with a script, until it switches itself off.
+    pub fn play(&self, boot: &Boot<'_>, scripted: Scripted<'_>) -> Outcome<Told> {
+        self.run(boot, Some(scripted))
+    }
+
+    fn run(&self, boot: &Boot<'_>, scripted: Option<Scripted<'_>>) -> Outcome<Told> {
         let tools = tree::get("tools", &self.progress)?;
         let kernel = tree::get(KERNEL, &self.progress)?;
         let work = self.rig.work("measured")?;
@@ -113,26 +139,52 @@ impl Measured {
             drives.push(Drive { file, bus, ..Drive::default() });
             images.push(image);
         }
-        fs::hard_link(initrd::unpacked_kernel(&kernel), work.join("kernel"))?;
+        // Where a machine may start anew, it starts as others do.
+        let image = match scripted {
+            Some(_) => initrd::kernel_image(&kernel)?,
+            None => initrd::unpacked_kernel(&kernel),
+        };
+        fs::hard_link(image, work.join("kernel"))?;
         fs::copy(boot.initramfs, work.join("initrd"))?;
+        if scripted.is_some_and(|scripted| scripted.has_kernel) {
+            let file = "kernel.tar".to_owned();
+            archive(&kernel, boot.initramfs, &work, &work.join(&file))?;
+            drives.push(Drive { file, ..Drive::default() });
+        }
         let command_line = crate::boot::fill(boot.command_line, &images)?;
+        if let Some(Scripted { script, .. }) = scripted {
+            payload::make(
+                &self.rig.dist,
+                &crate::boot::fill(script, &images)?,
+                &crate::boot::nonce()?,
+                &work,
+            )?;
+        }
+        let ports = scripted.map(|scripted| scripted.ports.to_vec()).unwrap_or_default();
         let machine = Machine {
             tools: &tools,
             work: &work,
             disks: drives,
             memory: boot.memory,
-            processors: 1,
+            processors: boot.processors,
             watchdog: false,
-            icount: true,
+            clock: match boot.processors {
+                1 if ports.is_empty() => Clock::Instructions,
+                1 => Clock::Talking,
+                _ => Clock::Host,
+            },
             bare: true,
-            payload: false,
+            payload: scripted.is_some(),
+            resets: scripted.is_some(),
+            ports,
             direct: Some(command_line),
             secure_boot: false,
-            accel: Accel::Tcg,
+            accel: if boot.processors > 1 { Accel::TcgThreads } else { Accel::Tcg },
             incoming: false,
         };
         let running = machine.start(Console::Log)?;
-        let (end, log, mut console) = (Instant::now() + LIMIT, work.join("console.log"), Vec::new());
+        let limit = if scripted.is_some() { PLAYS } else { LIMIT };
+        let (end, log, mut console) = (Instant::now() + limit, work.join("console.log"), Vec::new());
         loop {
             match running.next(end) {
                 Event::Line(line) => console.push(line),
@@ -145,4 +197,15 @@ impl Measured {
             }
         }
     }
+}
+
+/// What kexec needs, in a file as long as a disk may be.
+fn archive(kernel: &Tree, initramfs: &Path, work: &Path, to: &Path) -> Outcome<()> {
+    let directory = work.join("boot");
+    fs::create_dir_all(&directory)?;
+    fs::copy(initrd::kernel_image(kernel)?, directory.join("kernel"))?;
+    fs::copy(initramfs, directory.join("initrd"))?;
+    let status = Command::new("tar").arg("-cf").arg(to).arg("-C").arg(&directory).arg(".").status()?;
+    fs::remove_dir_all(&directory)?;
+    if status.success() { Ok(()) } else { Err(format!("tar: {status}").into()) }
 }

@@ -92,6 +92,15 @@ const PAIR: [&str; 5] = [
     "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=96M\nSizeMaxBytes=96M\n",
 ];
 
+/// The same with a database's room in /var, which no root has in it.
+const SERVING: [&str; 5] = [
+    "[Partition]\nType=root\nLabel=os_1\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/var/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
+    PAIR[1],
+    "[Partition]\nType=root\nLabel=os_2\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/second\nExcludeFiles=/var/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=b\nMinimize=best\n",
+    PAIR[3],
+    "[Partition]\nType=var\nLabel=var\nFormat=ext4\nCopyFiles=/var:/\nSizeMinBytes=512M\nSizeMaxBytes=512M\n",
+];
+
 /// The same behind an ESP.
 const PAIR_ESP: [&str; 6] = [ESP, PAIR[0], PAIR[1], PAIR[2], PAIR[3], PAIR[4]];
 
@@ -225,6 +234,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("forky", "forky", &ROOT_VERITY),
     Recipe::system("pair-trixie", "trixie", &PAIR),
     Recipe::system("pair-forky", "forky", &PAIR),
+    Recipe::system("serving", "serving", &SERVING),
     Recipe::system("mini-trixie", "trixie", &PAIR).mini(),
     Recipe::system("mini-bookworm", "bookworm", &PAIR).mini(),
     Recipe::system("mini-forky", "forky", &PAIR).mini(),

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     Outcome, cache, image, initrd,
-    machine::{Accel, Console, Event, Machine},
+    machine::{Accel, Clock, Console, Event, Machine},
     parallel,
     progress::Progress,
     saved::{Beginning, Saved},
@@ -123,9 +123,11 @@ impl Rig {
             memory: 1024,
             processors: 1,
             watchdog: false,
-            icount: false,
+            clock: Clock::Host,
             bare: false,
             payload: false,
+            resets: false,
+            ports: Vec::new(),
             direct,
             secure_boot: false,
             accel: Accel::Kvm,

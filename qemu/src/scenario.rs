@@ -150,6 +150,9 @@ pub(crate) struct Boot {
     /// What neither may show.
     #[serde(default)]
     pub(crate) never: Vec<String>,
+    /// What may not cost more than it did, where the guest's clock counts instructions.
+    #[serde(default)]
+    pub(crate) took: Vec<Took>,
     /// Seconds that it may take.
     #[serde(default = "limit")]
     pub(crate) limit: u64,
@@ -175,8 +178,22 @@ impl Boot {
     /// Every pattern that is looked for in what it says.
     pub(crate) fn patterns(&mut self) -> impl Iterator<Item = &mut String> {
         let when = self.inject.iter_mut().map(|injection| &mut injection.when);
-        [&mut self.console, &mut self.guest, &mut self.never].into_iter().flatten().chain(when)
+        let took = self.took.iter_mut().flat_map(|took| match took {
+            Took::Lines { from, to, .. } => vec![from, to],
+            Took::Said { .. } => Vec::new(),
+        });
+        [&mut self.console, &mut self.guest, &mut self.never].into_iter().flatten().chain(when).chain(took)
     }
+}
+
+/// How many milliseconds something took when that was last looked at.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(crate) enum Took {
+    /// From a line of the console to a later one, both with the kernel's stamp: regular expressions.
+    Lines { from: String, to: String, ms: f64 },
+    /// What the guest says of a name.
+    Said { said: String, ms: f64 },
 }
 
 /// A disk.
@@ -385,6 +402,7 @@ mod tests {
                 );
                 let cut = boot.inject.iter().any(|injection| injection.what == Event::PowerCut);
                 assert!(!cut || boot.dies, "{}: a guest without power does not reach its end", scenario.name);
+                assert!(boot.took.is_empty() || boot.icount, "{}: its clock counts nothing", scenario.name);
                 for pattern in boot.patterns() {
                     let filled = place.replace_all(pattern, "x");
                     regex::Regex::new(&filled).unwrap_or_else(|e| panic!("{}: {e}", scenario.name));

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Outcome, cache, initrd, progress::Progress, sandbox, secure_boot};
+use crate::{Outcome, cache, initrd, progress::Progress, sandbox, secure_boot, serving};
 
 /// Lists of packages, all of which are wanted.
 type Packages = &'static [&'static [&'static str]];
@@ -84,7 +84,7 @@ const BACKPORTED: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 14] = [
+const RECIPES: [Recipe; 15] = [
     Recipe::tools("tools", "trixie", &[TOOLS]),
     Recipe::tools("openssl", "trixie", &[&["openssl"]]),
     // What lays out images of the newest systemd: signatures of its repart are not those of 257.
@@ -107,6 +107,8 @@ const RECIPES: [Recipe; 14] = [
     Recipe { seldom: true, ..Recipe::system("restricted", "forky", &[SYSTEM, &["libbpf1"]]) },
     // A system that Ansible manages, and what manages it.
     Recipe { seldom: true, ..Recipe::system("managed", "trixie", &[SYSTEM, &["openssh-server", "python3"]]) },
+    // A system with services that are asked while it changes.
+    Recipe { seldom: true, ..Recipe::system(serving::TREE, "trixie", &[SYSTEM, serving::PACKAGES]) },
     // What benches compare with.
     Recipe {
         seldom: true,
@@ -158,6 +160,9 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .find(|recipe| recipe.name == name)
         .ok_or_else(|| format!("no tree is called {name}"))?;
     let furniture = match recipe.system {
+        true if name == serving::TREE => {
+            format!("{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {}", serving::FURNITURE)
+        }
         true => format!(
             "{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {MASKED_GENERATORS:?} {ON_THE_BUS:?} {TRIGGER} later versions"
         ),
@@ -224,7 +229,10 @@ fn make(recipe: &Recipe, path: &Path, progress: &Progress) -> Outcome<()> {
         index_modules(path, progress)?;
         initrd::unpack_kernel(&Tree(path.to_owned()))?;
     }
-    if recipe.system { furnish(path, progress) } else { Ok(()) }
+    if recipe.system {
+        furnish(path, progress)?;
+    }
+    if recipe.name == serving::TREE { serving::furnish(path) } else { Ok(()) }
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {

@@ -33,6 +33,7 @@ impl Seen {
             disks: &[DISK],
             command_line: &command_line,
             memory: MEMORY,
+            processors: 1,
         })?;
         let table = Regex::new(r"open dm-verity root .*: (1 \d+:\d+ \d+:\d+ (\d+) \d+ (\d+) .*)$")?;
         let found = told.console.iter().find_map(|line| table.captures(line));

@@ -4,20 +4,23 @@
 use std::{fs, path::PathBuf};
 
 use argh::FromArgs;
-use nextroot_qemu::measured::{Boot, Disk, Measured};
+use nextroot_qemu::measured::{Boot, Disk, Measured, Told};
 use serde::Serialize;
 
 use crate::{
     Outcome,
-    chart::{Bar, bars as bars_of},
+    chart::{self, Bar, Span},
     runs::median,
 };
 
 mod archive;
 mod floor;
+mod parallel;
 pub(crate) mod peers;
+mod phases;
 
-use peers::{Made, PEERS, Peer};
+use parallel::Parallel;
+use peers::{Made, PEERS, Peer, VERITY};
 
 /// The image that all start: a small root on erofs and dm-verity, whose init tells when it began.
 pub(crate) const DISK: Disk<'_> = Disk { image: "verity", scsi: false, times: 1 };
@@ -50,6 +53,10 @@ struct Figures {
     image: &'static str,
     clock: &'static str,
     rows: Vec<Row>,
+    /// What nextroot did when, in a run of its own that tells of it.
+    spans: Vec<Span>,
+    /// With two processors, beside the floor.
+    parallel: Option<Parallel>,
 }
 
 /// An initramfs. Times are seconds of the guest.
@@ -76,6 +83,8 @@ struct Row {
 pub(crate) struct Times {
     pub(crate) first: f64,
     pub(crate) root: f64,
+    /// The most memory that the first program had, in KiB.
+    pub(crate) memory: u64,
 }
 
 /// Measures, prints and writes.
@@ -109,8 +118,25 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     print(&rows);
     let (_, kernel) = measured.kernel()?;
     let clock = "guest instructions (QEMU -icount shift=0,sleep=off, one processor)";
-    let figures = Figures { kernel, image: DISK.image, clock, rows };
+    let ours = made.iter().find(|(peer, _)| peer.name == "nextroot");
+    let spans = ours.map(|(_, made)| phases::measure(&measured, &made.file)).transpose()?.unwrap_or_default();
+    let floor = made.iter().find(|(peer, _)| peer.name == "floor");
+    let parallel = match (ours, floor) {
+        (Some((_, ours)), Some((peer, floor))) => {
+            Some(parallel::measure(&measured, (ours, VERITY), (floor, peer.command_line))?)
+        }
+        _ => None,
+    };
+    if let Some(Parallel { ratio, .. }) = parallel {
+        println!("with two processors nextroot takes {ratio:.2} times what the floor takes");
+    }
+    let figures = Figures { kernel, image: DISK.image, clock, rows, spans, parallel };
     fs::write(&asked.output, serde_json::to_vec_pretty(&figures)?)?;
+    if !figures.spans.is_empty() {
+        let picture = asked.output.with_file_name("phases.svg");
+        let title = "What nextroot does between \"Run /init\" and the root's init";
+        chart::spans(&picture, title, "seconds of guest time", &figures.spans)?;
+    }
     draw(asked, &figures.rows)
 }
 
@@ -131,27 +157,35 @@ fn draw(asked: &Asked, rows: &[Row]) -> Outcome<()> {
         })
         .collect();
     let title = "From \"Run /init\" to the first instruction of the root's init (Debian 13, one processor)";
-    bars_of(&asked.output.with_extension("svg"), title, "seconds of guest time", &bars)
+    chart::bars(&asked.output.with_extension("svg"), title, "seconds of guest time", &bars)
 }
 
 fn boot(measured: &Measured, peer: &Peer, made: &Made) -> Outcome<Times> {
     let command_line = format!("{QUIET} {}", peer.command_line);
-    let boot =
-        Boot { initramfs: &made.file, disks: &[peer.disk], command_line: &command_line, memory: MEMORY };
+    let boot = Boot {
+        initramfs: &made.file,
+        disks: &[peer.disk],
+        command_line: &command_line,
+        memory: MEMORY,
+        processors: 1,
+    };
     times(measured, &boot).map_err(|error| format!("{}: {error}", peer.name).into())
 }
 
 /// Boots, and reads what the root's init told.
 pub(crate) fn times(measured: &Measured, boot: &Boot<'_>) -> Outcome<Times> {
     let told = measured.boot(boot)?;
-    let seconds = |name: &str| -> Outcome<f64> {
-        let start = format!("rig: {name}=");
-        let time = told.witness.lines().find_map(|line| line.strip_prefix(&start));
-        let log = told.log.display();
-        let time = time.ok_or_else(|| format!("the root's init did not tell of {name}: {log}"))?;
-        Ok(time.trim().parse::<f64>()? / 1e6)
-    };
-    Ok(Times { first: seconds("first")?, root: seconds("begun")? })
+    let seconds = |name: &str| Outcome::Ok(number_of(&told, name)? as f64 / 1e6);
+    Ok(Times { first: seconds("first")?, root: seconds("begun")?, memory: number_of(&told, "memory")? })
+}
+
+/// A number that the root's init told.
+fn number_of(told: &Told, name: &str) -> Outcome<u64> {
+    let start = format!("rig: {name}=");
+    let said = told.witness.lines().find_map(|line| line.strip_prefix(&start));
+    let log = told.log.display();
+    let said = said.ok_or_else(|| format!("the root's init did not tell of {name}: {log}"))?;
+    Ok(said.trim().parse()?)
 }
 
 fn row(peer: &Peer, made: &Made, runs: Vec<Times>) -> Outcome<Row> {

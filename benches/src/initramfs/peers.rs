@@ -134,7 +134,7 @@ fn in_tree(measured: &Measured, tree: &str, script: &str) -> Outcome<Made> {
     Ok(Made { file: work.join("initrd"), command: script })
 }
 
-fn dracut(measured: &Measured, _: &Path) -> Outcome<Made> {
+pub(crate) fn dracut(measured: &Measured, _: &Path) -> Outcome<Made> {
     in_tree(
         measured,
         "dracut",

@@ -10,9 +10,13 @@ use std::{
     path::Path,
 };
 
-use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::{
+    reboot::{RebootMode, reboot},
+    resource::{UsageWho, getrusage},
+};
 use sha2::{Digest, Sha256};
 
+mod clock;
 mod kexec;
 mod survivor;
 
@@ -110,6 +114,10 @@ fn look(witness: &mut Witness) {
 
 /// The modules that are loaded, the last first; when the kernel started its first program, and when this one began, in microseconds of the kernel's clock.
 fn tell_times(witness: &mut Witness) {
+    // What the program before has had of it counts, too (fs/exec.c, exec_mmap).
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
+        witness.say("memory", &usage.max_rss().to_string());
+    }
     for line in read("/proc/modules").lines() {
         witness.say("module", line);
     }
@@ -120,6 +128,9 @@ fn tell_times(witness: &mut Witness) {
         let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default()).into_owned();
         let Some((prefix, text)) = text.split_once(';') else { continue };
         let time = prefix.split(',').nth(2).unwrap_or_default();
+        if text.starts_with("nextroot: ") {
+            witness.say("log", &format!("{time} {}", text.lines().next().unwrap_or_default()));
+        }
         for (name, start) in [("first", "Run "), ("begun", BEGUN)] {
             if text.starts_with(start.trim_end()) {
                 witness.say(name, time);

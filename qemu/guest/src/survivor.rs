@@ -27,7 +27,7 @@ use nix::{
 const BEAT: Duration = Duration::from_millis(100);
 
 /// Runs the program that the first argument names: `beat FILE [HELD]`, `serve`, `ask ADDRESS FILE`, `unguarded FILE`,
-/// `fill FILE [FLAG]` or `kexec KERNEL INITRD COMMAND-LINE`.
+/// `fill FILE [FLAG]`, `clock` or `kexec KERNEL INITRD COMMAND-LINE`.
 pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -38,9 +38,14 @@ pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
         ["unguarded", file] => unguarded(file),
         ["fill", file] => fill(file, None),
         ["fill", file, flag] => fill(file, Some(Path::new(flag))),
+        ["clock"] => {
+            let system = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME)?).as_nanos();
+            println!("machine={} system={system}", crate::clock::machine());
+            Ok(())
+        }
         ["kexec", kernel, initrd, line] => crate::kexec::load(kernel, initrd, line),
         _ => Err(io::Error::other(
-            "beat FILE [HELD], serve, ask ADDRESS FILE, unguarded FILE, fill FILE [FLAG] or kexec KERNEL INITRD COMMAND-LINE",
+            "beat FILE [HELD], serve, ask ADDRESS FILE, unguarded FILE, fill FILE [FLAG], clock or kexec KERNEL INITRD COMMAND-LINE",
         )),
     }
 }

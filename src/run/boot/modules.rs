@@ -270,8 +270,8 @@ impl Shared {
         let begun = self.log.elapsed();
         let outcome = module::load(Path::new(&module.path), parameters.trim());
         self.log.debug(|| {
-            let took = (self.log.elapsed() - begun).as_millis();
-            format!("module {}: {outcome:?} in {took} ms", module.name)
+            let took = (self.log.elapsed() - begun).as_micros();
+            format!("module {}: {outcome:?} in {took} us", module.name)
         });
         outcome.map(drop).map_err(|error| Failure::Refused(Arc::new(error)))
     }

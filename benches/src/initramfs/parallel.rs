@@ -1,0 +1,44 @@
+//! nextroot beside the floor with two processors, on which it loads at the same time what does not need each other. Two processors
+//! count no instructions: their time is the host's, so both are booted in turn, again and again.
+
+use nextroot_qemu::measured::{Boot, Measured};
+use serde::Serialize;
+
+use super::{DISK, MEMORY, QUIET, peers::Made, times};
+use crate::{Outcome, runs::median};
+
+/// How often each is booted.
+const RUNS: usize = 10;
+
+/// From the kernel's first program to the root's init, in seconds of the host.
+#[derive(Debug, Serialize)]
+pub(super) struct Parallel {
+    nextroot: Vec<f64>,
+    floor: Vec<f64>,
+    /// How many times the floor's median nextroot's is.
+    pub(super) ratio: f64,
+}
+
+pub(super) fn measure(measured: &Measured, ours: (&Made, &str), floor: (&Made, &str)) -> Outcome<Parallel> {
+    let boot = |(made, more): (&Made, &str)| -> Outcome<f64> {
+        let told = times(
+            measured,
+            &Boot {
+                initramfs: &made.file,
+                disks: &[DISK],
+                command_line: &format!("{QUIET} {more}"),
+                memory: MEMORY,
+                processors: 2,
+            },
+        )?;
+        Ok(told.root - told.first)
+    };
+    let mut all = Parallel { nextroot: Vec::new(), floor: Vec::new(), ratio: f64::NAN };
+    for run in 1..=RUNS {
+        measured.say(&format!("two processors, run {run}"));
+        all.nextroot.push(boot(ours)?);
+        all.floor.push(boot(floor)?);
+    }
+    all.ratio = median(&all.nextroot) / median(&all.floor);
+    Ok(all)
+}

@@ -1,0 +1,297 @@
+//! The interruption of a web server and of a database on the way from one system to the next, as clients outside see it, by the
+//! clock of a machine that counts instructions.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use argh::FromArgs;
+use nextroot_qemu::measured::{Boot, Disk, Measured, Port, Scripted, Told};
+use regex::Regex;
+use serde::Serialize;
+
+use crate::{
+    Outcome,
+    chart::{Bar, bars},
+    initramfs::peers::Made,
+    runs::median,
+};
+
+mod clients;
+mod ways;
+
+use clients::{Answer, Question, SERVICES, Service};
+use ways::{WAYS, Way};
+
+const DISK: Disk<'_> = Disk { image: "serving", scsi: false, times: 1 };
+const MEMORY: u64 = 2048;
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 roothash={roothash:os_1} systemd.default_device_timeout_sec=300";
+
+/// Go from one system to the next in several ways, in turn.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "soft-reboot")]
+pub(crate) struct Asked {
+    /// directory with nextroot's binaries; default: target/dist
+    #[argh(option, default = "PathBuf::from(\"target/dist\")")]
+    dist: PathBuf,
+    /// how often each way is gone; default: 3
+    #[argh(option, default = "3")]
+    runs: usize,
+    /// where the figures go
+    #[argh(option, short = 'o')]
+    output: PathBuf,
+    /// some ways only
+    #[argh(positional)]
+    names: Vec<String>,
+}
+
+/// What was measured, and on what.
+#[derive(Debug, Serialize)]
+struct Figures {
+    kernel: String,
+    image: &'static str,
+    clock: &'static str,
+    rows: Vec<Row>,
+}
+
+/// A way.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: &'static str,
+    what: &'static str,
+    /// The initramfs, and how it was made.
+    initramfs: String,
+    /// By service: the median of all runs, in seconds of the guest, and how many times that of a plain soft reboot.
+    interruption: BTreeMap<&'static str, f64>,
+    ratio: BTreeMap<&'static str, f64>,
+    /// Bytes that the second system had to be read from its partition until it had started: the median.
+    read: Option<f64>,
+    /// How much of what `nextroot` read then was in memory before.
+    hit_rate: Option<f64>,
+    runs: Vec<Run>,
+}
+
+/// One time on the way.
+#[derive(Debug, Serialize)]
+struct Run {
+    services: BTreeMap<&'static str, Away>,
+    read: Option<f64>,
+    /// What the guest told of it: stage, status, and what survived.
+    told: Vec<String>,
+}
+
+/// How a service was away.
+#[derive(Debug, PartialEq, Serialize)]
+struct Away {
+    /// From the last answer of the first system to the first of the second, in seconds of the guest.
+    interruption: f64,
+    /// Questions in between that were refused, and that nobody answered in time.
+    refused: usize,
+    lost: usize,
+    /// The longest that an answer took outside of it, in seconds of this side's clock.
+    slowest: f64,
+}
+
+/// Measures, prints and writes.
+pub(crate) fn run(asked: &Asked) -> Outcome<()> {
+    let measured = Measured::new(&asked.dist)?;
+    let chosen: Vec<&Way> = WAYS
+        .iter()
+        .filter(|way| asked.names.is_empty() || asked.names.iter().any(|name| name == way.name))
+        .collect();
+    let mut made: Vec<(&Way, Made, Vec<Run>)> = Vec::new();
+    for way in chosen {
+        made.push((way, (way.initramfs)(&measured, &asked.dist)?, Vec::new()));
+    }
+    for number in 1..=asked.runs.max(1) {
+        for (way, made, runs) in &mut made {
+            measured.say(&format!("run {number}: {}", way.name));
+            runs.push(go(&measured, way, made).map_err(|error| format!("{}: {error}", way.name))?);
+        }
+    }
+    let mut rows: Vec<Row> = made.into_iter().map(|(way, made, runs)| row(way, made, runs)).collect();
+    let plain = rows.iter().find(|row| row.name == "plain").map(|row| row.interruption.clone());
+    let cold = rows.iter().find(|row| row.name == "nextroot").and_then(|row| row.read);
+    for row in &mut rows {
+        row.hit_rate = row.read.zip(cold).map(|(read, cold)| 1.0 - read / cold);
+        for (service, seconds) in &row.interruption {
+            if let Some(plain) = plain.as_ref().and_then(|plain| plain.get(service)) {
+                row.ratio.insert(service, seconds / plain);
+            }
+        }
+    }
+    print(&rows);
+    let (_, kernel) = measured.kernel()?;
+    let clock = "guest instructions (QEMU -icount shift=0,sleep=on, one processor)";
+    let figures = Figures { kernel, image: DISK.image, clock, rows };
+    fs::write(&asked.output, serde_json::to_vec_pretty(&figures)?)?;
+    SERVICES.iter().try_for_each(|service| draw(asked, &figures.rows, service))
+}
+
+/// Once, with clients.
+fn go(measured: &Measured, way: &Way, made: &Made) -> Outcome<Run> {
+    let ports = SERVICES
+        .iter()
+        .map(|service| Ok(Port { host: clients::free_port()?, guest: service.port }))
+        .collect::<Outcome<Vec<Port>>>()?;
+    let boot = Boot {
+        initramfs: &made.file,
+        disks: &[DISK],
+        command_line: COMMAND_LINE,
+        memory: MEMORY,
+        processors: 1,
+    };
+    let script = way.script();
+    let scripted = Scripted { script: &script, ports: &ports, has_kernel: way.kexec };
+    let here: Vec<u16> = ports.iter().map(|port| port.host).collect();
+    let (told, questions) = clients::asking(&here, || measured.play(&boot, scripted));
+    let told = told?;
+    let clocks = clocks(&told)?;
+    let services = SERVICES.iter().zip(&questions).map(|(service, questions)| {
+        let away = away(questions, clocks);
+        let away = away.ok_or_else(|| format!("{} did not answer: {}", service.name, told.log.display()))?;
+        Ok((service.name, away))
+    });
+    Ok(Run {
+        services: services.collect::<Outcome<_>>()?,
+        read: way.survives.then(|| read(&told)).transpose()?,
+        told: told.witness.lines().filter_map(|line| line.strip_prefix("rig: ")).map(str::to_owned).collect(),
+    })
+}
+
+/// How far the machine's clock is before that of its first system and of its second, in seconds.
+fn clocks(told: &Told) -> Outcome<[f64; 2]> {
+    let line = Regex::new(r"rig: \d+ clock=machine=(\d+) system=(\d+)")?;
+    let mut found =
+        told.witness.lines().filter_map(|text| line.captures(text)).map(|found| -> Outcome<f64> {
+            Ok(found[1].parse::<f64>()? / 1e9 - found[2].parse::<f64>()? / 1e9)
+        });
+    let two = [found.next(), found.next()];
+    let [Some(first), Some(second)] = two else {
+        return Err(format!("the machine did not get to its second system: {}", told.log.display()).into());
+    };
+    Ok([first?, second?])
+}
+
+/// What was read of the second system's partition from the wish to leave the first.
+fn read(told: &Told) -> Outcome<f64> {
+    let line = Regex::new(r"rig: \d+ read=(\d+)")?;
+    let said: Vec<&str> = told.witness.lines().filter(|text| line.is_match(text)).collect();
+    let number = |text: &str| -> Outcome<f64> { Ok(line.captures(text).ok_or("no number")?[1].parse()?) };
+    match said.as_slice() {
+        [before, .., after] => Ok(number(after)? - number(before)?),
+        _ => Err(format!("the guest did not say what was read: {}", told.log.display()).into()),
+    }
+}
+
+/// What its questions say of a service: the longest that there was no answer, by this side's clock, is the way from the first
+/// system to the second.
+fn away(questions: &[Question], [first, second]: [f64; 2]) -> Option<Away> {
+    let mut given: Vec<(Duration, f64, Duration)> = questions
+        .iter()
+        .filter_map(|question| match question.answer {
+            Answer::Given(clock) => Some((question.at + question.took, clock, question.took)),
+            Answer::Refused | Answer::Lost => None,
+        })
+        .collect();
+    given.sort_by_key(|(at, ..)| *at);
+    let (last, next) = given.iter().zip(given.iter().skip(1)).max_by_key(|(one, other)| other.0 - one.0)?;
+    let between = |answer: Answer| {
+        let meant =
+            |question: &&Question| question.answer == answer && question.at > last.0 && question.at < next.0;
+        questions.iter().filter(meant).count()
+    };
+    Some(Away {
+        interruption: (next.1 + second) - (last.1 + first),
+        refused: between(Answer::Refused),
+        lost: between(Answer::Lost),
+        slowest: given.iter().map(|(.., took)| took.as_secs_f64()).fold(0.0, f64::max),
+    })
+}
+
+fn row(way: &Way, made: Made, runs: Vec<Run>) -> Row {
+    let interruption = SERVICES.iter().map(|service| {
+        let all = runs.iter().filter_map(|run| run.services.get(service.name));
+        (service.name, median(&all.map(|away| away.interruption).collect::<Vec<f64>>()))
+    });
+    let read: Option<Vec<f64>> = runs.iter().map(|run| run.read).collect();
+    Row {
+        name: way.name,
+        what: way.what,
+        initramfs: made.command,
+        interruption: interruption.collect(),
+        ratio: BTreeMap::new(),
+        read: read.map(|read| median(&read)),
+        hit_rate: None,
+        runs,
+    }
+}
+
+fn print(rows: &[Row]) {
+    for row in rows {
+        if let Some(read) = row.read {
+            let hits = row.hit_rate.map(|rate| format!(", {:.0} % less", rate * 100.0)).unwrap_or_default();
+            println!("{:18} {:.1} MiB read by the second system{hits}", row.name, read / f64::from(1 << 20));
+        }
+        for (service, seconds) in &row.interruption {
+            let ratio = row.ratio.get(service).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+            let all: Vec<String> = row
+                .runs
+                .iter()
+                .filter_map(|run| run.services.get(service))
+                .map(|away| {
+                    format!("{:.3} ({} refused, {} lost)", away.interruption, away.refused, away.lost)
+                })
+                .collect();
+            println!("{:18} {service:12} {seconds:>8.3} s {ratio:>6}  {}", row.name, all.join(", "));
+        }
+    }
+}
+
+/// A picture of each service, beside the figures.
+fn draw(asked: &Asked, rows: &[Row], service: &Service) -> Outcome<()> {
+    let bar = |row: &Row| {
+        let value = *row.interruption.get(service.name)?;
+        Some(Bar {
+            name: row.name.to_owned(),
+            value,
+            told: format!("{value:.2} s"),
+            ours: row.name.starts_with("nextroot"),
+        })
+    };
+    let all: Vec<Bar> = rows.iter().filter_map(bar).collect();
+    let name = asked.output.file_stem().unwrap_or_default().to_string_lossy();
+    let picture = asked.output.with_file_name(format!("{name}-{}.svg", service.name));
+    let title = format!("{}: from its last answer to its first (Debian 13, one processor)", service.name);
+    bars(&picture, &title, "seconds of guest time", &all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_silence_is_the_way() {
+        let question = |at: u64, took: u64, answer| Question {
+            at: Duration::from_millis(at),
+            took: Duration::from_millis(took),
+            answer,
+        };
+        let questions = [
+            question(0, 1, Answer::Refused),
+            question(100, 20, Answer::Given(50.0)),
+            question(200, 30, Answer::Given(50.1)),
+            question(300, 0, Answer::Refused),
+            question(400, 3000, Answer::Lost),
+            question(500, 0, Answer::Refused),
+            // The second system's clock is a second behind.
+            question(900, 40, Answer::Given(49.9)),
+            question(1000, 10, Answer::Given(50.0)),
+            question(1100, 0, Answer::Refused),
+        ];
+        let away = away(&questions, [10.0, 11.0]).unwrap();
+        assert!((away.interruption - 0.8).abs() < 1e-9, "{away:?}");
+        assert_eq!((away.refused, away.lost), (2, 1));
+        assert!((away.slowest - 0.04).abs() < 1e-9, "{away:?}");
+        assert!(super::away(&questions[..2], [0.0, 0.0]).is_none());
+    }
+}

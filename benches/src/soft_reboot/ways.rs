@@ -1,0 +1,114 @@
+//! Ways from one system to the next.
+
+use std::path::Path;
+
+use nextroot_qemu::measured::Measured;
+
+use crate::{
+    Outcome,
+    initramfs::peers::{Made, dracut, nextroot_generic},
+};
+
+/// A way.
+pub(super) struct Way {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) initramfs: fn(&Measured, &Path) -> Outcome<Made>,
+    /// What the first system does to get to the second.
+    go: &'static str,
+    /// Whether it needs the kernel, to execute it.
+    pub(super) kexec: bool,
+    /// Whether what survives a soft reboot is there to be looked at.
+    pub(super) survives: bool,
+}
+
+/// All of them. What others are held against is called `plain`.
+pub(super) const WAYS: &[Way] = &[
+    Way {
+        name: "reboot",
+        what: "full reboot, an initramfs of dracut",
+        initramfs: dracut,
+        go: "leave systemctl reboot",
+        kexec: false,
+        survives: false,
+    },
+    Way {
+        name: "reboot-nextroot",
+        what: "full reboot, nextroot's initramfs",
+        initramfs: nextroot_generic,
+        go: "leave systemctl reboot",
+        kexec: false,
+        survives: false,
+    },
+    Way {
+        name: "kexec",
+        what: "kexec, an initramfs of dracut",
+        initramfs: dracut,
+        go: "\
+mkdir -p /run/boot
+tar -xf /dev/vdb -C /run/boot
+guest-init kexec /run/boot/kernel /run/boot/initrd \"$(sed s/{roothash:os_1}/{roothash:os_2}/ /proc/cmdline)\"
+leave systemctl kexec",
+        kexec: true,
+        survives: false,
+    },
+    Way {
+        name: "plain",
+        what: "soft reboot of systemd, what it goes to opened and mounted by hand",
+        initramfs: nextroot_generic,
+        go: "\
+veritysetup open /dev/disk/by-partlabel/os_2 next /dev/disk/by-partlabel/os_2_verity {roothash:os_2}
+mkdir -p /run/nextroot
+mount -o ro /dev/mapper/next /run/nextroot
+leave systemctl soft-reboot",
+        kexec: false,
+        survives: true,
+    },
+    Way {
+        name: "nextroot",
+        what: "nextroot, nothing read ahead",
+        initramfs: nextroot_generic,
+        go: "does stage nextroot stage slot:other\nleave nextroot reboot",
+        kexec: false,
+        survives: true,
+    },
+    Way {
+        name: "nextroot-prewarm",
+        what: "nextroot, as it is",
+        initramfs: nextroot_generic,
+        go: "reads_ahead\ndoes stage nextroot stage slot:other\nleave nextroot reboot",
+        kexec: false,
+        survives: true,
+    },
+];
+
+impl Way {
+    /// The script of both systems. The second knows itself by a file in /var: after a full reboot it counts its lives anew.
+    pub(super) fn script(&self) -> String {
+        let survivors = if self.survives { "survivor survivor\n\tsurviving_socket" } else { ":" };
+        format!(
+            "\
+say clock \"$(guest-init clock)\"
+# Bytes that the next root's partition was read for since the machine's start
+read_of_next() {{ awk '{{ print $3 * 512 }}' \"/sys/class/block/$(basename \"$(readlink -f /dev/disk/by-partlabel/os_2)\")/stat\"; }}
+leave() {{ say read \"$(read_of_next)\"; soft_reboot \"$@\"; }}
+settled | say state
+if [ -e /var/lib/second ]; then
+	sleep 3
+	say read \"$(read_of_next)\"
+	for service in survivor asked; do [ ! -e $service ] || say $service \"$(cat $service)\"; done
+	say status \"$(nextroot status | head -n 1)\"
+	finish
+else
+	{survivors}
+	sleep 3
+	touch /var/lib/second
+	sync
+	say go \"$(guest-init clock)\"
+	{go}
+fi
+",
+            go = self.go.replace('\n', "\n\t")
+        )
+    }
+}
