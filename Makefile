@@ -132,12 +132,12 @@ bench-programs: build
 # One fuzzer is built for both.
 test: export FUZZ_FEATURES = libfuzzer,planted-bug
 test test-full: export RIG_BUILD = --workspace --all-targets
-test: prepared ## everything
+test: prepared ## what a change has to pass
 	@$(MAKE) --no-print-directory fuzz-planted
 	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
 	@$(RIG) run --json target/rig/results.json
 
-test-full: prepared ## everything on every systemd: hours
+test-full: prepared ## every scenario on every systemd: hours
 	@$(RIG) run --full --json target/rig/results-full.json
 
 # Tests are built first, the rig with them: what it makes goes beside lints, tests and the links, which have one processor.

@@ -60,7 +60,7 @@ pub(crate) enum Clock {
     Host,
     /// Instructions, a nanosecond each. Where it waits, the clock goes at once to what it waits for.
     Instructions,
-    /// The same. Where it waits, so does the clock: for guests that are talked to.
+    /// The same. Where it waits, the clock goes on with the host's: for guests that are talked to.
     Talking,
 }
 

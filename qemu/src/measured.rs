@@ -24,7 +24,7 @@ use crate::{
 const KERNEL: &str = "kernel-cloud";
 /// How long a boot may take, on the host, and a guest with a script.
 const LIMIT: Duration = Duration::from_secs(600);
-const PLAYS: Duration = Duration::from_secs(1800);
+const PLAYS: Duration = Duration::from_secs(3600);
 
 /// Where measured machines run.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct Boot<'a> {
 pub struct Scripted<'a> {
     /// What it does in each of its lives, in the words of qemu/guest/main.sh.
     pub script: &'a str,
-    /// Where it is reached. Where it is, its clock waits with it.
+    /// Where it is reached. Where it is, its clock goes with the host's while it waits.
     pub ports: &'a [Port],
     /// Whether its last disk is a tar archive of its `kernel` and `initrd`.
     pub has_kernel: bool,
@@ -148,7 +148,7 @@ impl Measured {
         fs::copy(boot.initramfs, work.join("initrd"))?;
         if scripted.is_some_and(|scripted| scripted.has_kernel) {
             let file = "kernel.tar".to_owned();
-            archive(&kernel, boot.initramfs, &work, &work.join(&file))?;
+            archive(&work, &work.join(&file))?;
             drives.push(Drive { file, ..Drive::default() });
         }
         let command_line = crate::boot::fill(boot.command_line, &images)?;
@@ -199,13 +199,13 @@ impl Measured {
     }
 }
 
-/// What kexec needs, in a file as long as a disk may be.
-fn archive(kernel: &Tree, initramfs: &Path, work: &Path, to: &Path) -> Outcome<()> {
-    let directory = work.join("boot");
-    fs::create_dir_all(&directory)?;
-    fs::copy(initrd::kernel_image(kernel)?, directory.join("kernel"))?;
-    fs::copy(initramfs, directory.join("initrd"))?;
-    let status = Command::new("tar").arg("-cf").arg(to).arg("-C").arg(&directory).arg(".").status()?;
-    fs::remove_dir_all(&directory)?;
-    if status.success() { Ok(()) } else { Err(format!("tar: {status}").into()) }
+/// What kexec needs, kernel and initramfs of the working directory, in a file that is a disk.
+fn archive(work: &Path, to: &Path) -> Outcome<()> {
+    let output =
+        Command::new("tar").arg("-cf").arg(to).arg("-C").arg(work).args(["kernel", "initrd"]).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("pack kernel and initrd into {}: tar: {said}", to.display()).into())
 }

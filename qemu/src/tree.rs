@@ -160,16 +160,14 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .find(|recipe| recipe.name == name)
         .ok_or_else(|| format!("no tree is called {name}"))?;
     let furniture = match recipe.system {
-        true if name == serving::TREE => {
-            format!("{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {}", serving::FURNITURE)
-        }
         true => format!(
             "{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {MASKED_GENERATORS:?} {ON_THE_BUS:?} {TRIGGER} later versions"
         ),
         false if recipe.variant == "extract" => "unpacked".to_owned(),
         false => String::new(),
     };
-    cache::get("trees", name, &format!("{recipe:?} {furniture} 4"), |path| {
+    let more = if name == serving::TREE { serving::FURNITURE } else { "" };
+    cache::get("trees", name, &format!("{recipe:?} {furniture} 4{more}"), |path| {
         progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
         make(recipe, path, progress)
     })

@@ -14,11 +14,14 @@ const COMMAND_LINE: &str =
 
 /// So many files were read before, each time.
 const FILES: [usize; 5] = [1, 10, 100, 1_000, 10_000];
+/// A system with more of them.
+const LARGE: &str = "serving";
 /// Soft reboots.
 const ROUNDS: usize = 50;
 
 /// Stages the other root with ever more files of the running one in the page cache.
 pub(super) fn stage(measured: &Measured, dist: &Path) -> Outcome<Vec<Row>> {
+    measured.say("stage, by files");
     let counts = FILES.map(|count| count.to_string()).join(" ");
     let script = format!(
         "\
@@ -38,7 +41,14 @@ done
 finish
 "
     );
-    let told = play(measured, dist, "pair-trixie", &script)?;
+    let told = play(measured, dist, LARGE, &script)?;
+    let files = Regex::new(r"(?m)^rig: 1 files=(\d+)")?;
+    let there = files.captures(&told.witness).and_then(|found| found[1].parse().ok()).unwrap_or(0);
+    let staged = told.witness.lines().filter(|line| line.ends_with("=exit 0")).count();
+    if FILES.iter().any(|count| *count > there) || staged != FILES.len() {
+        let log = told.log.display();
+        return Err(format!("{there} files, and {staged} of {} staged: {log}", FILES.len()).into());
+    }
     let row = |count: usize| {
         let seconds = clock(&told, &format!("1 end-{count}"))? - clock(&told, &format!("1 begin-{count}"))?;
         Ok(Row { series: "files", count, seconds, memory: None })
@@ -46,8 +56,9 @@ finish
     FILES.into_iter().map(row).collect()
 }
 
-/// Soft-reboots again and again: from the wish to the next system's first service.
+/// Soft-reboots again and again: from the wish until all services of the next system are up.
 pub(super) fn soft_reboots(measured: &Measured, dist: &Path) -> Outcome<Vec<Row>> {
+    measured.say("soft reboots in a row");
     let script = format!(
         "\
 say begun \"$(guest-init clock)\"

@@ -41,17 +41,18 @@ const PICTURES: [(&str, &str); 4] = [
     ("soft-reboots", "A soft reboot, by how many there were"),
 ];
 
-/// Measures, prints and writes.
+/// Measures, prints and writes, a part after the other.
 pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let measured = Measured::new(&asked.dist)?;
-    let mut rows = boots::measure(&measured, &asked.dist)?;
-    measured.say("files");
-    rows.extend(lives::stage(&measured, &asked.dist)?);
-    measured.say("soft reboots");
-    rows.extend(lives::soft_reboots(&measured, &asked.dist)?);
-    for Row { series, count, seconds, memory } in &rows {
-        let memory = memory.map(|memory| format!("  {memory} KiB")).unwrap_or_default();
-        println!("{count:5} {series:12} {seconds:8.3} s{memory}");
+    let mut rows: Vec<Row> = Vec::new();
+    for measure in [boots::measure, lives::stage, lives::soft_reboots] {
+        let more = measure(&measured, &asked.dist)?;
+        for Row { series, count, seconds, memory } in &more {
+            let memory = memory.map(|memory| format!("  {memory} KiB")).unwrap_or_default();
+            println!("{count:5} {series:12} {seconds:8.3} s{memory}");
+        }
+        rows.extend(more);
+        fs::write(&asked.output, serde_json::to_vec_pretty(&rows)?)?;
     }
     for (name, title) in PICTURES {
         let points: Vec<(f64, f64)> =
@@ -59,5 +60,5 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
         let picture = asked.output.with_file_name(format!("growth-{name}.svg"));
         chart::growth(&picture, title, [name, "seconds of guest time"], &points)?;
     }
-    Ok(fs::write(&asked.output, serde_json::to_vec_pretty(&rows)?)?)
+    Ok(())
 }

@@ -16,7 +16,7 @@ pub(super) struct Parallel {
     nextroot: Vec<f64>,
     floor: Vec<f64>,
     /// How many times the floor's median nextroot's is.
-    pub(super) ratio: f64,
+    ratio: f64,
 }
 
 pub(super) fn measure(measured: &Measured, ours: (&Made, &str), floor: (&Made, &str)) -> Outcome<Parallel> {
@@ -39,6 +39,12 @@ pub(super) fn measure(measured: &Measured, ours: (&Made, &str), floor: (&Made, &
         all.nextroot.push(boot(ours)?);
         all.floor.push(boot(floor)?);
     }
+    let spread = |runs: &[f64]| {
+        let (least, most) =
+            runs.iter().fold((f64::MAX, 0.0), |(least, most), run| (run.min(least), run.max(most)));
+        format!("{:.2} s ({least:.2} to {most:.2})", median(runs))
+    };
+    println!("two processors: nextroot {}, the floor {}", spread(&all.nextroot), spread(&all.floor));
     all.ratio = median(&all.nextroot) / median(&all.floor);
     Ok(all)
 }

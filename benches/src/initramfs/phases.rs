@@ -26,13 +26,13 @@ pub(super) fn measure(measured: &Measured, initramfs: &std::path::Path) -> Outco
 
 /// Stamps are microseconds. A module's line stands at its end, a step's at its begin.
 fn spans(witness: &str, first: u64, begun: u64) -> Outcome<Vec<Span>> {
-    let line = Regex::new(r"(?m)^rig: log=(\d+) nextroot: \[ *[0-9.]+\] (.*)$")?;
+    let line = Regex::new(r"^rig: log=(\d+) nextroot: \[ *[0-9.]+\] (.*)$")?;
     let module = Regex::new(r"^module (\S+): Ok.* in (\d+) us$")?;
     let step = Regex::new(r"^\d+/\d+ (.*)$")?;
     let since = |stamp: u64| stamp.saturating_sub(first) as f64 / 1e6;
     let mut modules: Vec<Span> = Vec::new();
     let mut steps: Vec<(u64, String)> = vec![(first, "until nextroot's first line".to_owned())];
-    for found in line.captures_iter(witness) {
+    for found in witness.lines().filter_map(|text| line.captures(text)) {
         let (stamp, text) = (found[1].parse::<u64>()?, &found[2]);
         if let Some(module) = module.captures(text) {
             let (name, end) = (module[1].to_owned(), since(stamp));

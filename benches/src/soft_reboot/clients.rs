@@ -51,6 +51,13 @@ pub(super) struct Question {
     pub(super) answer: Answer,
 }
 
+impl Question {
+    /// When it was over.
+    pub(super) fn answered(&self) -> Duration {
+        self.at + self.took
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Answer {
     /// The server's clock, in seconds since the epoch.
@@ -101,7 +108,7 @@ pub(super) fn asking<T>(ports: &[u16], work: impl FnOnce() -> T) -> (T, Vec<Vec<
 /// How long to wait until the next question.
 fn beat(questions: &[Question]) -> Duration {
     let given = |question: &Question| match question.answer {
-        Answer::Given(clock) => Some(((question.at + question.took).as_secs_f64(), clock)),
+        Answer::Given(clock) => Some((question.answered().as_secs_f64(), clock)),
         Answer::Refused | Answer::Lost => None,
     };
     let mut last = questions.iter().rev().filter_map(given).take(WINDOW);

@@ -1,7 +1,7 @@
 //! The interruption of a web server and of a database on the way from one system to the next, as clients outside see it, by the
 //! clock of a machine that counts instructions.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use argh::FromArgs;
 use nextroot_qemu::measured::{Boot, Disk, Measured, Port, Scripted, Told};
@@ -112,7 +112,9 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let plain = rows.iter().find(|row| row.name == "plain").map(|row| row.interruption.clone());
     let cold = rows.iter().find(|row| row.name == "nextroot").and_then(|row| row.read);
     for row in &mut rows {
-        row.hit_rate = row.read.zip(cold).map(|(read, cold)| 1.0 - read / cold);
+        if row.name == "nextroot-prewarm" {
+            row.hit_rate = row.read.zip(cold).map(|(read, cold)| 1.0 - read / cold);
+        }
         for (service, seconds) in &row.interruption {
             if let Some(plain) = plain.as_ref().and_then(|plain| plain.get(service)) {
                 row.ratio.insert(service, seconds / plain);
@@ -121,7 +123,7 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     }
     print(&rows);
     let (_, kernel) = measured.kernel()?;
-    let clock = "guest instructions (QEMU -icount shift=0,sleep=on, one processor)";
+    let clock = "guest instructions, and the host's time where the guest waits (QEMU -icount shift=0,sleep=on, one processor)";
     let figures = Figures { kernel, image: DISK.image, clock, rows };
     fs::write(&asked.output, serde_json::to_vec_pretty(&figures)?)?;
     SERVICES.iter().try_for_each(|service| draw(asked, &figures.rows, service))
@@ -145,10 +147,11 @@ fn go(measured: &Measured, way: &Way, made: &Made) -> Outcome<Run> {
     let here: Vec<u16> = ports.iter().map(|port| port.host).collect();
     let (told, questions) = clients::asking(&here, || measured.play(&boot, scripted));
     let told = told?;
-    let clocks = clocks(&told)?;
+    let moments = Moments::of(&told)?;
     let services = SERVICES.iter().zip(&questions).map(|(service, questions)| {
-        let away = away(questions, clocks);
-        let away = away.ok_or_else(|| format!("{} did not answer: {}", service.name, told.log.display()))?;
+        let away = away(questions, &moments);
+        let log = told.log.display();
+        let away = away.ok_or_else(|| format!("{} did not answer in both systems: {log}", service.name))?;
         Ok((service.name, away))
     });
     Ok(Run {
@@ -158,18 +161,30 @@ fn go(measured: &Measured, way: &Way, made: &Made) -> Outcome<Run> {
     })
 }
 
-/// How far the machine's clock is before that of its first system and of its second, in seconds.
-fn clocks(told: &Told) -> Outcome<[f64; 2]> {
-    let line = Regex::new(r"rig: \d+ clock=machine=(\d+) system=(\d+)")?;
-    let mut found =
-        told.witness.lines().filter_map(|text| line.captures(text)).map(|found| -> Outcome<f64> {
-            Ok(found[1].parse::<f64>()? / 1e9 - found[2].parse::<f64>()? / 1e9)
-        });
-    let two = [found.next(), found.next()];
-    let [Some(first), Some(second)] = two else {
-        return Err(format!("the machine did not get to its second system: {}", told.log.display()).into());
-    };
-    Ok([first?, second?])
+/// When what happened, in seconds of the machine's clock.
+struct Moments {
+    /// The first system was told to go.
+    go: f64,
+    /// How far the machine's clock is before that of its first system and of its second.
+    ahead: [f64; 2],
+}
+
+impl Moments {
+    fn of(told: &Told) -> Outcome<Self> {
+        let line = Regex::new(r"rig: \d+ (clock|go)=machine=(\d+) system=(\d+)")?;
+        let (mut ahead, mut go) = (Vec::new(), None);
+        for found in told.witness.lines().filter_map(|text| line.captures(text)) {
+            let (machine, system) = (found[2].parse::<f64>()? / 1e9, found[3].parse::<f64>()? / 1e9);
+            match &found[1] {
+                "go" => go = Some(machine),
+                _ => ahead.push(machine - system),
+            }
+        }
+        match (go, ahead.as_slice()) {
+            (Some(go), [first, second]) => Ok(Self { go, ahead: [*first, *second] }),
+            _ => Err(format!("the machine did not go to a second system: {}", told.log.display()).into()),
+        }
+    }
 }
 
 /// What was read of the second system's partition from the wish to leave the first.
@@ -183,28 +198,36 @@ fn read(told: &Told) -> Outcome<f64> {
     }
 }
 
-/// What its questions say of a service: the longest that there was no answer, by this side's clock, is the way from the first
-/// system to the second.
-fn away(questions: &[Question], [first, second]: [f64; 2]) -> Option<Away> {
-    let mut given: Vec<(Duration, f64, Duration)> = questions
+/// What its questions say of a service. The longest that there was no answer, by this side's clock, is the way from the first
+/// system to the second; it has to end after that began.
+fn away(questions: &[Question], moments: &Moments) -> Option<Away> {
+    let [first, second] = moments.ahead;
+    let mut given: Vec<(&Question, f64)> = questions
         .iter()
         .filter_map(|question| match question.answer {
-            Answer::Given(clock) => Some((question.at + question.took, clock, question.took)),
+            Answer::Given(clock) => Some((question, clock)),
             Answer::Refused | Answer::Lost => None,
         })
         .collect();
-    given.sort_by_key(|(at, ..)| *at);
-    let (last, next) = given.iter().zip(given.iter().skip(1)).max_by_key(|(one, other)| other.0 - one.0)?;
-    let between = |answer: Answer| {
-        let meant =
-            |question: &&Question| question.answer == answer && question.at > last.0 && question.at < next.0;
-        questions.iter().filter(meant).count()
+    given.sort_by_key(|(question, _)| question.answered());
+    let silence = |((one, _), (other, _)): &(&(&Question, f64), &(&Question, f64))| {
+        other.answered().saturating_sub(one.answered())
     };
+    let ((last, last_clock), (next, next_clock)) =
+        given.iter().zip(given.iter().skip(1)).max_by_key(silence)?;
+    let (end, begin) = (next_clock + second, last_clock + first);
+    if end < moments.go {
+        return None;
+    }
+    let during = |question: &&Question| question.at > last.answered() && question.at < next.answered();
+    let between =
+        |answer: Answer| questions.iter().filter(during).filter(|question| question.answer == answer).count();
+    let outside = given.iter().filter(|(question, _)| !during(question));
     Some(Away {
-        interruption: (next.1 + second) - (last.1 + first),
+        interruption: end - begin,
         refused: between(Answer::Refused),
         lost: between(Answer::Lost),
-        slowest: given.iter().map(|(.., took)| took.as_secs_f64()).fold(0.0, f64::max),
+        slowest: outside.map(|(question, _)| question.took.as_secs_f64()).fold(0.0, f64::max),
     })
 }
 
@@ -267,6 +290,8 @@ fn draw(asked: &Asked, rows: &[Row], service: &Service) -> Outcome<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -288,10 +313,13 @@ mod tests {
             question(1000, 10, Answer::Given(50.0)),
             question(1100, 0, Answer::Refused),
         ];
-        let away = away(&questions, [10.0, 11.0]).unwrap();
-        assert!((away.interruption - 0.8).abs() < 1e-9, "{away:?}");
-        assert_eq!((away.refused, away.lost), (2, 1));
-        assert!((away.slowest - 0.04).abs() < 1e-9, "{away:?}");
-        assert!(super::away(&questions[..2], [0.0, 0.0]).is_none());
+        let moments = |go| Moments { go, ahead: [10.0, 11.0] };
+        let seen = away(&questions, &moments(60.2)).unwrap();
+        assert!((seen.interruption - 0.8).abs() < 1e-9, "{seen:?}");
+        assert_eq!((seen.refused, seen.lost), (2, 1));
+        assert!((seen.slowest - 0.03).abs() < 1e-9, "{seen:?}");
+        assert_eq!(away(&questions[..2], &moments(60.2)), None);
+        // The second system never answered.
+        assert_eq!(away(&questions[..6], &moments(70.0)), None);
     }
 }

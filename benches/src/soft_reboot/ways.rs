@@ -26,7 +26,7 @@ pub(super) struct Way {
 pub(super) const WAYS: &[Way] = &[
     Way {
         name: "reboot",
-        what: "full reboot, an initramfs of dracut",
+        what: "full reboot into the same system, an initramfs of dracut",
         initramfs: dracut,
         go: "leave systemctl reboot",
         kexec: false,
@@ -34,7 +34,7 @@ pub(super) const WAYS: &[Way] = &[
     },
     Way {
         name: "reboot-nextroot",
-        what: "full reboot, nextroot's initramfs",
+        what: "full reboot into the same system, nextroot's initramfs",
         initramfs: nextroot_generic,
         go: "leave systemctl reboot",
         kexec: false,
