@@ -28,7 +28,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install demo test test-full check matrix vm soak bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install demo test test-full check matrix vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -107,6 +107,8 @@ soak: build ## many soft reboots in a row (3 at least) leave nothing behind: mak
 matrix: build ## hash trees and policies against the newest veritysetup and systemd, from a Debian tree of their own
 	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
 		$(CARGO) test --locked --workspace --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
+
+bench: bench-initrd bench-mkinitrd bench-verity bench-soft-reboot bench-growth ## all figures and pictures, in target/bench/
 
 bench-initrd: bench-programs ## nextroot's initramfs beside others, in a guest's instructions: target/bench/initrd.json, .svg
 	@$(BENCH) initrd --dist $(DIST) -o target/bench/initrd.json

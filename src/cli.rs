@@ -39,9 +39,16 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     };
     done(command).unwrap_or_else(|error| {
-        fail(&*error);
+        if !is_unread(&*error) {
+            fail(&*error);
+        }
         ExitCode::from(code(&*error))
     })
+}
+
+/// Whether whoever read what we print has gone, as `head` does: nobody is to be told of that.
+fn is_unread(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// What it ends with: why nothing was staged shows by it.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::OpenOptions,
+    io,
     process::{Command, Stdio},
 };
 
@@ -13,5 +14,18 @@ fn a_reader_that_is_gone_is_no_panic() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nextroot"));
         let status = command.args(arguments).stdout(full()).stderr(full()).status().unwrap();
         assert!(matches!(status.code(), Some(0 | 1)), "{arguments:?}: {status}");
+    }
+}
+
+/// `nextroot status | head -n 1` said "Broken pipe" below its line.
+#[test]
+fn a_reader_that_has_enough_is_no_failure_to_tell_of() {
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_nextroot")).args(arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("Broken pipe"), "{arguments:?}: {said}");
     }
 }
