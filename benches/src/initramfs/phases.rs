@@ -17,11 +17,7 @@ pub(super) fn measure(measured: &Measured, initramfs: &std::path::Path) -> Outco
         processors: 1,
     })?;
     let (first, begun) = (number_of(&told, "first")?, number_of(&told, "begun")?);
-    let spans = spans(&told.witness, first, begun)?;
-    match spans.len() {
-        0..=2 => Err(format!("nextroot's log tells of nothing: {}", told.log.display()).into()),
-        _ => Ok(spans),
-    }
+    spans(&told.witness, first, begun).map_err(|error| format!("{error}: {}", told.log.display()).into())
 }
 
 /// Stamps are microseconds. A module's line stands at its end, a step's at its begin.
@@ -38,11 +34,14 @@ fn spans(witness: &str, first: u64, begun: u64) -> Outcome<Vec<Span>> {
             let (name, end) = (module[1].to_owned(), since(stamp));
             modules.push(Span { name, begin: end - module[2].parse::<f64>()? / 1e6, end });
         } else if let Some(step) = step.captures(text) {
-            let words: Vec<&str> = step[1].split_whitespace().take(4).collect();
-            steps.push((stamp, words.join(" ")));
+            let words: Vec<&str> = step[1].split_whitespace().take(3).collect();
+            steps.push((stamp, words.join(" ").trim_end_matches(':').to_owned()));
         } else if text.ends_with(" begins") {
             steps.push((stamp, "find the root, load drivers".to_owned()));
         }
+    }
+    if modules.is_empty() || steps.len() < 3 {
+        return Err("nextroot's log tells of no modules, or of no steps".into());
     }
     let ends = steps.iter().skip(1).map(|(begin, _)| *begin).chain([begun]);
     let mut all: Vec<Span> = steps
@@ -66,8 +65,8 @@ mod tests {
             rig: log=1200000 nextroot: [  0.200] module virtio_blk: Ok(()) in 150000 us\n\
             rig: log=1250000 nextroot: [  0.250] 1/2 mount dm-verity root at /sysroot as its superblock says, ro\n\
             rig: log=1300000 nextroot: [  0.300] 2/2 execute the init that was found\n";
-        let spans = spans(witness, 1_000_000, 1_400_000).unwrap();
-        let seen: Vec<(&str, u64, u64)> = spans
+        let all = spans(witness, 1_000_000, 1_400_000).unwrap();
+        let seen: Vec<(&str, u64, u64)> = all
             .iter()
             .map(|span| {
                 let ms = |seconds: f64| (seconds * 1e3).round() as u64;
@@ -80,9 +79,10 @@ mod tests {
                 ("until nextroot's first line", 0, 10),
                 ("find the root, load drivers", 10, 250),
                 ("virtio_blk", 50, 200),
-                ("mount dm-verity root at", 250, 300),
-                ("execute the init that", 300, 400),
+                ("mount dm-verity root", 250, 300),
+                ("execute the init", 300, 400),
             ]
         );
+        assert!(spans("rig: module=x\n", 0, 1).is_err());
     }
 }
