@@ -15,6 +15,18 @@ pub(crate) struct Bar {
     pub(crate) ours: bool,
 }
 
+impl Bar {
+    /// How long something took.
+    pub(crate) fn seconds(name: &str, value: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            value,
+            told: format!("{value:.2} s"),
+            ours: name.starts_with("nextroot"),
+        }
+    }
+}
+
 const OURS: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
 const OTHERS: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
 const FONT: &str = "sans-serif";

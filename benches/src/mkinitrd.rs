@@ -79,15 +79,7 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
         );
     }
     fs::write(&asked.output, serde_json::to_vec_pretty(&rows)?)?;
-    let drawn: Vec<Bar> = rows
-        .iter()
-        .map(|row| Bar {
-            name: row.name.to_owned(),
-            value: row.seconds,
-            told: format!("{:.2} s", row.seconds),
-            ours: row.name.starts_with("nextroot"),
-        })
-        .collect();
+    let drawn: Vec<Bar> = rows.iter().map(|row| Bar::seconds(row.name, row.seconds)).collect();
     bars(
         &asked.output.with_extension("svg"),
         "Making an initramfs (all in the page cache)",

@@ -23,6 +23,15 @@ pub(crate) fn timed(words: &[String]) -> Outcome<(String, f64)> {
     Ok((String::from_utf8_lossy(&output.stdout).into_owned(), seconds))
 }
 
+/// Those of all that are asked for by their names, or all.
+pub(crate) fn chosen<'a, T>(
+    all: &'a [T],
+    names: &[String],
+    name: fn(&T) -> &'static str,
+) -> impl Iterator<Item = &'a T> {
+    all.iter().filter(move |one| names.is_empty() || names.iter().any(|asked| asked == name(one)))
+}
+
 /// The one in the middle of an odd number, or the lower of two.
 pub(crate) fn median(seconds: &[f64]) -> f64 {
     let mut sorted = seconds.to_vec();

@@ -96,12 +96,7 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
 /// Pictures beside the figures: both tools, and growth.
 fn draw(asked: &Asked, rows: &[Row]) -> Outcome<()> {
     let (holes, files): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.operation == HOLE);
-    let bar = |row: &&Row| Bar {
-        name: format!("{} {}", row.tool, row.operation),
-        value: row.seconds,
-        told: format!("{:.2} s", row.seconds),
-        ours: row.tool == "nextroot",
-    };
+    let bar = |row: &&Row| Bar::seconds(&format!("{} {}", row.tool, row.operation), row.seconds);
     let title = format!("Hash trees of {} MiB in the page cache", asked.size);
     let bars: Vec<Bar> = files.iter().map(bar).collect();
     chart::bars(&asked.output.with_extension("svg"), &title, "seconds", &bars)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     Outcome,
     chart::{self, Bar, Span},
-    runs::median,
+    runs::{chosen, median},
 };
 
 mod archive;
@@ -90,12 +90,8 @@ pub(crate) struct Times {
 /// Measures, prints and writes.
 pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let measured = Measured::new(&asked.dist)?;
-    let chosen: Vec<&Peer> = PEERS
-        .iter()
-        .filter(|peer| asked.names.is_empty() || asked.names.iter().any(|name| name == peer.name))
-        .collect();
     let mut made: Vec<(&Peer, Made)> = Vec::new();
-    for peer in chosen {
+    for peer in chosen(PEERS, &asked.names, |peer| peer.name) {
         measured.say(&format!("making the initramfs of {}", peer.name));
         made.push((peer, (peer.make)(&measured, &asked.dist)?));
     }

@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -14,7 +14,6 @@ use std::{
 
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::{backend::Message, frontend};
-use serde::Serialize;
 
 use crate::Outcome;
 
@@ -29,11 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WINDOW: usize = 10;
 
 /// A service that is asked.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Service {
     pub(super) name: &'static str,
     pub(super) port: u16,
-    #[serde(skip)]
     ask: fn(&mut TcpStream) -> io::Result<f64>,
 }
 
@@ -73,7 +71,7 @@ pub(super) fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// Asks each service at its port while `work` is done: its outcome, and all questions of each service in order.
+/// Asks each service at its port while `work` is done: its outcome, and all questions of each service, as they were over.
 pub(super) fn asking<T>(ports: &[u16], work: impl FnOnce() -> T) -> (T, Vec<Vec<Question>>) {
     let (done, begun) = (AtomicBool::new(false), Instant::now());
     let all: Vec<Mutex<Vec<Question>>> = SERVICES.iter().map(|_| Mutex::default()).collect();
@@ -81,7 +79,7 @@ pub(super) fn asking<T>(ports: &[u16], work: impl FnOnce() -> T) -> (T, Vec<Vec<
         for ((service, port), questions) in SERVICES.iter().zip(ports).zip(&all) {
             let done = &done;
             scope.spawn(move || {
-                let known = || questions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let known = || questions.lock().unwrap_or_else(PoisonError::into_inner);
                 while !done.load(Ordering::Relaxed) {
                     scope.spawn(move || {
                         let at = begun.elapsed();
@@ -97,12 +95,8 @@ pub(super) fn asking<T>(ports: &[u16], work: impl FnOnce() -> T) -> (T, Vec<Vec<
         done.store(true, Ordering::Relaxed);
         outcome
     });
-    let questions = all.into_iter().map(|questions| {
-        let mut questions = questions.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        questions.sort_by_key(|question| question.at);
-        questions
-    });
-    (outcome, questions.collect())
+    let questions = |all: Mutex<Vec<Question>>| all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (outcome, all.into_iter().map(questions).collect())
 }
 
 /// How long to wait until the next question.

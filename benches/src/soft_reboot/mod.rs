@@ -12,7 +12,7 @@ use crate::{
     Outcome,
     chart::{Bar, bars},
     initramfs::peers::Made,
-    runs::median,
+    runs::{chosen, median},
 };
 
 mod clients;
@@ -94,12 +94,8 @@ struct Away {
 /// Measures, prints and writes.
 pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let measured = Measured::new(&asked.dist)?;
-    let chosen: Vec<&Way> = WAYS
-        .iter()
-        .filter(|way| asked.names.is_empty() || asked.names.iter().any(|name| name == way.name))
-        .collect();
     let mut made: Vec<(&Way, Made, Vec<Run>)> = Vec::new();
-    for way in chosen {
+    for way in chosen(WAYS, &asked.names, |way| way.name) {
         made.push((way, (way.initramfs)(&measured, &asked.dist)?, Vec::new()));
     }
     for number in 1..=asked.runs.max(1) {
@@ -272,15 +268,7 @@ fn print(rows: &[Row]) {
 
 /// A picture of each service, beside the figures.
 fn draw(asked: &Asked, rows: &[Row], service: &Service) -> Outcome<()> {
-    let bar = |row: &Row| {
-        let value = *row.interruption.get(service.name)?;
-        Some(Bar {
-            name: row.name.to_owned(),
-            value,
-            told: format!("{value:.2} s"),
-            ours: row.name.starts_with("nextroot"),
-        })
-    };
+    let bar = |row: &Row| Some(Bar::seconds(row.name, *row.interruption.get(service.name)?));
     let all: Vec<Bar> = rows.iter().filter_map(bar).collect();
     let name = asked.output.file_stem().unwrap_or_default().to_string_lossy();
     let picture = asked.output.with_file_name(format!("{name}-{}.svg", service.name));
