@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -148,7 +147,7 @@ impl Measured {
         fs::copy(boot.initramfs, work.join("initrd"))?;
         if scripted.is_some_and(|scripted| scripted.has_kernel) {
             let file = "kernel.tar".to_owned();
-            archive(&work, &work.join(&file))?;
+            payload::pack(&work.join(&file), &work, &["kernel", "initrd"])?;
             drives.push(Drive { file, ..Drive::default() });
         }
         let command_line = crate::boot::fill(boot.command_line, &images)?;
@@ -197,15 +196,4 @@ impl Measured {
             }
         }
     }
-}
-
-/// What kexec needs, kernel and initramfs of the working directory, in a file that is a disk.
-fn archive(work: &Path, to: &Path) -> Outcome<()> {
-    let output =
-        Command::new("tar").arg("-cf").arg(to).arg("-C").arg(work).args(["kernel", "initrd"]).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("pack kernel and initrd into {}: tar: {said}", to.display()).into())
 }

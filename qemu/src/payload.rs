@@ -36,16 +36,23 @@ pub(crate) fn make(dist: &Path, script: &str, nonce: &str, work: &Path) -> Outco
             return Err(format!("copy {}: {copied}", from.display()).into());
         }
     }
-    let output =
-        Command::new("tar").arg("-cf").arg(work.join(DISK)).arg("-C").arg(&directory).arg(".").output()?;
+    let packed = pack(&work.join(DISK), &directory, &["."]);
     fs::remove_dir_all(&directory)?;
-    if !output.status.success() {
-        return Err(format!("tar: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
+    packed?;
     let disk = fs::File::options().write(true).open(work.join(DISK))?;
     let length = disk.metadata()?.len();
     if length > SIZE {
         return Err(format!("what a script gets has {length} bytes, and its disk {SIZE}").into());
     }
     Ok(disk.set_len(SIZE)?)
+}
+
+/// Packs files of a directory into a tar archive, which is a disk.
+pub(crate) fn pack(to: &Path, directory: &Path, files: &[&str]) -> Outcome<()> {
+    let output = Command::new("tar").arg("-cf").arg(to).arg("-C").arg(directory).args(files).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("pack {} into {}: tar: {said}", files.join(" "), to.display()).into())
 }

@@ -112,7 +112,8 @@ fn look(witness: &mut Witness) {
     witness.say("os-release", &read("/usr/lib/os-release").replace('\n', ";"));
 }
 
-/// The modules that are loaded, the last first; when the kernel started its first program, and when this one began, in microseconds of the kernel's clock.
+/// The most memory that PID 1 has had; the modules that are loaded, the last first; what nextroot logged, when the kernel started
+/// its first program, and when this one began, in microseconds of the kernel's clock.
 fn tell_times(witness: &mut Witness) {
     // What the program before has had of it counts, too (fs/exec.c, exec_mmap).
     if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
