@@ -13,3 +13,7 @@ pub mod plan;
 pub mod run;
 pub mod sys;
 pub mod units;
+
+#[cfg(test)]
+#[path = "../tests/left_out/mod.rs"]
+mod left_out;

@@ -4,6 +4,8 @@
 
 use std::process::Command;
 
+mod left_out;
+
 /// What stage leaves, on a /run of its own. $2 happens before it is cancelled.
 const WORLD: &str = r#"
 set -e
@@ -44,6 +46,7 @@ fn cancelled(before: &str) -> Option<String> {
     };
     let can = "mount --make-rprivate / && mount -t tmpfs x /run";
     if !unshare(can).output().is_ok_and(|output| output.status.success()) {
+        left_out::left_out("it needs root and unshare(1)");
         return None;
     }
     let output = unshare(WORLD).output().unwrap();

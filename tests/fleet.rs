@@ -13,6 +13,8 @@ use std::{
     thread,
 };
 
+mod left_out;
+
 fn fleet(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/fleet").join(file)
 }
@@ -49,7 +51,7 @@ fn one_request(listener: &TcpListener, answer: &str) -> (Vec<String>, String) {
 #[test]
 fn fleetlock_is_spoken() {
     if !is_there("curl") {
-        eprintln!("curl is missing: skipped");
+        left_out::left_out("curl is not installed");
         return;
     }
     // Not every machine has an id.
@@ -111,12 +113,13 @@ fn every_metric_is_described() {
 }
 
 /// Prometheus' own program, where it is installed or `PROMTOOL` names it.
+#[track_caller]
 fn promtool(arguments: &[&str]) -> Option<Command> {
     let words = std::env::var("PROMTOOL").unwrap_or_else(|_| "promtool".to_owned());
     let mut words = words.split_whitespace();
     let program = words.next().unwrap();
     if !is_there(program) {
-        eprintln!("promtool is missing: skipped");
+        left_out::left_out("promtool is not installed");
         return None;
     }
     let mut command = Command::new(program);

@@ -10,6 +10,8 @@ use std::{
 
 use nextroot::format::config::host_config::{HostConfig, KEYS};
 
+mod left_out;
+
 const PAGES: [&str; 3] = ["man/nextroot.8", "man/nextroot-verity.8", "man/nextroot.conf.5"];
 const COMPLETIONS: [&str; 3] =
     ["completions/nextroot.bash", "completions/_nextroot", "completions/nextroot.fish"];
@@ -116,7 +118,7 @@ fn every_command_of_verity_is_described() {
 #[test]
 fn man_pages_have_no_warnings() {
     if Command::new("groff").arg("--version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("groff is missing: skipped");
+        left_out::left_out("groff is not installed");
         return;
     }
     for page in PAGES {

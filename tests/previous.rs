@@ -1,9 +1,11 @@
 //! `previous` where a plain file system ran before: an ext4 in a file, as the root of a namespace of its own. Where this
-//! machine does not let us have one, there is nothing to see.
+//! machine does not let us have one, that is said.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::process::Command;
+
+mod left_out;
 
 /// A root on a loop device, with this program as its init, that is the running and the previous one at once.
 const WORLD: &str = r#"
@@ -48,6 +50,7 @@ fn seen(script: &str) -> Option<String> {
     let can = "mount --make-rprivate / && mount -t tmpfs x /mnt && truncate -s 9M /mnt/x && mkfs.ext4 -q /mnt/x \\
         && mkdir /mnt/y && mount -o loop /mnt/x /mnt/y";
     if !run(can.to_owned()).is_ok_and(|output| output.status.success()) {
+        left_out::left_out("it needs root, loop devices and mkfs.ext4");
         return None;
     }
     let output = run([WORLD, TRY, script].concat()).unwrap();

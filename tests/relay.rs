@@ -14,6 +14,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+mod left_out;
+
 /// Makes the relay's tmpfs as stage and systemd leave it, and becomes the relay. $1 is a directory of the test's.
 const WORLD: &str = r#"
 set -e
@@ -133,9 +135,14 @@ fn text(output: &Output) -> String {
 }
 
 /// Whether this machine lets us.
+#[track_caller]
 fn can() -> bool {
     let script = "mount --make-rprivate / && mount -t tmpfs x /mnt && command -v pivot_root && test -d /usr/lib/systemd";
-    unshare(&["sh", "-c", script]).output().is_ok_and(|output| output.status.success())
+    let can = unshare(&["sh", "-c", script]).output().is_ok_and(|output| output.status.success());
+    if !can {
+        left_out::left_out("it needs root, unshare(1), pivot_root(8) and a /usr/lib/systemd");
+    }
+    can
 }
 
 fn state() -> Value {

@@ -11,6 +11,8 @@ use nextroot::format::verity::{
     signature::{Signature, certificate::Certificate, check::check},
 };
 
+mod left_out;
+
 const HASH: &str = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
 
 fn openssl(directory: &Path, arguments: &str) -> bool {
@@ -26,7 +28,7 @@ fn is_installed() -> bool {
 #[test]
 fn openssl_agrees() {
     if !is_installed() {
-        eprintln!("openssl is not installed: nothing to compare with");
+        left_out::left_out("openssl is not installed");
         return;
     }
     let directory = tempfile::tempdir().unwrap();
