@@ -232,23 +232,78 @@ mod tests {
         assert!(check(&signed.signature, &HASH.parse().unwrap(), &certificates).is_err());
     }
 
-    /// Each bit of a signature counts, but for those that say what somebody already knows: versions, the list of digests
-    /// and the parameters of algorithms.
+    /// Each byte of a signature counts, but for these: what is signed is the root hash, and what says who signed it how is
+    /// compared or used.
     #[test]
     fn no_changed_byte_makes_another_signature_hold() {
-        for (name, trusted) in [("p256", "p256"), ("attributes-hash", "rsa2048")] {
+        const TAG: &str =
+            "that [0] holds others, which is not looked at where it is read as what it has to be";
+        const VERSION: &str = "the version of a structure that is read by its form";
+        const DIGESTS: &str = "the list of digests for those who read in one go: each signer names its own";
+        const PARAMETERS: &str =
+            "what stands in the place of NULL beside an algorithm that has no parameters";
+        let every = [1, 2, 4, 8, 16, 32, 64, 128].as_slice();
+        for (name, trusted, bits, without_effect) in [
+            (
+                "p256",
+                "p256",
+                every,
+                &[
+                    (14..15, TAG),
+                    (22..23, VERSION),
+                    (25..40, DIGESTS),
+                    (61..62, VERSION),
+                    (124..125, PARAMETERS),
+                ][..],
+            ),
+            (
+                "keyid",
+                "p256",
+                every,
+                &[(14..15, TAG), (22..23, VERSION), (25..38, DIGESTS), (57..58, VERSION), (58..59, TAG)],
+            ),
+            (
+                "rsa2048",
+                "rsa2048",
+                &[1, 32],
+                &[
+                    (15..16, TAG),
+                    (25..26, VERSION),
+                    (28..43, DIGESTS),
+                    (66..67, VERSION),
+                    (131..132, PARAMETERS),
+                    (146..147, PARAMETERS),
+                ],
+            ),
+            (
+                "attributes-hash",
+                "rsa2048",
+                &[1, 32],
+                &[
+                    (15..16, TAG),
+                    (25..26, VERSION),
+                    (28..43, DIGESTS),
+                    (66..67, VERSION),
+                    (131..132, PARAMETERS),
+                    // They are hashed as a SET, whatever their tag is (RFC 5652, 5.4).
+                    (133..134, TAG),
+                    (377..378, PARAMETERS),
+                ],
+            ),
+        ] {
             let (good, certificates) = (file(&format!("{name}.p7s")), certificates(trusted));
             let root_hash: RootHash = HASH.parse().unwrap();
             let other: RootHash = HASH.replace('4', "5").parse().unwrap();
             for at in 0..good.len() {
-                let mut changed = good.clone();
-                changed[at] ^= 0x01;
-                let Ok(changed) = Signature::read(&changed) else { continue };
-                assert!(check(&changed, &other, &certificates).is_err(), "{name}: {at}");
-                // What is still readable names no other certificate.
-                if let Ok(by) = check(&changed, &root_hash, &certificates) {
-                    assert_eq!(by.path, trusted);
-                }
+                let holds = |bit: &u8| {
+                    let mut changed = good.clone();
+                    changed[at] ^= bit;
+                    let Ok(changed) = Signature::read(&changed) else { return false };
+                    assert!(check(&changed, &other, &certificates).is_err(), "{name}: {at}");
+                    check(&changed, &root_hash, &certificates).is_ok()
+                };
+                let argued = without_effect.iter().find(|(range, _)| range.contains(&at)).map(|(_, why)| why);
+                assert_eq!(bits.iter().any(holds), argued.is_some(), "{name}: byte {at}: {argued:?}");
             }
         }
     }
