@@ -8,6 +8,7 @@ use std::fs;
 use images::{Images, UUID, data, err, out, sha256, veritysetup};
 
 mod images;
+mod left_out;
 
 /// The file with the tree, that with the parity, options, how long the first is made before, how the root hash begins, and
 /// the length and SHA-256 of the second.

@@ -8,9 +8,11 @@ use std::{fs, path::Path};
 use images::{Images, UUID, data, err, out, sha256, veritysetup};
 
 mod images;
+mod left_out;
 
-/// Options, the root hash, the length of the hash device, and its SHA-256.
-const MATRIX: [(&str, &str, u64, &str); 14] = [
+/// Options, the root hash, the length of the hash device, and its SHA-256. No page of x86-64 holds blocks of 8192: the kernel
+/// opens no device with them there, the trees are made all the same.
+const MATRIX: [(&str, &str, u64, &str); 24] = [
     (
         "--salt=-",
         "de428ecc3875847dfe96e47bc01f4621c9aa16816ad11872f2222e240570f623",
@@ -95,7 +97,77 @@ const MATRIX: [(&str, &str, u64, &str); 14] = [
         20480,
         "8bbd874b59b1e006a65e1cd375e66f01136686c99df6cbab1a054a6f857d477d",
     ),
+    (
+        "--salt=- --format=0",
+        "de428ecc3875847dfe96e47bc01f4621c9aa16816ad11872f2222e240570f623",
+        20480,
+        "eb30b2e1ab16f97c34693292d178bc8ae43a8dd287479a10c60017c543c8b946",
+    ),
+    (
+        "--salt=0102 --format=0 --hash=sha512",
+        "d5c69985598417c035b1eca08778c807f952c162ed5cf38c4954974a31c4b93d00f0667520ad0748c72e71982116b9e7c004ea36454ca07acd923fcbea9bf0e9",
+        28672,
+        "0a3fd727ed7f2d081cecf21c07465caf95410d134317f913540eb7ed7e2a703d",
+    ),
+    (
+        "--salt=0102 --data-block-size=2048",
+        "feb64ff2a6c4cff194c99d17da1a0bb9754a3ae2dd724789e8ae5a3cebb2d25f",
+        28672,
+        "810fbde4f65f172d91bcb787f3af7d5b6b4de33e6722afa73bc6e3c683d53475",
+    ),
+    (
+        "--salt=0102 --data-block-size=2048 --hash-block-size=2048",
+        "4a7da0c4fa871b00aa2f49cd651b6876eb5809bc5b71438979de3103614da93d",
+        24576,
+        "0bd3851e59d98e459f71eac1998452012b2745414a39fbc4788a91882e906047",
+    ),
+    (
+        "--salt=0102 --data-block-size=8192",
+        "e8c9c9a6f522ee8c44d2f7b9a0dc6fb40ca87b311cf5de4f9d0766eb6d68a7a2",
+        16384,
+        "1eb97828a87451f6f00c8991032cc90e90e31650fc2e60a1992fd8acec8fe925",
+    ),
+    (
+        "--salt=0102 --hash-block-size=8192",
+        "8194ef6e35703457c6a21b761961d376d9e03dba88cc018e9a505189c926c8a4",
+        32768,
+        "b3e52d60a99581b5679087a9495649baf7f3ba9400392d9b10f3e1a7432b44be",
+    ),
+    (
+        "--salt=0102 --data-block-size=8192 --hash-block-size=8192",
+        "809b399b71a0d8be5374927703289c6a2fcd0273bd7d46605dd2c4aad585a537",
+        16384,
+        "d1e3272c3a2112b35fca001265b7b7c81456ac7f822a519b369cba691ef5cb36",
+    ),
+    (
+        "--salt=SALT32",
+        "16f309c22cf2a80b235c6e76eefc0c10e20b2dbb37aa1983d0851569dbcf62ad",
+        20480,
+        "361f16343e7d29b326e8ae628cee0db1d0fcb8bdfc335457f45ff38fe6c1b93f",
+    ),
+    (
+        "--salt=SALT256",
+        "28de87843e3579b9a9c6c653dadac197efc85139afd9765b9eb7ae7733552d36",
+        20480,
+        "bfc15e7621421745c3ab3fbd0fb29005dfae2371e2a9cb3e032bf830df324a1d",
+    ),
+    (
+        "--salt=SALT256 --format=0",
+        "379779ae5467b1f52afa9dc98085b403f0b9ff32dbb828b7948bdb245b8e1da8",
+        20480,
+        "d31331709179991eaefa78824dd13083391d22895802323094a1c8a2010a9337",
+    ),
 ];
+
+/// A salt that ends with this byte.
+fn salt(last: u8) -> String {
+    (0..=last).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A row's options, with the salts that are too long for a table.
+fn written(options: &str) -> String {
+    options.replace("SALT32", &salt(31)).replace("SALT256", &salt(255))
+}
 
 /// What verify needs of format's options.
 fn for_verify(options: &str) -> String {
@@ -111,6 +183,7 @@ fn for_verify(options: &str) -> String {
 fn the_same_bytes_as_veritysetup() {
     let images = Images::new();
     for (options, root_hash, length, digest) in MATRIX {
+        let options = &written(options);
         let _ = fs::remove_file(images.path("hash"));
         let output = images.run("format", &["data", "hash"], &format!("{options} {UUID}"));
         assert!(out(&output).contains(&format!("Root hash:      \t{root_hash}\n")), "{options}: {output:?}");
@@ -128,6 +201,7 @@ fn each_accepts_what_the_other_made() {
     let Some(veritysetup) = veritysetup() else { return };
     let images = Images::new();
     for (options, ..) in MATRIX {
+        let (options, mut trees) = (&written(options), Vec::new());
         for (one, other) in [(true, false), (false, true)] {
             let run = |ours: bool, command: &str, more: &str| match ours {
                 true => images.run(command, &["data", "hash"], more),
@@ -140,7 +214,9 @@ fn each_accepts_what_the_other_made() {
             let more = format!("{root_hash} {}", for_verify(options));
             let checked = run(other, "verify", &more);
             assert!(checked.status.success(), "{options}, made by us: {one}: {}", err(&checked));
+            trees.push((root_hash.to_owned(), fs::read(images.path("hash")).unwrap()));
         }
+        assert!(trees[0] == trees[1], "{options}: not the same bytes");
     }
 }
 

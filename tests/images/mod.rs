@@ -8,6 +8,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use crate::left_out::left_to;
+
 pub(crate) const UUID: &str = "--uuid=6f2d5a60-6b7a-4a1f-9f6f-0d6e1c5d2b11";
 
 /// 300 blocks that look random, four of them zeros (a linear congruential generator).
@@ -56,13 +58,36 @@ impl Images {
 
 /// The command line that starts veritysetup, its words apart: the one that VERITYSETUP names, or the one that is
 /// installed, if it is.
+#[track_caller]
 pub(crate) fn veritysetup() -> Option<&'static [&'static str]> {
     static WORDS: OnceLock<Option<Vec<&str>>> = OnceLock::new();
     let look = || match std::env::var("VERITYSETUP") {
-        Ok(named) => Some(named.leak().split_whitespace().collect()),
-        Err(_) => Command::new("veritysetup").arg("--version").output().is_ok().then(|| vec!["veritysetup"]),
+        Ok(named) => {
+            let words: Vec<&str> = named.leak().split_whitespace().collect();
+            let version = version(&words);
+            // The one that trees are compared with byte for byte, and whose options are ours.
+            assert!(
+                version.is_some_and(|it| it >= (2, 8)),
+                "VERITYSETUP={words:?} is of {version:?}, not 2.8 or newer"
+            );
+            Some(words)
+        }
+        Err(_) => version(&["veritysetup"]).is_some().then(|| vec!["veritysetup"]),
     };
-    WORDS.get_or_init(look).as_deref()
+    let words = WORDS.get_or_init(look).as_deref();
+    if words.is_none() {
+        left_to("make matrix", "no veritysetup is here (VERITYSETUP names one)");
+    }
+    words
+}
+
+/// What it says of itself: `veritysetup 2.8.8 flags: ...`.
+fn version(words: &[&str]) -> Option<(u32, u32)> {
+    let (program, first) = words.split_first()?;
+    let output = Command::new(program).args(first).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = text.split_whitespace().nth(1)?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 pub(crate) fn out(output: &Output) -> String {
