@@ -258,6 +258,47 @@ fn what_was_interrupted_is_no_tree() {
     }
 }
 
+/// A file that was not there: it had its whole length at once, and without a superblock nothing told it from a tree.
+#[test]
+fn what_was_interrupted_has_no_name() {
+    let images = Images::new();
+    let there = |name: &str| Path::new(&images.path(name)).exists();
+    let stored = |bare: &str| format!("--salt=00 {bare} --fec-device={} --fec-roots=24", images.path("fec"));
+    for (more, limit) in [
+        ("--salt=00".to_owned(), 8),
+        ("--salt=00 --no-superblock".to_owned(), 8),
+        (stored(""), 128),
+        (stored("--no-superblock"), 128),
+    ] {
+        let limited = format!("ulimit -f {limit}; exec \"$0\" verity \"$@\"");
+        let program = ["sh", "-c", &limited, env!("CARGO_BIN_EXE_nextroot")];
+        let output = images.run_as(&program, "format", &["data", "hash"], &more);
+        assert!(!output.status.success(), "{more}");
+        assert!(!there("hash") && !there("fec"), "{more}");
+        // What it left is no obstacle, and goes.
+        assert!(images.run("format", &["data", "hash"], &more).status.success(), "{more}");
+        assert!(there("hash") && there("fec") == more.contains("fec"), "{more}");
+        assert!(!there("hash.new") && !there("fec.new"), "{more}");
+        for name in ["hash", "fec"] {
+            let _ = fs::remove_file(images.path(name));
+        }
+    }
+    // Without a superblock, over one that was there: its topmost block is the last that is written.
+    let bare = "--no-superblock --salt=00";
+    assert!(images.run("format", &["data", "hash"], bare).status.success());
+    let program = ["sh", "-c", "ulimit -f 8; exec \"$0\" verity \"$@\"", env!("CARGO_BIN_EXE_nextroot")];
+    assert!(!images.run_as(&program, "format", &["data", "hash"], bare).status.success());
+    assert!(fs::read(images.path("hash")).unwrap()[..4096] == [0; 4096]);
+    // Both parts in one file that was not there.
+    let more = format!("--salt=00 --fec-device={} --fec-offset=65536", images.path("both"));
+    let made = images.run("format", &["data", "both"], &more);
+    assert!(made.status.success(), "{}", err(&made));
+    assert!(there("both") && !there("both.new"));
+    // What cannot be made leaves nothing, either.
+    let refused = images.run("format", &["data", "other"], "--salt=00 --fec-device=/nowhere/fec");
+    assert!(!refused.status.success() && !there("other") && !there("other.new"));
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     let images = Images::new();

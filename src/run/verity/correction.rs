@@ -11,8 +11,6 @@ use super::{
     progress::Progress,
 };
 
-/// Bytes that all threads together hold.
-const MEMORY: usize = 64 << 20;
 /// The most columns that a thread reads at once.
 const PIECE: usize = 256 << 10;
 /// Columns whose registers stay in a processor's nearest memory.
@@ -35,15 +33,23 @@ pub(super) struct Correction<'a> {
 impl Correction<'_> {
     /// Writes the parity.
     pub(super) fn encode(&self, progress: &Progress<'_>) -> Result<(), Failure> {
-        let share = MEMORY / parallel::processors() / (self.layout.stripes() + self.code.roots());
-        self.encode_by(share.clamp(TILE, PIECE) / TILE * TILE, progress)
+        let (word, registers) = (self.word(), TILE * self.code.register());
+        let share =
+            parallel::share(registers, TILE * word, PIECE.saturating_mul(word), parallel::processors());
+        self.encode_by(share / word, progress)
+    }
+
+    /// Bytes of a column, with those of its parity.
+    pub(super) fn word(&self) -> usize {
+        self.layout.stripes() + self.code.roots()
     }
 
     /// So many columns at once in each thread.
     fn encode_by(&self, piece: usize, progress: &Progress<'_>) -> Result<(), Failure> {
         let columns = self.layout.columns();
         let own = || (Vec::new(), Vec::new(), vec![0; TILE * self.code.register()]);
-        parallel::each(columns.div_ceil(piece as u64), own, |(stripes, parity, registers), number| {
+        let each = piece * self.word() + TILE * self.code.register();
+        parallel::each(columns.div_ceil(piece as u64), each, own, |(stripes, parity, registers), number| {
             let first = number * piece as u64;
             let length = usize::try_from(columns - first).unwrap_or(usize::MAX).min(piece);
             self.read(first, length, stripes)?;

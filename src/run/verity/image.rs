@@ -1,8 +1,8 @@
 //! Images and their hash trees in files or on devices: made, checked, and told of.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
+    fs::{File, OpenOptions},
+    io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -23,7 +23,7 @@ use super::{
     failure::{Error, told},
     header::Header,
     levels::{Failure, Levels, Of},
-    opened::Opened,
+    opened::{self, Opened, put_in_place},
     parameters::Parameters,
     parity::Parity,
     progress::{Progress, Watch, digested},
@@ -32,9 +32,9 @@ use super::{
 };
 
 /// Makes the hash tree of `data` in `hash`, which is made if it is missing, and its parity where that is asked for. The
-/// superblock comes last: what was interrupted is none.
+/// superblock comes last, and a file that was missing has its name only then: what was interrupted is none.
 pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_>) -> Result<Header, Error> {
-    let data = Opened::new(data, OpenOptions::new().read(true))?;
+    let data = to_read(data)?;
     let superblock = parameters.superblock(data.size)?;
     if superblock.algorithm == "sha1" {
         return Err(Error::Broken(superblock.algorithm));
@@ -46,9 +46,7 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
     let end = Bytes(end.ok_or(tree::Error::Large(superblock.data_blocks))?);
     let of_data = fits(&data, &superblock)?;
     let header = superblock.encode().map_err(Error::Unwritable)?;
-    let mut writing = OpenOptions::new();
-    writing.read(true).write(true).create(true).truncate(false);
-    let hash = Opened::new(hash, &writing).map_err(Error::of_making)?;
+    let hash = Opened::to_write(hash)?.emptied()?;
     if data.is(&hash) && parameters.hash_offset < of_data {
         let (path, tree) = (hash.path, parameters.hash_offset.0);
         return Err(Error::Overlap { path, data: of_data.0, tree });
@@ -57,17 +55,20 @@ pub fn format(data: &Path, hash: &Path, parameters: &Parameters, watch: Watch<'_
         return Err(Error::Full { path: hash.path, needs: end, has: hash.size });
     }
     let length = hash.size.max(end);
-    let parity = Parity::open(parameters.fec.as_ref(), &writing, &hash, length, &superblock, (&tree, start));
-    let parity = parity.map_err(Error::of_making)?;
+    let to_write = |path: &Path| Opened::to_write(path)?.left_to(&hash).emptied();
+    let parity =
+        Parity::open(parameters.fec.as_ref(), &to_write, &hash, length, &superblock, (&tree, start))?;
     if !hash.is_device && hash.size < end {
         hash.file.set_len(end.0).map_err(hash.failed("lengthen"))?;
     }
     let encoded = parity.as_ref().map_or(0, |parity| parity.layout.encoded().0);
     let progress = Progress::new(Bytes(digested(&superblock, &tree).0.saturating_add(encoded)), watch);
-    let image = Image { data, hash, superblock, tree, digest, start, parity, progress };
+    let mut image = Image { data, hash, superblock, tree, digest, start, parity, progress };
     let root =
         image.build(of_data, (!parameters.no_superblock).then_some((parameters.hash_offset.0, &header)))?;
     let root_hash = Some(hex(&root).parse()?);
+    image.parity.as_mut().map_or(Ok(()), |parity| parity.opened.finish())?;
+    image.hash.finish()?;
     Ok(Header { root_hash, ..image.header(parameters) })
 }
 
@@ -80,9 +81,8 @@ pub fn verify(
     parameters: &Parameters,
     watch: Watch<'_>,
 ) -> Result<Report, Error> {
-    let reading = OpenOptions::new().read(true).clone();
-    let data = Opened::new(data, &reading)?;
-    let hash = Opened::new(hash, &reading)?;
+    let data = to_read(data)?;
+    let hash = to_read(hash)?;
     let superblock = match parameters.no_superblock {
         true if parameters.salt.is_none() => return Err(Error::Needed("--salt (--salt=- for none)")),
         true => parameters.superblock(data.size)?,
@@ -93,7 +93,7 @@ pub fn verify(
     let start = parameters.start(superblock.hash_block_size)?;
     fits(&data, &superblock)?;
     let parity =
-        Parity::open(parameters.fec.as_ref(), &reading, &hash, hash.size, &superblock, (&tree, start))?;
+        Parity::open(parameters.fec.as_ref(), &to_read, &hash, hash.size, &superblock, (&tree, start))?;
     parity.as_ref().map_or(Ok(()), Parity::is_there)?;
     let progress = Progress::new(digested(&superblock, &tree), watch);
     let image = Image { data, hash, superblock, tree, digest, start, parity, progress };
@@ -102,22 +102,28 @@ pub fn verify(
 
 /// What the superblock of a hash tree says.
 pub fn dump(hash: &Path, parameters: &Parameters) -> Result<Header, Error> {
-    let reading = OpenOptions::new().read(true).clone();
-    let hash = Opened::new(hash, &reading)?;
+    let hash = to_read(hash)?;
     let superblock = read(&hash, parameters.hash_offset)?;
     let tree = Tree::of(&superblock)?;
     let start = parameters.start(superblock.hash_block_size)?;
     let parity =
-        Parity::open(parameters.fec.as_ref(), &reading, &hash, hash.size, &superblock, (&tree, start))?;
+        Parity::open(parameters.fec.as_ref(), &to_read, &hash, hash.size, &superblock, (&tree, start))?;
     Ok(Header::of(hash.path, superblock, &tree, parameters, start, parity.as_ref()))
 }
 
 /// Writes a root hash into a file of its own, whole or not at all.
 pub fn save(root_hash: &RootHash, path: &Path) -> Result<(), Error> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let write = || fs::write(&unfinished, root_hash.to_string()).and_then(|()| fs::rename(&unfinished, path));
-    write().map_err(|source| Error::File { what: "write", path: path.to_owned(), source })
+    let unfinished = opened::unfinished(path);
+    let write = || {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(root_hash.to_string().as_bytes()).map(|()| file)
+    };
+    let file = write().map_err(|source| Error::File { what: "write", path: path.to_owned(), source })?;
+    put_in_place(&file, &unfinished, path)
+}
+
+fn to_read(path: &Path) -> Result<Opened, Error> {
+    Opened::new(path, OpenOptions::new().read(true))
 }
 
 /// A root hash in a file of its own.

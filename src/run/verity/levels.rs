@@ -1,5 +1,6 @@
 //! A hash tree from data, or data against a hash tree: level by level, a hash block at a time, on all processors. What
-//! is in memory at once is one hash block and a piece of what it covers for each of them, whatever the image's size.
+//! is in memory at once is one hash block and a piece of what it covers for each of them: 64 MiB in all at most, whatever the
+//! image's size and however many processors there are.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -11,7 +12,7 @@ use crate::{
 
 use super::{digests::Digests, parallel, progress::Progress};
 
-/// Bytes that a thread reads at once.
+/// The most bytes that a thread reads at once.
 const PIECE: usize = 1 << 18;
 
 /// Data, its hash tree, and how they belong together.
@@ -70,10 +71,16 @@ pub(super) struct Below<'a> {
 }
 
 impl Levels<'_> {
-    /// Writes the tree; the root's digest.
+    /// Writes the tree; the root's digest. Its topmost block is zeros meanwhile: what is interrupted has no root hash that
+    /// anybody could have been told.
     pub(super) fn build(&self) -> Result<Vec<u8>, Failure> {
-        for number in 0..self.tree.levels.len() {
-            self.level(number, Purpose::Write)?;
+        let top = self.below(self.tree.levels.len());
+        if let Some(last) = self.tree.levels.len().checked_sub(1) {
+            top.write(&vec![0; top.size])?;
+            (0..last).try_for_each(|number| self.level(number, Purpose::Write))?;
+            let failed = |source| Failure::Io { what: "write out", of: Of::Tree, at: top.at(0), source };
+            self.hash.sync_data().map_err(failed)?;
+            self.level(last, Purpose::Write)?;
         }
         self.root()
     }
@@ -119,6 +126,7 @@ impl Levels<'_> {
         let zeros = vec![0; below.size];
         let mut of_zeros = vec![0; self.tree.digest];
         self.digest.write(&zeros, &mut of_zeros);
+        let (piece, block) = (self.piece(below), self.hash_block.get() as usize);
         let unit = || Unit {
             levels: self,
             level,
@@ -126,11 +134,16 @@ impl Levels<'_> {
             purpose,
             zeros: &zeros,
             of_zeros: &of_zeros,
-            piece: below.piece(),
-            block: vec![0; self.hash_block.get() as usize],
-            found: vec![0; self.hash_block.get() as usize],
+            piece: vec![0; piece],
+            block: vec![0; block],
+            found: vec![0; block],
         };
-        parallel::each(level.blocks, unit, Unit::work)
+        parallel::each(level.blocks, piece + 2 * block, unit, Unit::work)
+    }
+
+    /// Bytes that a thread reads at once: whole blocks, one at least.
+    pub(super) fn piece(&self, below: Below<'_>) -> usize {
+        parallel::share(2 * self.hash_block.get() as usize, below.size, PIECE, parallel::processors())
     }
 }
 
@@ -205,14 +218,9 @@ impl Unit<'_> {
 }
 
 impl Below<'_> {
-    /// Room for what a thread reads at once: whole blocks, one at least.
-    pub(super) fn piece(&self) -> Vec<u8> {
-        vec![0; PIECE.max(self.size) / self.size * self.size]
-    }
-
     /// Whether so many blocks from the one of this number on were never written: zeros that need no reading.
     fn is_hole(&self, number: u64, count: u64) -> Result<bool, Failure> {
-        let at = (self.start + number) * self.size as u64;
+        let at = self.at(number);
         match next_data(self.file, at) {
             Ok(data) => Ok(data.is_none_or(|data| data >= at + count * self.size as u64)),
             Err(source) => Err(Failure::Io { what: "look for data in", of: self.of, at, source }),
@@ -221,8 +229,20 @@ impl Below<'_> {
 
     /// Reads blocks from the one of this number on.
     pub(super) fn read(&self, number: u64, to: &mut [u8]) -> Result<(), Failure> {
-        let at = (self.start + number) * self.size as u64;
+        let at = self.at(number);
         let failed = |source| Failure::Io { what: "read", of: self.of, at, source };
         self.file.read_exact_at(to, at).map_err(failed)
+    }
+
+    /// Writes the first block.
+    fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let at = self.at(0);
+        let failed = |source| Failure::Io { what: "write", of: self.of, at, source };
+        self.file.write_all_at(bytes, at).map_err(failed)
+    }
+
+    /// Where the block of this number is, from its file's start.
+    fn at(&self, number: u64) -> u64 {
+        (self.start + number) * self.size as u64
     }
 }

@@ -1,6 +1,6 @@
 //! The parity of an image, open, with what it covers.
 
-use std::fs::OpenOptions;
+use std::path::Path;
 
 use crate::{
     format::verity::{
@@ -29,7 +29,7 @@ impl Parity {
     /// Opens it, where it is asked for, for an image whose hash device has, or will have, so many bytes.
     pub(super) fn open(
         asked: Option<&Fec>,
-        options: &OpenOptions,
+        open: &dyn Fn(&Path) -> Result<Opened, Error>,
         hash: &Opened,
         length: Bytes,
         superblock: &VeritySuperblock,
@@ -44,7 +44,7 @@ impl Parity {
         };
         // Before anything is made: what can never be.
         layout(length)?;
-        let opened = Opened::new(device, options)?;
+        let opened = open(device)?;
         let beside_tree = opened.is(hash);
         let layout = if beside_tree { layout(*offset)? } else { layout(length)? };
         Ok(Some(Self { opened, layout, offset: *offset, beside_tree, code }))

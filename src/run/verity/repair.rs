@@ -89,9 +89,13 @@ impl<'a> Repair<'a> {
         let below = self.levels.below(number);
         let parents = self.levels.tree.levels.get(number).map_or(1, |level| level.blocks);
         let all = Mutex::new(Found::default());
+        let piece = self.levels.piece(below);
+        // A block is repaired with all the others that are in its words.
+        let words = self.correction.word() * self.correction.layout.block.get() as usize;
         parallel::each(
             parents,
-            || below.piece(),
+            piece + words,
+            || vec![0; piece],
             |piece, parent| {
                 let found = self.children(number, parent, below, piece)?;
                 let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
