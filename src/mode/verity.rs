@@ -333,3 +333,41 @@ pub fn status(name: &str) -> Result<Status, Error> {
 pub fn dump(hash: &Path, written: &Written) -> Result<Header, Error> {
     Ok(image::dump(hash, &written.parameters()?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_with_what() {
+        const EACH: &str =
+            "--ignore-corruption, --restart-on-corruption and --panic-on-corruption exclude each other";
+        const ALONE: &str = "--error-as-corruption needs --restart-on-corruption or --panic-on-corruption";
+        // Ignore, restart, panic, errors.
+        for (asked, expected) in [
+            ([false, false, false, false], Ok(Corruption::Fail)),
+            ([true, false, false, false], Ok(Corruption::Ignore)),
+            ([false, true, false, false], Ok(Corruption::Restart)),
+            ([false, false, true, false], Ok(Corruption::Panic)),
+            ([false, true, false, true], Ok(Corruption::Restart)),
+            ([false, false, true, true], Ok(Corruption::Panic)),
+            ([false, false, false, true], Err(ALONE)),
+            ([true, false, false, true], Err(ALONE)),
+            ([true, true, false, false], Err(EACH)),
+            ([true, false, true, false], Err(EACH)),
+            ([false, true, true, false], Err(EACH)),
+            ([true, true, true, true], Err(EACH)),
+        ] {
+            let [ignore_corruption, restart_on_corruption, panic_on_corruption, error_as_corruption] = asked;
+            let activation = Activation {
+                ignore_corruption,
+                restart_on_corruption,
+                panic_on_corruption,
+                error_as_corruption,
+                ..Activation::default()
+            };
+            let found = activation.corruption().map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned), "{asked:?}");
+        }
+    }
+}

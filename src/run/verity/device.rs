@@ -139,14 +139,31 @@ impl Error {
 
 /// Opens a device, and reads its first block: one that does not hold is closed again.
 pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
-    let Wanted { name, data, hash, root_hash, options, .. } = wanted;
+    let name = wanted.name;
     let good = |c: char| c.is_ascii_graphic() && c != '/';
     if name.is_empty() || name.len() > setup::LONGEST_NAME || !name.chars().all(good) {
-        return Err(Error::Name((*name).to_owned()));
+        return Err(Error::Name(name.to_owned()));
     }
     if wanted.error_as_corruption && !setup::has_on_error(&kernel::release()) {
         return Err(Error::OnError("Linux 6.12"));
     }
+    let (steps, _held) = planned(wanted)?;
+    let mut executor = Executor::new(None, Vec::new());
+    for step in &steps {
+        if let Err(error) = executor.execute(step) {
+            if matches!(step, Step::CheckVerity { .. }) {
+                // The error above is the one to show; what could not be closed is still there to be closed by name.
+                let _ = closing::close_if_there(name);
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+/// The steps that open a device, and the files that have to stay open until they are done.
+fn planned(wanted: &Wanted<'_>) -> Result<(Vec<Step>, Backing), Error> {
+    let Wanted { name, data, hash, root_hash, options, .. } = wanted;
     let superblock = match options.no_superblock {
         true => None,
         false => Some(image::read(&Opened::new(hash, OpenOptions::new().read(true))?, options.hash_offset)?),
@@ -185,24 +202,14 @@ pub fn open(wanted: &Wanted<'_>) -> Result<(), Error> {
         root_hash_from: HashOrigin::Arguments,
     };
     let corruption_ignored = options.corruption == Corruption::Ignore;
-    let mut steps = backing.steps;
+    let mut steps = std::mem::take(&mut backing.steps);
     steps.push(Step::OpenVerity(open));
     steps.push(Step::CheckVerity {
         name: (*name).to_owned(),
         corruption_ignored,
         repaired: wanted.fec.is_some(),
     });
-    let mut executor = Executor::new(None, Vec::new());
-    for step in &steps {
-        if let Err(error) = executor.execute(step) {
-            if matches!(step, Step::CheckVerity { .. }) {
-                // The error above is the one to show; what could not be closed is still there to be closed by name.
-                let _ = closing::close_if_there(name);
-            }
-            return Err(error.into());
-        }
-    }
-    Ok(())
+    Ok((steps, backing))
 }
 
 /// Closes a device, or takes it back that it was to go when nobody uses it; whether it is still there.
@@ -255,5 +262,77 @@ impl Backing {
         let device = Device { name: text.to_owned(), devno: stands_for };
         self.files.push((inode, device.clone()));
         Ok((device, file.size()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::verity::parameters::Parameters;
+
+    /// What options come to in the line that the kernel gets.
+    #[test]
+    fn table_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let [data, hash, signature] = ["data", "hash", "p7s"].map(|name| directory.path().join(name));
+        fs::write(&data, [7; 4 * 4096]).unwrap();
+        let parameters = Parameters { salt: Some(vec![1, 2]), ..Parameters::default() };
+        let made = image::format(&data, &hash, &parameters, &|_, _| ()).unwrap();
+        let root_hash = made.root_hash.unwrap();
+        let words = |options: VerityOptions, error_as_corruption, use_tasklets, signed: bool| {
+            let (name, fec) = ("image", None);
+            let signature = signed.then_some(signature.as_path());
+            let (data, hash, root_hash) = (data.as_path(), hash.as_path(), &root_hash);
+            let wanted = Wanted {
+                name,
+                data,
+                hash,
+                fec,
+                root_hash,
+                signature,
+                options,
+                error_as_corruption,
+                use_tasklets,
+            };
+            let (steps, _held) = planned(&wanted).unwrap();
+            let [Step::AttachLoop { .. }, Step::AttachLoop { .. }, Step::OpenVerity(open), check] =
+                steps.as_slice()
+            else {
+                panic!("{steps:?}")
+            };
+            assert_eq!(open.signature.is_some(), signed);
+            let excused = matches!(check, Step::CheckVerity { corruption_ignored: true, .. });
+            assert_eq!(excused, wanted.options.corruption == Corruption::Ignore);
+            let line = open.table.to_string();
+            let start = format!("1 0:1 0:2 4096 4096 4 1 sha256 {root_hash} 0102");
+            line.strip_prefix(&start).unwrap_or_else(|| panic!("{line}")).to_owned()
+        };
+        let on = |corruption| VerityOptions { corruption, ..VerityOptions::default() };
+        for (options, error_as_corruption, use_tasklets, expected) in [
+            (VerityOptions::default(), false, false, ""),
+            (VerityOptions::default(), false, true, " 1 try_verify_in_tasklet"),
+            (on(Corruption::Ignore), false, false, " 1 ignore_corruption"),
+            (on(Corruption::Restart), false, false, " 1 restart_on_corruption"),
+            (on(Corruption::Restart), true, false, " 2 restart_on_corruption restart_on_error"),
+            (on(Corruption::Panic), false, false, " 1 panic_on_corruption"),
+            (on(Corruption::Panic), true, false, " 2 panic_on_corruption panic_on_error"),
+            (
+                on(Corruption::Panic),
+                true,
+                true,
+                " 3 panic_on_corruption panic_on_error try_verify_in_tasklet",
+            ),
+            (
+                VerityOptions { check_at_most_once: true, ignore_zero_blocks: true, ..on(Corruption::Panic) },
+                false,
+                true,
+                " 4 panic_on_corruption ignore_zero_blocks check_at_most_once try_verify_in_tasklet",
+            ),
+        ] {
+            let found = words(options.clone(), error_as_corruption, use_tasklets, false);
+            assert_eq!(found, expected, "{options:?}");
+        }
+        // Whoever names a signature wants the kernel to check it.
+        assert_eq!(words(VerityOptions::default(), false, false, true), "");
     }
 }
