@@ -2,7 +2,7 @@
 
 use crate::format::{
     config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed, initramfs::Config},
-    verity::options::Corruption,
+    verity::options::{Corruption, VerityOptions},
 };
 
 use super::{
@@ -96,13 +96,10 @@ impl<'a> Policy<'a> {
             let what = format!("{} is no verified {}", describe(&fs.from), which(names));
             return Err(self.forbidden(names, rule, what, format!("name the image by {}=", names.hash)));
         };
-        match options.filter(|given| given.source == Source::CommandLine) {
-            Some(given) if verity.options.corruption == Corruption::Ignore => {
-                let what = format!("{}={} lets through what does not verify", given.name, given.value);
-                Err(self.forbidden(names, rule, what, "leave ignore-corruption out".to_owned()))
-            }
-            _ => Ok(()),
-        }
+        let Some((given, weakness)) = weakened(&verity.options, options) else { return Ok(()) };
+        let Weakness { option, effect } = weakness;
+        let what = format!("{}={} {effect}", given.name, given.value);
+        Err(self.forbidden(names, rule, what, format!("leave {option} out")))
     }
 
     fn hash_of_usr(&self, rule: &str, hash: Option<&Given>) -> Result<(), Error> {
@@ -183,22 +180,36 @@ fn proven(fs: &FileSystem, options: Option<&Given>) -> Option<(String, Proof)> {
     match &fs.from {
         From::Tmpfs | From::Bind(_) | From::Dissect(_) => None,
         From::Device(_) | From::GptAuto => Some((describe(&fs.from), Proof::Unprotected)),
-        From::Verity(verity) => {
-            let ignored = options.filter(|given| {
-                given.source == Source::CommandLine && verity.options.corruption == Corruption::Ignore
-            });
-            Some(match ignored {
-                Some(given) => (
-                    format!("dm-verity {} with {}={}", verity.name, given.name, given.value),
-                    Proof::Unprotected,
-                ),
-                None => (
-                    format!("root hash {} from {}", verity.root_hash, verity.root_hash_from.place()),
-                    verity.proof(),
-                ),
-            })
-        }
+        From::Verity(verity) => Some(match weakened(&verity.options, options) {
+            Some((given, _)) => {
+                (format!("dm-verity {} with {}={}", verity.name, given.name, given.value), Proof::Unprotected)
+            }
+            None => (
+                format!("root hash {} from {}", verity.root_hash, verity.root_hash_from.place()),
+                verity.proof(),
+            ),
+        }),
     }
+}
+
+/// An option by which a verified file system shows what nobody checked.
+struct Weakness {
+    option: &'static str,
+    effect: &'static str,
+}
+
+/// What weakens verification, if whoever may write the kernel command line asked for it: who baked in a policy may.
+fn weakened<'a>(options: &VerityOptions, given: Option<&'a Given>) -> Option<(&'a Given, Weakness)> {
+    let given = given.filter(|given| given.source == Source::CommandLine)?;
+    let weakness = if options.corruption == Corruption::Ignore {
+        Weakness { option: "ignore-corruption", effect: "lets through what does not verify" }
+    } else if options.check_at_most_once {
+        // A block that leaves the page cache is read again, and whoever can write to the disk knows.
+        Weakness { option: "check-at-most-once", effect: "lets through what changes after it was read once" }
+    } else {
+        return None;
+    };
+    Some((given, weakness))
 }
 
 fn which(names: &Names) -> &'static str {

@@ -95,6 +95,18 @@ pub enum Error {
         /// The root.
         plain: String,
     },
+    /// And so is this.
+    #[error(
+        "{source_name}: dm-verity {name}, which is open from when it ran, {how}, and nextroot.conf says [Policy] Verity=required: name an image, which is opened anew"
+    )]
+    Weakened {
+        /// The source.
+        source_name: String,
+        /// The dm name.
+        name: String,
+        /// By what.
+        how: &'static str,
+    },
     /// What is demanded of images.
     #[error("{source_name}: {refusal}")]
     Demand {
@@ -116,7 +128,10 @@ impl Error {
     #[must_use]
     pub fn is_policy(&self) -> bool {
         match self {
-            Self::Unprotected { .. } | Self::NotVerified { .. } | Self::Demand { .. } => true,
+            Self::Unprotected { .. }
+            | Self::NotVerified { .. }
+            | Self::Weakened { .. }
+            | Self::Demand { .. } => true,
             Self::Refused(error) => error.is_policy(),
             _ => false,
         }
@@ -214,7 +229,7 @@ pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Res
     };
     let root = root_of(asked, &intent.root, state, &mounting)?;
     let (verity, demands) = (asked.verity_required, &asked.demands);
-    allow(&asked.source_name, verity, demands, &root.on, ignores_corruption(&mounting))?;
+    allow(&asked.source_name, verity, demands, &root.on, weakness(&mounting))?;
     Ok(Answer::Known(Opening { intent, mounting, root, skipped: chosen.skipped.clone() }))
 }
 
@@ -257,15 +272,20 @@ pub fn decide(
 pub fn still_allowed(configured: &Configured, staged: &Staged) -> Result<(), Error> {
     let Staged { root: Root { source, on, version, .. }, begun, .. } = staged;
     let demands = &configured.demands;
-    allow(source, configured.verity_required, demands, on, ignores_corruption(begun))?;
+    allow(source, configured.verity_required, demands, on, weakness(begun))?;
     let Some(least) = &demands.minimum_version else { return Ok(()) };
     allow_version(least, "what is staged", version.as_deref())
         .map_err(|refusal| Error::Demand { source_name: source.clone(), refusal })
 }
 
-/// Whether a device is mounted that lets through what does not verify.
-fn ignores_corruption(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step, Step::CheckVerity { corruption_ignored: true, .. }))
+/// By what a device that is mounted shows what nobody checked. `stage` opens none so; one that is open may have been
+/// opened so at boot. Here the policy is nextroot.conf's, which has no word for it: it counts whoever asked for it there.
+fn weakness(plan: &Plan) -> Option<&'static str> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::CheckVerity { corruption_ignored: true, .. } => Some("ignores corruption"),
+        Step::ReuseVerity { table, .. } if table.checks_once() => Some("checks each block only once"),
+        _ => None,
+    })
 }
 
 /// A root with what hangs on its signature: it has to hold where less would not do.
@@ -293,33 +313,36 @@ fn allow(
     verity_required: bool,
     demands: &Demands,
     on: &On,
-    ignores_corruption: bool,
+    weakness: Option<&'static str>,
 ) -> Result<(), Error> {
     let source_name = source_name.to_owned();
-    demanded(demands, on, ignores_corruption)
+    demanded(demands, on, weakness)
         .map_err(|refusal| Error::Demand { source_name: source_name.clone(), refusal })?;
-    match on {
+    match (on, weakness) {
         _ if !verity_required => Ok(()),
-        On::Verity(Verity { root_hash_from: from, .. }) if from.proof() == Proof::Unprotected => {
+        (On::Verity(Verity { root_hash_from: from, .. }), _) if from.proof() == Proof::Unprotected => {
             Err(Error::Unprotected { source_name, from: *from })
         }
-        On::Verity(_) => Ok(()),
-        On::Plain { plain } => Err(Error::NotVerified { source_name, plain: plain.to_string() }),
-        On::Else { unreachable } => Err(Error::NotVerified { source_name, plain: unreachable.clone() }),
+        (On::Verity(Verity { name, .. }), Some(how)) => {
+            Err(Error::Weakened { source_name, name: name.clone(), how })
+        }
+        (On::Verity(_), None) => Ok(()),
+        (On::Plain { plain }, _) => Err(Error::NotVerified { source_name, plain: plain.to_string() }),
+        (On::Else { unreachable }, _) => Err(Error::NotVerified { source_name, plain: unreachable.clone() }),
     }
 }
 
 /// Holds a root, which has its /usr in it, against what is demanded.
-fn demanded(demands: &Demands, on: &On, ignores_corruption: bool) -> Result<(), Refusal> {
-    let (what, proof) = match on {
-        On::Verity(Verity { name, .. }) if ignores_corruption => {
-            (format!("dm-verity {name}, which ignores corruption,"), Proof::Unprotected)
+fn demanded(demands: &Demands, on: &On, weakness: Option<&'static str>) -> Result<(), Refusal> {
+    let (what, proof) = match (on, weakness) {
+        (On::Verity(Verity { name, .. }), Some(how)) => {
+            (format!("dm-verity {name}, which {how},"), Proof::Unprotected)
         }
-        On::Verity(Verity { root_hash, root_hash_from: from, .. }) => {
+        (On::Verity(Verity { root_hash, root_hash_from: from, .. }), None) => {
             (format!("root hash {root_hash} from {}", from.place()), from.proof())
         }
-        On::Plain { plain } => (plain.to_string(), Proof::Unprotected),
-        On::Else { unreachable } => (unreachable.clone(), Proof::Unprotected),
+        (On::Plain { plain }, _) => (plain.to_string(), Proof::Unprotected),
+        (On::Else { unreachable }, _) => (unreachable.clone(), Proof::Unprotected),
     };
     let has_tree = matches!(on, On::Verity(_));
     demands.allow(Designator::Root, Candidate::Image { what: &what, proof, has_tree })?;
@@ -457,7 +480,7 @@ mod tests {
                 root_hash_from: verity.root_hash_from,
                 signed_by: None,
             });
-            let allowed = allow("slot:other", required, &asked.demands, &on, false).is_ok();
+            let allowed = allow("slot:other", required, &asked.demands, &on, None).is_ok();
             assert_eq!((verity.root_hash_from, signed, allowed), expected, "{from:?} {required} {policy}");
         }
     }
@@ -476,7 +499,7 @@ mod tests {
         ] {
             let on: On = serde_json::from_value(on).unwrap();
             let asked = Asked::parse("previous", None, None).unwrap();
-            let allow = |required| allow(&asked.source_name, required, &asked.demands, &on, false);
+            let allow = |required| allow(&asked.source_name, required, &asked.demands, &on, None);
             assert!(allow(false).is_ok());
             let error = allow(true).err().map(|error| error.to_string());
             assert_eq!(error.is_some(), refused.is_some());
@@ -487,16 +510,20 @@ mod tests {
     /// What was staged before the policy was written went through.
     #[test]
     fn what_is_staged_is_held_against_the_policy_of_now() {
-        use crate::format::config::ini::Placed;
-        let staged = |from: &str, version: Option<&str>, ignored: bool| -> Staged {
-            let check =
-                Step::CheckVerity { name: "a".to_owned(), corruption_ignored: ignored, repaired: false };
+        use crate::format::{config::ini::Placed, kernel::devno::Devno};
+        let table = |words: &str| format!("1 7:1 7:2 4096 4096 1 1 sha256 {} -{words}", "ab".repeat(32));
+        let staged_with = |from: &str, version: Option<&str>, ignored: bool, words: &str| -> Staged {
+            let (name, devno) = ("a".to_owned(), Devno { major: 254, minor: 1 });
+            let reuse = Step::ReuseVerity { name: name.clone(), devno, table: table(words).parse().unwrap() };
+            let check = Step::CheckVerity { name, corruption_ignored: ignored, repaired: false };
             serde_json::from_value(serde_json::json!({
                 "root": {"source": "x", "name": "a", "root_hash": "ab", "root_hash_from": from, "system": null, "version": version},
-                "direct": false, "complete": true, "begun": Plan { steps: vec![check] }, "mounts": [],
+                "direct": false, "complete": true, "begun": Plan { steps: vec![reuse, check] }, "mounts": [],
             }))
             .unwrap()
         };
+        let staged =
+            |from: &str, version: Option<&str>, ignored: bool| staged_with(from, version, ignored, "");
         let place = || "f:2".to_owned();
         let demands = |policy: &str, least: Option<&str>| Demands {
             image_policies: vec![Placed { value: policy.parse().unwrap(), place: place() }],
@@ -520,6 +547,16 @@ mod tests {
                 Some("x: dm-verity a, which ignores corruption, is unprotected"),
             ),
             (staged("arguments", None, true), demands("root=unprotected", None), None),
+            (
+                staged_with("arguments", None, false, " 1 check_at_most_once"),
+                demands("root=verity", None),
+                Some("x: dm-verity a, which checks each block only once, is unprotected"),
+            ),
+            (
+                staged_with("arguments", None, false, " 1 ignore_zero_blocks"),
+                demands("root=verity", None),
+                None,
+            ),
             (staged("arguments", Some("2"), false), demands("*", Some("2")), None),
             (
                 staged("arguments", Some("2"), false),
@@ -541,6 +578,23 @@ mod tests {
             );
         }
         let required = Configured { verity_required: true, ..Configured::default() };
-        assert!(still_allowed(&required, &staged("partition-uuids", None, false)).is_err());
+        for (staged, refused) in [
+            (staged("arguments", None, false), None),
+            (staged("partition-uuids", None, false), Some("the root hash comes from the partitions' UUIDs")),
+            (
+                staged("arguments", None, true),
+                Some("dm-verity a, which is open from when it ran, ignores corruption"),
+            ),
+            (
+                staged_with("arguments", None, false, " 1 check_at_most_once"),
+                Some("dm-verity a, which is open from when it ran, checks each block only once"),
+            ),
+        ] {
+            let error = still_allowed(&required, &staged).err();
+            assert!(error.as_ref().is_none_or(Error::is_policy), "{error:?}");
+            let told = error.map(|error| error.to_string());
+            assert_eq!(told.is_some(), refused.is_some(), "{told:?}");
+            assert!(told.iter().zip(refused).all(|(told, refused)| told.contains(refused)), "{told:?}");
+        }
     }
 }

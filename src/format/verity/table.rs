@@ -50,6 +50,9 @@ pub enum VerityStatus {
 /// The word that names the device with parity.
 pub const FEC_DEVICE: &str = "use_fec_from_device";
 
+/// The word by which a block is checked only once.
+pub const CHECKS_ONCE: &str = "check_at_most_once";
+
 /// A line that is no dm-verity table or status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{line}\" is no dm-verity {what}")]
@@ -90,6 +93,12 @@ impl VerityTable {
         let mut table = self.without_signature();
         table.options.extend([SIGNATURE.to_owned(), key.to_owned()]);
         table
+    }
+
+    /// Whether a block is checked only the first time that it is read.
+    #[must_use]
+    pub fn checks_once(&self) -> bool {
+        self.options.iter().any(|word| word == CHECKS_ONCE)
     }
 
     /// Whether the kernel checked a signature when it made the device.
