@@ -41,3 +41,21 @@ fn every_folder_has_its_target() {
         assert!(planted || nextroot_fuzz::find(&name).is_some(), "corpus/{name} has no target");
     }
 }
+
+/// A word that is misspelt there, or missing, would not be noticed.
+#[test]
+fn every_dictionary_has_the_words_of_its_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dictionary");
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(nextroot_fuzz::find(name).is_some(), "{name} is no target");
+        let text = fs::read_to_string(&path).unwrap();
+        let words = text.lines().filter(|line| !line.starts_with('#'));
+        let words: Vec<&str> = words.map(|line| line.trim_matches('"')).collect();
+        for parameter in nextroot::plan::request::known_parameters() {
+            let there = words.iter().any(|word| word.trim_end_matches('=') == parameter);
+            assert!(there, "{} lacks {parameter}", path.display());
+        }
+    }
+}

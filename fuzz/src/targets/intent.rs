@@ -1,6 +1,6 @@
 //! `plan/request.rs`, `plan/resolve.rs`, `plan/settings.rs`: a command line means something or is refused, within what
-//! the configuration allows: what demands a verified root gets no other. (The first line is the command line, the others
-//! the configuration.)
+//! the configuration allows: what demands a verified root gets no other, or one that is found and held to that then. (The
+//! first line is the command line, the others the configuration.)
 
 use nextroot::{
     format::{config::initramfs::Config, kernel::cmdline::CommandLine},
@@ -18,7 +18,11 @@ pub(super) fn run(data: &[u8]) {
     let Ok(config) = Config::parse(config, "f") else { return };
     let _ = Emergency::of(&line, &config);
     let Ok(intent) = Intent::resolve(&line, &config) else { return };
-    let is_verified = |fs: &FileSystem| matches!(fs.from, From::Verity(_));
+    let is_verified = |fs: &FileSystem| match &fs.from {
+        From::Verity(_) => true,
+        From::Dissect(dissect) => dissect.required.is_some(),
+        From::Device(_) | From::GptAuto | From::Tmpfs | From::Bind(_) => false,
+    };
     if config.verity_required {
         assert!(is_verified(&intent.root), "{intent:?}");
     }
