@@ -9,6 +9,7 @@ use nextroot::{
     format::{config::ini::Placed, kernel::mountinfo::Mount},
     plan::{
         carry::Wanted,
+        choose::Written,
         demands::Demands,
         facts::Content,
         plain::Plain,
@@ -40,7 +41,7 @@ fn plain(mountinfo: &str, facts: &SystemFacts) -> Root {
 fn outcome(asked: &str, facts: &SystemFacts) -> String {
     let (mut way, mut wanted, mut source, mut root_hash) = (Way::Relay, Wanted::default(), "", None);
     let mut seen = facts.clone();
-    let mut demands = Demands::default();
+    let (mut demands, mut filters) = (Demands::default(), Vec::new());
     let mut words = asked.split_whitespace();
     while let Some(word) = words.next() {
         match word {
@@ -73,11 +74,19 @@ fn outcome(asked: &str, facts: &SystemFacts) -> String {
                 let place = format!("nextroot.conf:3 (MinimumVersion={value})");
                 demands.minimum_version = Some(Placed { value, place });
             }
+            "--filter" => {
+                let value = words.next().unwrap();
+                let place = format!("nextroot.conf:4 (ImageFilter={value})");
+                filters.push(Placed { value: value.parse().unwrap(), place });
+            }
             "--roothash" => root_hash = words.next(),
             word => source = word,
         }
     }
-    let asked = Asked::parse(source, root_hash, None).map(|asked| Asked { way, wanted, demands, ..asked });
+    let asked = Asked::parse(source, root_hash, None).map(|asked| {
+        let written = Written { filters, ..asked.written };
+        Asked { way, wanted, demands, written, ..asked }
+    });
     match asked.and_then(|asked| soft_reboot::decide(&asked, None, &seen)) {
         Ok(Answer::Known(planned)) => planned.to_string(),
         Ok(Answer::Read(reads)) => reads.iter().map(|read| format!("read {read}\n")).collect(),

@@ -107,7 +107,11 @@ impl Request {
     pub(super) fn asked(&self) -> Result<Asked, soft_reboot::Error> {
         let asked = Asked::parse(&self.source, self.root_hash.as_deref(), self.hash_device.as_deref())?;
         Ok(Asked {
-            written: Written { failed_too: self.force, ..asked.written },
+            written: Written {
+                failed_too: self.force,
+                filters: self.configured.image_filters.clone(),
+                ..asked.written
+            },
             way: self.way,
             wanted: self.wanted.clone(),
             verity_required: self.configured.verity_required,
@@ -138,6 +142,7 @@ pub(super) fn of_config(config: &HostConfig, line: &CommandLine) -> Result<Confi
             image_policies: config.image_policy.clone().into_iter().chain(of_line).collect(),
             minimum_version: config.minimum_version.clone(),
         },
+        image_filters: config.stage.image_filter.iter().cloned().collect(),
         trial: config.trial.clone(),
         prewarm: config.stage.prewarm,
         exitrd: config.stage.exitrd,
@@ -295,21 +300,23 @@ pub(super) fn prepare(request: &Request, state: &State) -> Result<Prepared, Erro
 pub(super) fn look(asked: &Asked) -> Result<(Prober, Option<Chosen>), Error> {
     let mut prober = Prober::of_running_system()?;
     read_all(&mut prober);
-    let root_hash = asked.written.root_hash.as_ref();
+    let Written { root_hash, filters, .. } = &asked.written;
+    let root_hash = root_hash.as_ref();
     let InFiles { root, devices, skipped } = match &asked.written.source {
-        Source::File(path) => in_files::look(Path::new(path), root_hash)?,
-        Source::Directory(path) => in_files::newest(path, root_hash)?,
+        Source::File(path) => in_files::look(Path::new(path), root_hash, filters)?,
+        Source::Directory(path) => in_files::newest(path, root_hash, filters)?,
         _ => return Ok((prober, None)),
     };
     prober.facts_mut().devices.extend(devices);
     Ok((prober, Some(Chosen { root, skipped })))
 }
 
-/// Looks into every device: fstab and mount units name file systems by what they hold.
+/// Looks into every device: fstab and mount units name file systems by what they hold, and a signature what it is of.
 fn read_all(prober: &mut Prober) {
     let unread = prober.facts().devices.iter().filter(|device| device.content == Content::Unread);
     let wanted: Vec<boot::Read> = unread.map(|device| boot::Read::Superblock(device.devno)).collect();
     prober.read(&wanted);
+    prober.read_signatures();
 }
 
 /// What becomes of the mounts, where the next system is the one at `root`.

@@ -1,6 +1,9 @@
 //! From a source as it was written to the root that it means.
 
-use crate::format::verity::{options::VerityOptions, root_hash::RootHash, setup::LONGEST_NAME};
+use crate::format::{
+    config::{image_filter::ImageFilter, ini::Placed},
+    verity::{options::VerityOptions, root_hash::RootHash, setup::LONGEST_NAME},
+};
 
 use super::{
     facts::Facts,
@@ -24,6 +27,8 @@ pub struct Written {
     pub hash_device: Option<Source>,
     /// `--force`: also an image that failed before.
     pub failed_too: bool,
+    /// Which partitions are taken, by their labels.
+    pub filters: Vec<Placed<ImageFilter>>,
 }
 
 /// A source that cannot be meant.
@@ -120,8 +125,12 @@ pub fn choose(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
             agrees(written, Some(&root_hash.to_string()))?;
             let (data, _) = root_hash.partition_uuids();
             let mut chosen = closed(written, root_hash, Tag::PartUuid(data.to_string()), facts)?;
-            // Where the partitions are not there, or not clear, that is said when they are opened.
-            let signature = slot::by_root_hash(facts, root_hash).ok().and_then(|slot| slot.signature);
+            let signature = match slot::by_root_hash(facts, root_hash, &written.filters) {
+                Ok(slot) => slot.signature,
+                Err(twins @ slot::Error::Twins { .. }) => return Err(twins.into()),
+                // Where the partitions are not there, that is said when they are opened.
+                Err(_) => None,
+            };
             if let Root::Closed(verity) = &mut chosen.root {
                 verity.signature = signature.map(Place::Partition).map(Signed::found);
             }
@@ -181,7 +190,7 @@ fn other_slot(written: &Written, state: &State, facts: &Facts) -> Result<Chosen,
     let running =
         Running { data, hash: (hash != data).then_some(hash), image: None, version: current.version.clone() };
     let failed = if written.failed_too { &[][..] } else { &state.failed };
-    let choice = slot::other(facts, &running, failed, written.root_hash.as_ref())?;
+    let choice = slot::other(facts, &running, failed, written.root_hash.as_ref(), &written.filters)?;
     let line = |skipped: &slot::Skipped| format!("{} was passed over: {}", skipped.device, skipped.reason);
     let skipped: Vec<String> = choice.skipped.iter().map(line).collect();
     let Some(slot) = choice.slot else {
@@ -242,10 +251,14 @@ mod tests {
 
     const HASH: &str = "4f68bce3e8cd4db196e7fbcaf984b70909040302010203040506070809101112";
 
+    fn written(source: &str) -> Written {
+        let source = source.parse().unwrap();
+        Written { source, root_hash: None, hash_device: None, failed_too: false, filters: Vec::new() }
+    }
+
     fn chosen(source: &str, root_hash: Option<&str>) -> Result<Root, String> {
         let root_hash = root_hash.map(|text| text.parse().unwrap());
-        let written =
-            Written { source: source.parse().unwrap(), root_hash, hash_device: None, failed_too: false };
+        let written = Written { root_hash, ..written(source) };
         choose(&written, &State::default(), &Facts::default())
             .map(|chosen| chosen.root)
             .map_err(|error| error.to_string())
@@ -310,12 +323,7 @@ mod tests {
             State { previous: Some(serde_json::from_value(root).unwrap()), ..State::default() }
         };
         let of = |source: &str, state: &State| {
-            let written = Written {
-                source: source.parse().unwrap(),
-                root_hash: None,
-                hash_device: None,
-                failed_too: false,
-            };
+            let written = written(source);
             choose(&written, state, &Facts::default()).map(|chosen| chosen.root).map_err(|e| e.to_string())
         };
         let ran = root(serde_json::json!({"plain": plain}));
@@ -351,33 +359,46 @@ mod tests {
             }))
             .unwrap()
         };
-        let signature_of = |labels: [&str; 2]| {
+        let signature_of = |labels: [&str; 2], signed: &[u32]| {
             let devices = vec![
                 part(1, Purpose::RootVeritySig, labels[0]),
                 part(2, Purpose::RootVeritySig, labels[1]),
                 part(3, Purpose::Root, "os_2"),
                 part(4, Purpose::RootVerity, "os_2_verity"),
             ];
-            let written = Written {
-                source: format!("roothash:{HASH}").parse().unwrap(),
-                root_hash: None,
-                hash_device: None,
-                failed_too: false,
-            };
-            let facts = Facts { devices, ..Facts::default() };
-            let Ok(Chosen { root: Root::Closed(verity), .. }) = choose(&written, &State::default(), &facts)
-            else {
-                panic!("{labels:?}")
-            };
-            verity.signature.map(|signed| (signed.at.to_string(), signed.required))
+            let written = written(&format!("roothash:{HASH}"));
+            let signatures = signed.iter().map(|minor| super::super::facts::SignedBy {
+                devno: format!("254:{minor}").parse().unwrap(),
+                root_hash: HASH.parse().unwrap(),
+            });
+            let facts = Facts { devices, signatures: signatures.collect(), ..Facts::default() };
+            match choose(&written, &State::default(), &facts) {
+                Ok(Chosen { root: Root::Closed(verity), .. }) => {
+                    Ok(verity.signature.map(|signed| (signed.at.to_string(), signed.required)))
+                }
+                Ok(other) => panic!("{labels:?}: {other:?}"),
+                Err(error) => Err(error.to_string()),
+            }
         };
-        for (labels, expected) in [
-            (["os_1_verity_sig", "os_2_verity_sig"], Some("vda2 (254:2)")),
-            (["os_2_verity_sig", "os_1_verity_sig"], Some("vda1 (254:1)")),
-            (["os_1_verity_sig", "other"], None),
-            (["os_1_verity_sig", "PRT#os_2_verity_sig"], None),
+        for (labels, signed, expected) in [
+            (["os_1_verity_sig", "os_2_verity_sig"], &[][..], Some("vda2 (254:2)")),
+            (["os_2_verity_sig", "os_1_verity_sig"], &[], Some("vda1 (254:1)")),
+            (["os_1_verity_sig", "other"], &[], None),
+            (["os_1_verity_sig", "PRT#os_2_verity_sig"], &[], None),
+            // Where no label says it, the signature does; one that is not finished counts for nothing all the same.
+            (["os_1_verity_sig", "other"], &[2], Some("vda2 (254:2)")),
+            (["", "other"], &[1], Some("vda1 (254:1)")),
+            (["os_1_verity_sig", "PRT#os_2_verity_sig"], &[2], None),
+            // What a label says is held to when it is read.
+            (["other", "os_2_verity_sig"], &[1], Some("vda2 (254:2)")),
         ] {
-            assert_eq!(signature_of(labels), expected.map(|at| (at.to_owned(), false)), "{labels:?}");
+            let expected = expected.map(|at| (at.to_owned(), false));
+            assert_eq!(signature_of(labels, signed), Ok(expected), "{labels:?}");
+        }
+        // Two were none: the root was opened without either being read.
+        for (labels, signed) in [(["os_2_verity_sig"; 2], &[][..]), (["", "other"], &[1, 2])] {
+            let error = signature_of(labels, signed).unwrap_err();
+            assert!(error.contains("which signature of os_2 is meant is not clear: vda1 ("), "{error}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     format::{
         disk::{discoverable::Purpose, gpt, guid::Guid, superblock::Superblock},
         kernel::devno::Devno,
-        verity::{superblock::VeritySuperblock, table::VerityTable},
+        verity::{root_hash::RootHash, superblock::VeritySuperblock, table::VerityTable},
     },
     units::{BlockSize, Bytes},
 };
@@ -26,6 +26,19 @@ pub struct Facts {
     /// dm-verity devices that are open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verity: Vec<OpenVerity>,
+    /// What signature partitions say that they are of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<SignedBy>,
+}
+
+/// A partition with the signature of a root hash. That it holds was not checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedBy {
+    /// Its number.
+    pub devno: Devno,
+    /// The root hash that it says it is of.
+    pub root_hash: RootHash,
 }
 
 /// A dm-verity device that is open.
@@ -114,6 +127,14 @@ pub struct VerityRead {
     pub offset: Bytes,
     /// The superblock, or why there is none.
     pub outcome: Result<VeritySuperblock, String>,
+}
+
+impl Facts {
+    /// Whether a partition says that it has the signature of this root hash.
+    #[must_use]
+    pub fn is_signature_of(&self, devno: Devno, root_hash: &RootHash) -> bool {
+        self.signatures.iter().any(|signed| signed.devno == devno && signed.root_hash == *root_hash)
+    }
 }
 
 impl Partition {

@@ -10,7 +10,7 @@ use super::{
     demands::Demands,
     facts::{Content, Facts},
     refusal::Refusal,
-    step::{Fstype, Volume},
+    step::{Fstype, OpenVerity, Volume},
 };
 
 /// Refuses a partition, or a file system on it, that policy forbids; also by the version in its label, where the system
@@ -70,10 +70,10 @@ pub(super) fn hold_labels(
     let tree = if which == Designator::Usr { Designator::UsrVerity } else { Designator::RootVerity };
     for step in steps {
         match step {
-            Step::OpenVerity(open) => {
-                hold_label(filters, which, open.data.devno, facts)?;
-                if open.hash.devno != open.data.devno {
-                    hold_label(filters, tree, open.hash.devno, facts)?;
+            Step::OpenVerity(OpenVerity { table, .. }) | Step::ReuseVerity { table, .. } => {
+                hold_label(filters, which, table.data, facts)?;
+                if table.hash != table.data {
+                    hold_label(filters, tree, table.hash, facts)?;
                 }
             }
             Step::Mount { what: Volume::Device(device), .. } => {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     format::{
+        config::{image_filter::ImageFilter, ini::Placed},
         disk::gpt,
         verity::root_hash::{NotARootHash, RootHash},
     },
@@ -101,6 +102,8 @@ pub struct Verified {
     pub partition: Option<Partition>,
     /// The hash tree.
     pub hash: Part,
+    /// Its entry.
+    pub tree_partition: Option<Partition>,
     /// The signature of the root hash.
     pub signature: Option<Signature>,
     /// The root hash.
@@ -220,8 +223,13 @@ pub fn siblings(path: &str) -> Vec<(Sibling, String)> {
     stems.flat_map(|stem| SIBLINGS.map(|(kind, end)| (kind, format!("{stem}{end}")))).collect()
 }
 
-/// What to open of a file. A root hash that was given has to be the one beside it, where there is one.
-pub fn decide(file: &ImageFile, given: Option<&RootHash>) -> Result<Image, Error> {
+/// What to open of a file. A root hash that was given has to be the one beside it, where there is one. Of partitions only
+/// those whose labels match the filters are there.
+pub fn decide(
+    file: &ImageFile,
+    given: Option<&RootHash>,
+    filters: &[Placed<ImageFilter>],
+) -> Result<Image, Error> {
     let no_image = |why: String| Error::Content { path: file.path.clone(), why };
     let root_hash = known_hash(file, Sibling::RootHash, given)?;
     match (&file.table, &file.content) {
@@ -237,7 +245,7 @@ pub fn decide(file: &ImageFile, given: Option<&RootHash>) -> Result<Image, Error
                 return Err(Error::Beside { path: tree.path.clone(), why: why.to_owned() });
             }
             let usr_hash = known_hash(file, Sibling::UsrHash, None)?;
-            partitioned::decide(file, *block_size, partitions, root_hash, usr_hash)
+            partitioned::decide(file, *block_size, (partitions, filters), root_hash, usr_hash)
         }
         (Table::None, Content::Found(found)) if found.kind.is_filesystem() => match found.size {
             Some(size) if size > file.size => Err(no_image(format!(
@@ -279,6 +287,7 @@ fn bare(file: &ImageFile, root_hash: Option<(RootHash, RootHashFrom)>) -> Result
         data: whole(Place::Image, sectors(&file.path, file.size)?),
         partition: None,
         hash: whole(Place::HashTree, sectors(&tree.path, *size)?),
+        tree_partition: None,
         signature: signature(file, Sibling::RootHashSignature)?,
         root_hash,
         root_hash_from,
@@ -417,11 +426,12 @@ mod tests {
                 data: Part { file: Place::Image, offset: Bytes(0), size: Bytes(1 << 20) },
                 partition: None,
                 hash: Part { file: Place::HashTree, offset: Bytes(0), size: Bytes(8192) },
+                tree_partition: None,
                 signature,
                 root_hash: hash.clone(),
                 root_hash_from: from,
             };
-            assert_eq!(decide(&erofs(beside), given), Ok(Image { label: None, root, usr: None }));
+            assert_eq!(decide(&erofs(beside), given, &[]), Ok(Image { label: None, root, usr: None }));
         }
     }
 
@@ -472,13 +482,13 @@ mod tests {
             ),
         ];
         for (change, expected) in rows {
-            let error = decide(&file(change), None).unwrap_err().to_string();
+            let error = decide(&file(change), None, &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{expected}: {error}");
         }
         let mbr = file(&|f| (f.table, f.content) = (Table::Mbr, Content::Unknown));
-        assert!(decide(&mbr, None).unwrap_err().to_string().contains("it has an MBR; a DDI has a GPT"));
+        assert!(decide(&mbr, None, &[]).unwrap_err().to_string().contains("it has an MBR; a DDI has a GPT"));
         let other = HASH.replace("00", "ff").parse().unwrap();
-        let error = decide(&file(&|_| ()), Some(&other)).unwrap_err().to_string();
+        let error = decide(&file(&|_| ()), Some(&other), &[]).unwrap_err().to_string();
         assert!(error.ends_with("was asked for: this is another image"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::format::{
+    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed},
     disk::{
         discoverable::{NO_AUTO, Purpose},
         guid::Guid,
@@ -50,6 +51,8 @@ pub(super) struct Pair<'a, T> {
 pub enum Reason {
     /// Labelled `_empty`.
     Empty,
+    /// Its label does not match this pattern, by whom where.
+    Label(String, String),
     /// systemd-sysupdate is not done with it.
     Unfinished(Unfinished),
     /// It has the attribute that says that it is not to be found by its type.
@@ -114,6 +117,24 @@ impl<'a, T> Row<'a, T> {
             Label::Image(image) => Some(image),
             _ => None,
         }
+    }
+
+    /// Whether filters of labels take it. What has no label has an empty one, as in systemd.
+    pub(super) fn passes(&self, filters: &[Placed<ImageFilter>]) -> Result<(), Reason> {
+        let label = self.partition.label.as_deref().unwrap_or_default();
+        let designator = match self.purpose() {
+            Some(Purpose::Root) => Designator::Root,
+            Some(Purpose::RootVerity) => Designator::RootVerity,
+            Some(Purpose::RootVeritySig) => Designator::RootVeritySig,
+            Some(Purpose::Usr) => Designator::Usr,
+            Some(Purpose::UsrVerity) => Designator::UsrVerity,
+            Some(Purpose::UsrVeritySig) => Designator::UsrVeritySig,
+            _ => return Ok(()),
+        };
+        filters.iter().try_for_each(|filter| match filter.value.refuses(designator, label) {
+            Some(pattern) => Err(Reason::Label(pattern.to_owned(), filter.place.clone())),
+            None => Ok(()),
+        })
     }
 
     /// Whether it may be found by its type at all.
@@ -195,6 +216,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("empty"),
+            Self::Label(pattern, place) => write!(f, "its label does not match {pattern}, by {place}"),
             Self::Unfinished(state) => state.fmt(f),
             Self::NoAuto => f.write_str("marked as not to be found by its type (no-auto)"),
             Self::NoVersion(label) => write!(f, "its label \"{label}\" is no NAME_VERSION"),

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use crate::{
     format::{
+        config::{image_filter::ImageFilter, ini::Placed},
         disk::{
             discoverable::{self, Purpose},
             gpt,
@@ -28,7 +29,7 @@ type Known = Option<(RootHash, RootHashFrom)>;
 pub(super) fn decide(
     file: &ImageFile,
     block_size: BlockSize,
-    partitions: &[gpt::Partition],
+    (partitions, filters): (&[gpt::Partition], &[Placed<ImageFilter>]),
     root_hash: Known,
     usr_hash: Known,
 ) -> Result<Image, Error> {
@@ -36,11 +37,16 @@ pub(super) fn decide(
         partitions.iter().map(|partition| Partition::of_gpt(&file.path, partition)).collect();
     let rows: Vec<Row<'_, gpt::Partition>> =
         partitions.iter().zip(&described).map(|(of, partition)| Row { of, partition }).collect();
+    let of_all = rows.as_slice();
+    let rows: Vec<_> = of_all.iter().copied().filter(|row| row.passes(filters).is_ok()).collect();
     let unverified = |why: String| Error::Unverified { path: file.path.clone(), why };
     let root = match newest(file, &rows, ROOT, root_hash.as_ref())? {
         Newest::One(pair) => pair,
         Newest::Incomplete(why) => return Err(unverified(why)),
-        Newest::Nothing => return Err(Error::Content { path: file.path.clone(), why: no_root(&rows) }),
+        Newest::Nothing => {
+            let why = no_root(of_all, filters);
+            return Err(Error::Content { path: file.path.clone(), why });
+        }
     };
     let usr = match newest(file, &rows, USR, usr_hash.as_ref())? {
         Newest::One(usr) if root.image.zip(usr.image).is_some_and(|(root, usr)| root != usr) => {
@@ -146,8 +152,9 @@ fn verified(
         (partition, file) => partition.or(file),
     };
     let (data, hash) = (part(found.data)?, part(found.hash)?);
-    let partition = Some(found.data.partition.clone());
-    Ok(Verified { data, partition, hash, signature, root_hash, root_hash_from })
+    let (partition, tree_partition) =
+        (Some(found.data.partition.clone()), Some(found.hash.partition.clone()));
+    Ok(Verified { data, partition, hash, tree_partition, signature, root_hash, root_hash_from })
 }
 
 /// Where a partition lies in the file.
@@ -166,7 +173,15 @@ fn part(file: &ImageFile, block_size: BlockSize, row: Row<'_, gpt::Partition>) -
 }
 
 /// What stands there in place of a root.
-fn no_root(rows: &[Row<'_, gpt::Partition>]) -> String {
+fn no_root(rows: &[Row<'_, gpt::Partition>], filters: &[Placed<ImageFilter>]) -> String {
+    let refused = |row: &Row<'_, gpt::Partition>| match row.passes(filters) {
+        Err(why) if row.purpose() == Some(Purpose::Root) => Some(format!("{row}: {why}")),
+        _ => None,
+    };
+    let refused: Vec<String> = rows.iter().filter_map(refused).collect();
+    if !refused.is_empty() {
+        return refused.join("; ");
+    }
     let elsewhere = rows.iter().find_map(|row| match discoverable::elsewhere(row.of.type_uuid)? {
         (architecture, Purpose::Root) => Some(architecture),
         _ => None,
@@ -276,7 +291,7 @@ mod tests {
             ([os("1.2", 1), vec![hidden]].concat(), Some("os_1.2"), vec![1, 2, 3], None),
         ];
         for (partitions, label, root, usr) in rows {
-            let image = decide(&ddi(partitions), None).unwrap();
+            let image = decide(&ddi(partitions), None, &[]).unwrap();
             assert_eq!(image.label.as_deref(), label);
             assert_eq!((numbers(&image.root), image.usr.as_ref().map(numbers)), (root.clone(), usr));
             let [data, tree] = [root[0], root[1]].map(|number| u32::try_from(number).unwrap());
@@ -288,38 +303,62 @@ mod tests {
     #[test]
     fn extents() {
         let mut file = ddi(os("1", 1));
-        let root = decide(&file, None).unwrap().root;
+        let root = decide(&file, None, &[]).unwrap().root;
         assert_eq!((root.data.offset, root.data.size), (Bytes(4 << 20), Bytes(4 << 20)));
         assert_eq!(root.data.to_string(), "4.0 MiB at 4194304 of the image");
         if let Table::Gpt { block_size, .. } = &mut file.table {
             *block_size = BlockSize::B4096;
         }
-        let root = decide(&file, None).unwrap().root;
+        let root = decide(&file, None, &[]).unwrap().root;
         assert_eq!((root.hash.offset, root.hash.size), (Bytes(64 << 20), Bytes(32 << 20)));
     }
 
     #[test]
     fn a_known_root_hash_chooses() {
         let both = || ddi([os("1.2", 1), os("1.10", 4)].concat());
-        let image = decide(&both(), Some(&hash(1, 2))).unwrap();
+        let image = decide(&both(), Some(&hash(1, 2)), &[]).unwrap();
         assert_eq!((numbers(&image.root), image.root.root_hash_from), (vec![1, 2, 3], RootHashFrom::Given));
         let mut file = both();
         let path = "/images/os.roothash".to_owned();
         let outcome = Ok((Bytes(65), format!("{}\n", hash(1, 2)).into_bytes()));
         file.beside.push(Beside { kind: Sibling::RootHash, path: path.clone(), outcome });
-        let image = decide(&file, None).unwrap();
+        let image = decide(&file, None, &[]).unwrap();
         assert_eq!(
             (numbers(&image.root), image.root.root_hash_from),
             (vec![1, 2, 3], RootHashFrom::File(path))
         );
-        let error = decide(&file, Some(&hash(4, 5))).unwrap_err();
+        let error = decide(&file, Some(&hash(4, 5)), &[]).unwrap_err();
         assert!(matches!(error, Error::Disagree { .. }), "{error}");
-        let error = decide(&both(), Some(&hash(1, 9))).unwrap_err().to_string();
+        let error = decide(&both(), Some(&hash(1, 9)), &[]).unwrap_err().to_string();
         assert!(
             error.contains("os_1.2, PARTUUID=00000001-0000-4000-8000-000000000000): no partition has"),
             "{error}"
         );
         assert!(error.contains("its UUID is not the first half of the root hash"), "{error}");
+    }
+
+    #[test]
+    fn labels_that_filters_take() {
+        let both = || ddi([os("1.2", 1), os("1.10", 4)].concat());
+        let filters = |texts: &[&str]| -> Vec<Placed<ImageFilter>> {
+            let placed = |text: &&str| Placed { value: text.parse().unwrap(), place: "f:1".to_owned() };
+            texts.iter().map(placed).collect()
+        };
+        for (texts, expected) in [
+            (&["root=os_*"][..], Ok(vec![4, 5, 6])),
+            (&["root=os_1.2"], Ok(vec![1, 2, 3])),
+            (&["root=os_1.2", "root-verity-sig=x"], Ok(vec![1, 2])),
+            (&["root-verity=os_1.2*"], Ok(vec![1, 2, 3])),
+            (&["root=os_1.2", "root=os_1.10"], Err("its label does not match os_1.10, by f:1")),
+            (&["root=x"], Err("its label does not match x, by f:1")),
+            (&["root-verity=x"], Err("no partition has its hash tree")),
+        ] {
+            match (decide(&both(), None, &filters(texts)), expected) {
+                (Ok(image), Ok(expected)) => assert_eq!(numbers(&image.root), expected, "{texts:?}"),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (found, expected) => panic!("{texts:?}: {found:?}, not {expected:?}"),
+            }
+        }
     }
 
     #[test]
@@ -374,7 +413,7 @@ mod tests {
             (vec![with(root("os_1"), |p| p.uuid = Guid::default()), tree(2, "os_1")], "has no UUID"),
         ];
         for (partitions, expected) in rows {
-            let error = decide(&ddi(partitions), None).unwrap_err().to_string();
+            let error = decide(&ddi(partitions), None, &[]).unwrap_err().to_string();
             assert!(error.starts_with("/images/os.raw ") && error.contains(expected), "{expected}: {error}");
         }
     }

@@ -7,7 +7,11 @@ use std::{cmp::Ordering, fmt};
 use serde::Serialize;
 
 use crate::format::{
-    disk::discoverable::Purpose, kernel::devno::Devno, system::version, verity::root_hash::RootHash,
+    config::{image_filter::ImageFilter, ini::Placed},
+    disk::discoverable::Purpose,
+    kernel::devno::Devno,
+    system::version,
+    verity::root_hash::RootHash,
 };
 
 pub use super::pair::Reason;
@@ -128,12 +132,13 @@ pub enum Error {
 }
 
 /// The newest complete slot on the running root's disk that is newer than the running root. `failed` are passed
-/// over. With a root hash, only the partitions that it names are taken.
+/// over. With a root hash, only the partitions that it names are taken; with filters, only those whose labels match.
 pub fn other(
     facts: &Facts,
     running: &Running,
     failed: &[Failed],
     root_hash: Option<&RootHash>,
+    filters: &[Placed<ImageFilter>],
 ) -> Result<Choice, Error> {
     let own = facts.devices.iter().find(|device| device.devno == running.data);
     let own = own.and_then(row).ok_or_else(|| Error::NotAPartition(running.data.to_string()))?;
@@ -143,11 +148,12 @@ pub fn other(
     if let Some(why) = rows.iter().find_map(|row| row.of.table_error.clone()) {
         return Err(Error::Table { disk: disk.clone(), why });
     }
+    let taken: Vec<_> = rows.iter().copied().filter(|row| row.passes(filters).is_ok()).collect();
     let judge = Judge { running, own, image: image(running, own)?, version: version(running, own)? };
     let mut skipped = Vec::new();
     let mut candidates: Vec<Pair<'_, BlockDevice>> = Vec::new();
     for data in rows.iter().copied().filter(|row| row.purpose() == Some(ROOT.data)) {
-        match judge.slot(data, &rows, root_hash) {
+        match data.passes(filters).and_then(|()| judge.slot(data, &taken, root_hash)) {
             Ok(found) => candidates.push(found),
             Err(reason) => skipped.push(skip(data, reason)),
         }
@@ -179,7 +185,11 @@ pub fn other(
 }
 
 /// The partitions that a root hash names, on any disk.
-pub fn by_root_hash(facts: &Facts, root_hash: &RootHash) -> Result<Slot, Error> {
+pub fn by_root_hash(
+    facts: &Facts,
+    root_hash: &RootHash,
+    filters: &[Placed<ImageFilter>],
+) -> Result<Slot, Error> {
     let rows: Vec<Row<'_, BlockDevice>> = facts.devices.iter().filter_map(row).collect();
     let (first, last) = root_hash.partition_uuids();
     let find = |uuid, half, what, wanted: Purpose| {
@@ -200,12 +210,18 @@ pub fn by_root_hash(facts: &Facts, root_hash: &RootHash) -> Result<Slot, Error> 
     let hash = find(last, "last", "hash tree", ROOT.hash)?;
     let on_disk = |row: &Row<'_, BlockDevice>| row.partition.disk == data.partition.disk;
     let is_signature = |row: &Row<'_, BlockDevice>| {
-        row.purpose() == Some(ROOT.signature) && row.usable().is_ok() && row.image() == data.image()
+        row.purpose() == Some(ROOT.signature) && row.usable().is_ok() && row.passes(filters).is_ok()
     };
-    let signatures = match data.image() {
-        Some(_) => rows.iter().copied().filter(|row| on_disk(row) && is_signature(row)).collect(),
-        None => Vec::new(),
-    };
+    let (mut signatures, others): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .copied()
+        .filter(|row| on_disk(row) && is_signature(row))
+        .partition(|row| data.image().is_some() && row.image() == data.image());
+    // Where no label says it, what the signature says that it is of does, as in systemd.
+    if signatures.is_empty() {
+        signatures =
+            others.into_iter().filter(|row| facts.is_signature_of(row.of.devno, root_hash)).collect();
+    }
     let pair = Pair { image: data.image(), data, hash, rivals: Vec::new(), signatures };
     slot(&pair, Some(root_hash), facts)
 }
@@ -349,7 +365,7 @@ mod tests {
     use super::*;
     use crate::{
         format::{disk::discoverable::own_types, system::sysupdate},
-        plan::facts::{Content, Partition},
+        plan::facts::{Content, Partition, SignedBy},
         units::{BlockSize, Bytes},
     };
 
@@ -408,7 +424,7 @@ mod tests {
     fn choose(others: Vec<BlockDevice>) -> Result<Choice, Error> {
         let root_hash = format!("{FAILED}00000005-0000-4000-8000-000000000000").replace('-', "");
         let failed = [Failed { root_hash, why: "its init could not be executed".to_owned() }];
-        other(&facts(others), &running(), &failed, None)
+        other(&facts(others), &running(), &failed, None, &[])
     }
 
     fn names(slot: Option<&Slot>) -> Vec<String> {
@@ -611,7 +627,7 @@ mod tests {
         let with = |change: &dyn Fn(&mut Running, &mut Facts)| {
             let (mut running, mut facts) = (running(), facts.clone());
             change(&mut running, &mut facts);
-            other(&facts, &running, &[], None)
+            other(&facts, &running, &[], None, &[])
         };
         let label = |facts: &mut Facts, label: &str| {
             facts.devices[1].partition.as_mut().unwrap().label = Some(label.to_owned());
@@ -650,6 +666,40 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_filters_take() {
+        let slots = || {
+            vec![
+                part(4, Purpose::Root, "os_1.3"),
+                part(5, Purpose::RootVerity, "os_1.3_verity"),
+                part(6, Purpose::RootVeritySig, "os_1.3_verity_sig"),
+                part(7, Purpose::Root, "os_1.4"),
+                part(8, Purpose::RootVerity, "os_1.4_verity"),
+            ]
+        };
+        let none: &[&str] = &[];
+        for (filters, chosen, reason) in [
+            (&[][..], &["vda7", "vda8"][..], None),
+            (&["root=os_*"], &["vda7", "vda8"], None),
+            (&["root=os_1.3"], &["vda4", "vda5", "vda6"], Some("its label does not match os_1.3, by f:1")),
+            // What belongs to it has to match, too.
+            (&["root-verity=os_1.3*"], &["vda4", "vda5", "vda6"], Some("no partition has its hash tree")),
+            (&["root=os_1.3", "root-verity-sig=x"], &["vda4", "vda5"], None),
+            (&["root=os_1.3", "root=os_1.4"], none, None),
+            (&["usr=x"], &["vda7", "vda8"], None),
+        ] {
+            let filters: Vec<Placed<ImageFilter>> = filters
+                .iter()
+                .map(|text| Placed { value: text.parse().unwrap(), place: "f:1".to_owned() })
+                .collect();
+            let choice = other(&facts(slots()), &running(), &[], None, &filters).unwrap();
+            assert_eq!(names(choice.slot.as_ref()), chosen, "{filters:?}");
+            let told: Vec<String> = choice.skipped.iter().map(|skipped| format!("{skipped}")).collect();
+            let is_told = |reason| told.iter().any(|line| line.ends_with(reason));
+            assert!(reason.is_none_or(is_told), "{filters:?}: {told:?}");
+        }
+    }
+
+    #[test]
     fn a_known_root_hash() {
         let hash = |data: u32, hash: u32| -> RootHash {
             let half = |number: u32| format!("{number:08x}000040008000000000000000");
@@ -661,29 +711,52 @@ mod tests {
             part(6, Purpose::Usr, "os_1.3"),
             part(7, Purpose::RootVeritySig, "os_1.3_verity_sig"),
         ]);
-        let choice = other(&facts, &running(), &[], Some(&hash(4, 5))).unwrap();
+        let choice = other(&facts, &running(), &[], Some(&hash(4, 5)), &[]).unwrap();
         let slot = choice.slot.unwrap();
         assert_eq!(names(Some(&slot)), ["vda4", "vda5", "vda7"]);
         assert_eq!((&slot.root_hash, &slot.root_hash_from), (&hash(4, 5), &RootHashFrom::Given));
-        let choice = other(&facts, &running(), &[], Some(&hash(8, 5))).unwrap();
+        let choice = other(&facts, &running(), &[], Some(&hash(8, 5)), &[]).unwrap();
         assert_eq!((choice.slot, &choice.skipped[1].reason), (None, &Reason::OtherRootHash));
 
-        assert_eq!(by_root_hash(&facts, &hash(4, 5)), Ok(slot));
+        assert_eq!(by_root_hash(&facts, &hash(4, 5), &[]), Ok(slot));
         // The running one, too: it is named.
-        assert_eq!(names(by_root_hash(&facts, &hash(2, 3)).ok().as_ref()), ["vda2", "vda3"]);
+        assert_eq!(names(by_root_hash(&facts, &hash(2, 3), &[]).ok().as_ref()), ["vda2", "vda3"]);
         for ((data, tree), expected) in [
             ((8, 5), "no partition has the UUID 00000008-0000-4000-8000-000000000000, the first half"),
             ((4, 8), "no partition has the UUID 00000008-0000-4000-8000-000000000000, the last half"),
             ((6, 5), "has the UUID that the root hash gives, but is usr data"),
             ((5, 4), "has the UUID that the root hash gives, but is root hash tree"),
         ] {
-            let error = by_root_hash(&facts, &hash(data, tree)).unwrap_err().to_string();
+            let error = by_root_hash(&facts, &hash(data, tree), &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+        let mut unlabelled = self::facts(vec![
+            part(4, Purpose::Root, ""),
+            part(5, Purpose::RootVerity, ""),
+            part(7, Purpose::RootVeritySig, ""),
+            part(8, Purpose::RootVeritySig, ""),
+        ]);
+        let mut found = |signed: &[(u32, RootHash)]| {
+            let signed = signed.iter().map(|(minor, root_hash)| SignedBy {
+                devno: Devno { major: 254, minor: *minor },
+                root_hash: root_hash.clone(),
+            });
+            unlabelled.signatures = signed.collect();
+            by_root_hash(&unlabelled, &hash(4, 5), &[])
+                .map(|slot| names(Some(&slot)))
+                .map_err(|error| error.to_string())
+        };
+        let pair = |more: &[&str]| -> Result<Vec<String>, String> {
+            Ok(["vda4", "vda5"].iter().chain(more).map(|name| (*name).to_owned()).collect())
+        };
+        assert_eq!(found(&[]), pair(&[]));
+        assert_eq!(found(&[(7, hash(2, 3)), (8, hash(4, 5))]), pair(&["vda8"]));
+        let error = found(&[(7, hash(4, 5)), (8, hash(4, 5))]).unwrap_err();
+        assert!(error.contains("which signature of partition 4 of vda") && error.contains("vda7"), "{error}");
         let mut twins = facts.clone();
         let copy = with(part(4, Purpose::Root, "os_1.3"), |p| p.disk = "vdb".to_owned());
         twins.devices.push(copy);
-        let error = by_root_hash(&twins, &hash(4, 5)).unwrap_err().to_string();
+        let error = by_root_hash(&twins, &hash(4, 5), &[]).unwrap_err().to_string();
         assert!(error.contains("is meant is not clear: vda4 ("), "{error}");
     }
 }

@@ -185,7 +185,7 @@ impl Asked {
             return Err(Error::HashDevice(source));
         }
         let hash_device = hash_device.map(str::parse).transpose()?;
-        let written = Written { source, root_hash, hash_device, failed_too: false };
+        let written = Written { source, root_hash, hash_device, failed_too: false, filters: Vec::new() };
         let (way, wanted) = (Way::default(), Wanted::default());
         let demands = Demands::default();
         Ok(Self {
@@ -220,7 +220,8 @@ pub fn choose(asked: &Asked, state: &State, facts: &Facts) -> Result<Chosen, Err
 /// Decides how the root that was chosen is opened and mounted.
 pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
     let root = with_signature(asked, &chosen.root);
-    let intent = Intent { root, way: asked.way, demands: asked.demands.clone() };
+    let (demands, filters) = (asked.demands.clone(), asked.written.filters.clone());
+    let intent = Intent { root, way: asked.way, demands, filters };
     let mounting = match stage::mounting(&intent, facts) {
         Decision::Go(plan) => plan,
         Decision::Read(wanted) => return Ok(Answer::Read(wanted)),

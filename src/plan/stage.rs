@@ -2,7 +2,9 @@
 //! what is left for the relay, which only moves mounts.
 
 use crate::format::{
-    config::{image_policy::Designator, prewarm::Prewarm, trial::Trial},
+    config::{
+        image_filter::ImageFilter, image_policy::Designator, ini::Placed, prewarm::Prewarm, trial::Trial,
+    },
     kernel::devno::Devno,
     system::os_release,
     verity::{
@@ -19,7 +21,7 @@ use super::{
     demands::Demands,
     device::Device,
     facts::{Content, Facts, OpenVerity as OpenedVerity},
-    hold::hold,
+    hold::{hold, hold_labels},
     intent::{FileSystem, From, Verity},
     look::Look,
     plain::Plain,
@@ -55,6 +57,8 @@ pub struct Intent {
     pub way: Way,
     /// What is demanded of it.
     pub demands: Demands,
+    /// Which partitions are taken for it, by their labels.
+    pub filters: Vec<Placed<ImageFilter>>,
 }
 
 /// How the switch to a root is made.
@@ -118,7 +122,11 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
         Ok(steps) => steps,
         Err(decision) => return decision,
     };
-    if let Err(refusal) = hold(&intent.demands, (Designator::Root, true), &mut steps, facts) {
+    let held = hold(&intent.demands, (Designator::Root, true), &mut steps, facts);
+    // What ran before was taken then.
+    let is_taken = matches!(intent.root, Root::Open(_) | Root::Plain(_));
+    let filters = if is_taken { &[] } else { intent.filters.as_slice() };
+    if let Err(refusal) = held.and_then(|()| hold_labels(filters, Designator::Root, &steps, facts)) {
         return Decision::Refuse(refusal.into());
     }
     // What is checked last is mounted next.
@@ -177,7 +185,7 @@ fn opening(verity: &Verity, at: &str, facts: &Facts) -> Result<Vec<Step>, Decisi
         flags: String::new(),
         read_only: true,
     };
-    // What is demanded of it is held against the whole plan.
+    // What is demanded of it, and of its labels, is held against the whole plan.
     let demands = Demands::default();
     let mut look = Look::new(facts, &[], &demands, Vec::new());
     let resolved = look.file_system(&fs, "root", at).map_err(Decision::Refuse)?;
@@ -379,7 +387,12 @@ mod tests {
         let devno = Devno { major: 254, minor: 1 };
         let table = format!("1 254:1 254:2 4096 4096 2048 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
         let open = OpenedVerity { name: "a".to_owned(), devno, table, leaving: false };
-        let intent = Intent { root: Root::Open(open), way: Way::Relay, demands: Demands::default() };
+        let intent = Intent {
+            root: Root::Open(open),
+            way: Way::Relay,
+            demands: Demands::default(),
+            filters: Vec::new(),
+        };
         for (mounts, expected) in [
             (vec![row("/", false)], vec!["/previous"]),
             (vec![row("/", false), row("/etc", false)], vec!["/previous", "/previous/etc"]),

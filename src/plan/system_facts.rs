@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::format::{
-    config::{prewarm::Prewarm, trial::Trial},
+    config::{image_filter::ImageFilter, ini::Placed, prewarm::Prewarm, trial::Trial},
     kernel::mountinfo::Mount,
     system::fstab,
 };
@@ -66,6 +66,9 @@ pub struct Configured {
     /// `[Policy] ImagePolicy=` and `MinimumVersion=`; and `systemd.image_policy=` of the kernel command line.
     #[serde(skip_serializing_if = "Demands::is_empty")]
     pub demands: Demands,
+    /// `ImageFilter=`: which partitions are taken, by their labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_filters: Vec<Placed<ImageFilter>>,
     /// `[Trial]`
     #[serde(skip_serializing_if = "is_default")]
     pub trial: Trial,

@@ -32,6 +32,12 @@ use crate::{
     units::Bytes,
 };
 
+#[cfg(feature = "cli")]
+use crate::{
+    format::{disk::discoverable::Purpose, verity::signature::partition},
+    plan::facts::SignedBy,
+};
+
 use super::{log::Log, table::Tables};
 use crate::run::boot::modules::Loader;
 
@@ -147,6 +153,20 @@ impl Prober {
         }
     }
 
+    /// Looks into signature partitions for what they are of. What is none there is told when it is to be used.
+    #[cfg(feature = "cli")]
+    pub fn read_signatures(&mut self) {
+        let of = |device: &BlockDevice| {
+            let purpose = device.partition.as_ref()?.purpose()?;
+            let length = usize::try_from(device.size.0).ok()?;
+            let is_signature = purpose == Purpose::RootVeritySig && device.size <= partition::LARGEST;
+            let bytes = is_signature.then(|| open(device).ok()?.read(0, length).ok()).flatten()?;
+            let root_hash = partition::Signed::parse(&bytes).ok()?.root_hash;
+            Some(SignedBy { devno: device.devno, root_hash })
+        };
+        self.facts.signatures = self.facts.devices.iter().filter_map(of).collect();
+    }
+
     fn hear(&mut self, event: &Uevent, loader: &Loader) {
         let added = matches!(event.action.as_str(), "add" | "change");
         if let (Some(modalias), "add") = (&event.modalias, event.action.as_str()) {
@@ -221,8 +241,8 @@ pub fn read_errors() -> Vec<String> {
 
 /// What sysfs says of a block device, and the table that it is a partition of.
 fn describe_partition(entry: &Entry, tables: &mut Tables) -> Option<BlockDevice> {
-    let mut device = describe(entry)?;
     let disk = entry.disk().map(|name| Entry { name });
+    let mut device = describe(entry)?;
     if let Some((partition, error)) = disk.and_then(|disk| tables.partition(&disk, entry)) {
         device.partition = Some(partition);
         device.table_error = error;

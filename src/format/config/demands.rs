@@ -2,6 +2,7 @@
 
 use crate::format::{
     config::{
+        image_filter::{self, ImageFilter},
         image_policy::{self, ImagePolicy},
         ini::{Assignment, Error, Placed},
     },
@@ -15,6 +16,15 @@ pub(super) fn image_policy(
 ) -> Result<Option<Placed<ImagePolicy>>, Error> {
     assignment
         .placed(file, |value| value.parse().map_err(|why: image_policy::Error| assignment.wrong(file, why)))
+}
+
+/// `ImageFilter=`: an image filter.
+pub(super) fn image_filter(
+    assignment: &Assignment,
+    file: &str,
+) -> Result<Option<Placed<ImageFilter>>, Error> {
+    assignment
+        .placed(file, |value| value.parse().map_err(|why: image_filter::Error| assignment.wrong(file, why)))
 }
 
 /// `MinimumVersion=`: a version, in the characters of UAPI.10 and those that systemd takes besides.

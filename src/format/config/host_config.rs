@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::format::{
     config::{
         demands,
+        image_filter::ImageFilter,
         image_policy::ImagePolicy,
         ini::{self, Assignment, Placed, boolean, words},
         prewarm::Prewarm,
@@ -16,9 +17,10 @@ use crate::format::{
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 20] = [
+pub const KEYS: [(&str, &str); 21] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
+    ("Stage", "ImageFilter"),
     ("Stage", "Direct"),
     ("Stage", "Prewarm"),
     ("Stage", "PrewarmMemory"),
@@ -70,6 +72,8 @@ pub struct Stage {
     pub source: Option<String>,
     /// `RootHash=`: the root hash of the image that `Source=` names.
     pub root_hash: Option<RootHash>,
+    /// `ImageFilter=`: which partitions are taken, by their labels.
+    pub image_filter: Option<Placed<ImageFilter>>,
     /// `Direct=`: systemd switches into the new root itself, without the relay.
     pub direct: bool,
     /// `Prewarm=` and its like: what is in the page cache of the old root is read from the new one.
@@ -225,6 +229,7 @@ impl Stage {
                 let allowed = "an even number of hexadecimal digits, 32 to 128 (64 for sha256),";
                 self.root_hash = Some(hash.map_err(|_| assignment.impossible(file, allowed))?);
             }
+            "ImageFilter" => self.image_filter = demands::image_filter(assignment, file)?,
             "Direct" => self.direct = switch(Self::default().direct)?,
             "Exitrd" => self.exitrd = switch(Self::default().exitrd)?,
             _ => return self.prewarm.assign(assignment, file),
@@ -305,7 +310,7 @@ mod tests {
     fn a_file() {
         let hash = "0a".repeat(32);
         let config = config(&[&format!(
-            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nDirect=on\nPrewarm=no\nPrewarmMemory=25%\nPrewarmTimeoutSec=1min 30s\nExitrd=yes\n\
+            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nImageFilter=root=os_*:root-verity=os_*\nDirect=on\nPrewarm=no\nPrewarmMemory=25%\nPrewarmTimeoutSec=1min 30s\nExitrd=yes\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
              [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\nKeep=0\n[Policy]\nVerity=required\n\
              ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
@@ -314,6 +319,10 @@ mod tests {
             stage: Stage {
                 source: Some("slot:other".to_owned()),
                 root_hash: hash.parse().ok(),
+                image_filter: Some(Placed {
+                    value: "root=os_*:root-verity=os_*".parse().unwrap(),
+                    place: "f:5 (ImageFilter=root=os_*:root-verity=os_*)".to_owned(),
+                }),
                 direct: true,
                 prewarm: Prewarm { wanted: false, memory_percent: 25, timeout_sec: 90 },
                 exitrd: true,
@@ -328,11 +337,11 @@ mod tests {
             verity_required: true,
             image_policy: Some(Placed {
                 value: "root=verity+signed".parse().unwrap(),
-                place: "f:22 (ImagePolicy=root=verity+signed)".to_owned(),
+                place: "f:23 (ImagePolicy=root=verity+signed)".to_owned(),
             }),
             minimum_version: Some(Placed {
                 value: "7".to_owned(),
-                place: "f:23 (MinimumVersion=7)".to_owned(),
+                place: "f:24 (MinimumVersion=7)".to_owned(),
             }),
             warnings: vec![],
         };
@@ -353,10 +362,10 @@ mod tests {
 
     #[test]
     fn files_over_files() {
-        let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nDirect=1\nPrewarm=0\nPrewarmMemory=1%\nPrewarmTimeoutSec=1\nExitrd=1\n\
+        let first = "[Stage]\nSource=/a\nRootHash=00112233445566778899aabbccddeeff\nImageFilter=root=a\nDirect=1\nPrewarm=0\nPrewarmMemory=1%\nPrewarmTimeoutSec=1\nExitrd=1\n\
                      [Carry]\nCarry=/a /b\nNoCarry=/c\n[Hook]\nTimeoutSec=5\nWhenNothingStaged=pass\n\
                      [Policy]\nVerity=required\nImagePolicy=root=signed\nMinimumVersion=1\n";
-        let second = "[Stage]\nSource=\nRootHash=\nDirect=\nPrewarm=\nPrewarmMemory=\nPrewarmTimeoutSec=\nExitrd=\n[Carry]\nCarry=\nNoCarry=\n\
+        let second = "[Stage]\nSource=\nRootHash=\nImageFilter=\nDirect=\nPrewarm=\nPrewarmMemory=\nPrewarmTimeoutSec=\nExitrd=\n[Carry]\nCarry=\nNoCarry=\n\
                       [Hook]\nTimeoutSec=\nWhenNothingStaged=\n[Policy]\nVerity=\nImagePolicy=\nMinimumVersion=\n";
         assert_eq!(config(&[first, second]), HostConfig::default());
         for (second, carried, not) in [
@@ -401,6 +410,12 @@ mod tests {
         const PATHS: &str = "a list of absolute paths below /, without \"..\", blanks quoted, is needed";
         for (text, message) in [
             ("[Stage]\nDirect=maybe", "f:2: Direct=maybe: yes or no is needed".to_owned()),
+            (
+                "[Stage]\nImageFilter=root=[a",
+                "f:2: ImageFilter=root=[a: character 6: the pattern [a has a [ without its ]: write text, *, ?, and [abc], \
+                 [a-c] or [!abc]"
+                    .to_owned(),
+            ),
             ("[Stage]\nPrewarm=2", "f:2: Prewarm=2: yes or no is needed".to_owned()),
             ("[Stage]\nPrewarmMemory=50", "f:2: PrewarmMemory=50: a share from 1% to 90% is needed".to_owned()),
             ("[Stage]\nPrewarmMemory=91%", "f:2: PrewarmMemory=91%: a share from 1% to 90% is needed".to_owned()),

@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::image_policy::Designator;
 
 /// Patterns of labels, by what the partition is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFilter(BTreeMap<Designator, String>);
 
 /// A filter that cannot be meant. Characters are counted from 1.

@@ -288,7 +288,7 @@ pub(in crate::run::soft_reboot) mod tests {
         let purposes: Vec<_> = partitions.iter().map(|p| Purpose::of(p.type_uuid)).collect();
         assert_eq!(purposes, [Some(Purpose::Root), Some(Purpose::RootVerity)]);
         assert_eq!(found.get(), block_size);
-        let decided = image_file::decide(&image.found, None).unwrap();
+        let decided = image_file::decide(&image.found, None, &[]).unwrap();
         assert_eq!(decided.label.as_deref(), Some("os_1.2"));
         assert_eq!(image.read(&decided.root.data, 16).unwrap(), [0; 16]);
     }
@@ -323,7 +323,7 @@ pub(in crate::run::soft_reboot) mod tests {
         bytes[8 << 20..][..4].copy_from_slice(b"tree");
         fs::write(&path, bytes).unwrap();
         let image = OpenImage::open(&path, LastLink::Refuse).unwrap();
-        let hash = image_file::decide(&image.found, None).unwrap().root.hash;
+        let hash = image_file::decide(&image.found, None, &[]).unwrap().root.hash;
         let part = image.file_part(&hash).unwrap();
         fs::write(directory.path().join("other"), ddi(512)).unwrap();
         let is_root = fs::File::options().write(true).open("/dev/loop-control").is_ok();
@@ -383,7 +383,7 @@ pub(in crate::run::soft_reboot) mod tests {
         assert_eq!(kinds, expected);
         let tree = Part { file: Place::HashTree, offset: Bytes(0), size: Bytes(4096) };
         assert_eq!(image.read(&tree, 9999).unwrap(), [1; 4096]);
-        let error = image_file::decide(&image.found, None).unwrap_err().to_string();
+        let error = image_file::decide(&image.found, None, &[]).unwrap_err().to_string();
         assert!(error.contains("os.usrhash"), "{error}");
         assert!(OpenImage::open(&path("link.raw"), LastLink::Refuse).is_err());
         assert!(OpenImage::open(&path("missing.raw"), LastLink::Refuse).is_err());

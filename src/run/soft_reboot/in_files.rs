@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::{
     format::{
+        config::{image_filter::ImageFilter, ini::Placed},
         disk::{self, superblock::Superblock},
         kernel::devno::Devno,
         system::versioned_directory::Pattern,
@@ -71,25 +72,34 @@ pub struct InFiles {
 }
 
 /// Looks into the newest image of a versioned directory (systemd.v(7)).
-pub fn newest(directory: &str, given: Option<&RootHash>) -> Result<InFiles, Error> {
+pub fn newest(
+    directory: &str,
+    given: Option<&RootHash>,
+    filters: &[Placed<ImageFilter>],
+) -> Result<InFiles, Error> {
     let pattern = Pattern::of(directory).ok_or_else(|| Error::NoPattern(directory.to_owned()))?;
     let picked = image::pick(&pattern)?;
-    let mut found = look(&picked.path, given)?;
+    let mut found = look(&picked.path, given, filters)?;
     found.skipped =
         picked.skipped.iter().map(|(name, why)| format!("{name} was passed over: {why}")).collect();
     Ok(found)
 }
 
 /// Looks into an image.
-pub fn look(path: &Path, given: Option<&RootHash>) -> Result<InFiles, Error> {
+pub fn look(
+    path: &Path,
+    given: Option<&RootHash>,
+    filters: &[Placed<ImageFilter>],
+) -> Result<InFiles, Error> {
     let open = OpenImage::open(path, LastLink::Refuse)?;
-    let image = image_file::decide(&open.found, given)?;
+    let image = image_file::decide(&open.found, given, filters)?;
     if image.usr.is_some() {
         return Err(Error::SplitUsr(open.found.path));
     }
     let root = &image.root;
     let (mut devices, mut parts) = (Vec::new(), Vec::new());
-    for (minor, part, partition) in [(1, &root.data, &root.partition), (2, &root.hash, &None)] {
+    for (minor, part, partition) in [(1, &root.data, &root.partition), (2, &root.hash, &root.tree_partition)]
+    {
         let (devno, file) = (Devno { major: 0, minor }, open.file_part(part)?);
         devices.push(BlockDevice { partition: partition.clone(), ..device(&open, part, devno, &file) });
         parts.push((devno, file));
@@ -166,11 +176,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("os.raw");
         fs::write(&path, image::tests::ddi(512)).unwrap();
-        let devices = look(&path, None).unwrap().devices;
+        let devices = look(&path, None, &[]).unwrap().devices;
         let partitions: Vec<_> = devices.iter().map(|device| device.partition.as_ref()).collect();
         assert!(
-            matches!(partitions.as_slice(), [Some(data), None]
-                if data.attributes == discoverable::READ_ONLY && data.label.as_deref() == Some("os_1.2")),
+            matches!(partitions.as_slice(), [Some(data), Some(tree)]
+                if data.attributes == discoverable::READ_ONLY && data.label.as_deref() == Some("os_1.2")
+                    && tree.label.as_deref() == Some("os_1.2_verity")),
             "{partitions:?}"
         );
     }
@@ -207,8 +218,10 @@ mod tests {
             fs::write(&beside, p7s).unwrap();
             let open = OpenImage::open(&at("os.raw"), LastLink::Refuse).unwrap();
             let (root_hash, root_hash_from) = (hash.parse().unwrap(), RootHashFrom::Given);
-            let (data, partition, hash) = (part(0, 4096), None, part(4096, 4096));
-            let root = Verified { data, partition, hash, signature, root_hash, root_hash_from };
+            let (data, hash, partition) = (part(0, 4096), part(4096, 4096), None);
+            let tree_partition = None;
+            let root =
+                Verified { data, partition, hash, tree_partition, signature, root_hash, root_hash_from };
             let found = super::signature(&open, &root);
             match (found, expected) {
                 (Ok(found), Ok(expected)) => {
