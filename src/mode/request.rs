@@ -20,6 +20,7 @@ use crate::{
         configuration, execute, machine,
         probe::{self, Prober},
         soft_reboot::{
+            image::OpenImage,
             in_files::{self, InFiles},
             mount_units, running, staging, state,
         },
@@ -231,6 +232,14 @@ pub enum Error {
 pub(super) struct Prepared {
     pub(super) opening: Opening,
     pub(super) facts: Facts,
+    /// An image in files: kept open, so that what is attached is what was looked at.
+    pub(super) image: Option<OpenImage>,
+}
+
+/// This machine, and what is asked for in files.
+pub(super) struct Looked {
+    pub(super) prober: Prober,
+    pub(super) in_files: Option<(Chosen, OpenImage)>,
 }
 
 /// Why `slot:other` found nothing to stage, with a line for each slot that was passed over.
@@ -283,32 +292,34 @@ impl Error {
 /// Finds what is asked for, and how it is opened.
 pub(super) fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
     let asked = request.asked()?;
-    let (mut prober, in_files) = look(&asked)?;
-    let chosen = match in_files {
-        Some(chosen) => chosen,
-        None => soft_reboot::choose(&asked, state, prober.facts())?,
+    let Looked { mut prober, in_files } = look(&asked)?;
+    let (chosen, image) = match in_files {
+        Some((chosen, image)) => (chosen, Some(image)),
+        None => (soft_reboot::choose(&asked, state, prober.facts())?, None),
     };
     loop {
         match soft_reboot::open(&asked, &chosen, state, prober.facts())? {
-            Answer::Known(opening) => return Ok(Prepared { opening, facts: prober.facts().clone() }),
+            Answer::Known(opening) => {
+                return Ok(Prepared { opening, facts: prober.facts().clone(), image });
+            }
             Answer::Read(wanted) => prober.read(&wanted),
         }
     }
 }
 
 /// Looks at this machine, and into the files that are asked for: what they hold is shown to the decisions as devices.
-pub(super) fn look(asked: &Asked) -> Result<(Prober, Option<Chosen>), Error> {
+pub(super) fn look(asked: &Asked) -> Result<Looked, Error> {
     let mut prober = Prober::of_running_system()?;
     read_all(&mut prober);
     let Written { root_hash, filters, .. } = &asked.written;
     let root_hash = root_hash.as_ref();
-    let InFiles { root, devices, skipped } = match &asked.written.source {
+    let InFiles { root, devices, skipped, image } = match &asked.written.source {
         Source::File(path) => in_files::look(Path::new(path), root_hash, filters)?,
         Source::Directory(path) => in_files::newest(path, root_hash, filters)?,
-        _ => return Ok((prober, None)),
+        _ => return Ok(Looked { prober, in_files: None }),
     };
     prober.facts_mut().devices.extend(devices);
-    Ok((prober, Some(Chosen { root, skipped })))
+    Ok(Looked { prober, in_files: Some((Chosen { root, skipped }, image)) })
 }
 
 /// Looks into every device: fstab and mount units name file systems by what they hold, and a signature what it is of.

@@ -194,7 +194,8 @@ impl Staging<'_> {
     }
 
     fn all(&mut self, request: &Request, prepared: Prepared) -> Result<Done, Error> {
-        let Prepared { opening: Opening { intent, mounting, root, skipped }, facts } = prepared;
+        let Prepared { opening: Opening { intent, mounting, root, skipped }, facts, image: _image } =
+            prepared;
         skipped.iter().for_each(|line| (self.tell)(line));
         let begun = Plan { steps: self.state.looking.hand_over(&mounting) };
         self.state.staged = Some(Staged {

@@ -134,7 +134,7 @@ pub fn partitions(facts: &Facts, loader: Guid) -> Vec<Device> {
         part.disk == *disk && matches!(part.purpose(), Some(Purpose::Esp | Purpose::Xbootldr))
     };
     let there = all().filter(|(_, part)| is_one(part));
-    there.map(|(device, _)| Device { name: device.name.clone(), devno: device.devno }).collect()
+    there.map(|(device, _)| device.into()).collect()
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn device(name: &str) -> Device {
-        Device { name: name.to_owned(), devno: "254:1".parse().unwrap() }
+        Device { name: name.to_owned(), devno: "254:1".parse().unwrap(), diskseq: None }
     }
 
     fn release(id: &str, version: &str) -> OsRelease {

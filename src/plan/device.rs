@@ -13,6 +13,9 @@ pub struct Device {
     pub name: String,
     /// Its number, by which it is opened.
     pub devno: Devno,
+    /// What tells its disk from any other of that number, where the kernel says it: what was looked at is what is opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diskseq: Option<u64>,
 }
 
 impl fmt::Display for Device {

@@ -13,6 +13,8 @@ use crate::{
     units::{BlockSize, Bytes},
 };
 
+use super::device::Device;
+
 /// What is known of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +66,9 @@ pub struct BlockDevice {
     pub name: String,
     /// Its number.
     pub devno: Devno,
+    /// What tells its disk from any other of that number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diskseq: Option<u64>,
     /// Its length.
     pub size: Bytes,
     /// The smallest unit that it can be read in.
@@ -155,6 +160,12 @@ impl Partition {
     #[must_use]
     pub fn purpose(&self) -> Option<Purpose> {
         self.type_uuid.and_then(Purpose::of)
+    }
+}
+
+impl From<&BlockDevice> for Device {
+    fn from(found: &BlockDevice) -> Self {
+        Self { name: found.name.clone(), devno: found.devno, diskseq: found.diskseq }
     }
 }
 

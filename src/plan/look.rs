@@ -170,15 +170,15 @@ impl<'a> Look<'a> {
         let open = OpenVerity {
             name: verity.name.clone(),
             uuid: setup::dm_uuid(uuid, &verity.name),
-            data: device(data),
-            hash: device(hash),
-            fec: fec.map(device),
+            data: data.into(),
+            hash: hash.into(),
+            fec: fec.map(Device::from),
             table,
             root_hash_from: verity.root_hash_from,
             signature: verity
                 .signature
                 .clone()
-                .map(|signed| Handed { signed, key: setup::signature_key(uuid, &verity.name) }),
+                .map(|signed| Box::new(Handed { signed, key: setup::signature_key(uuid, &verity.name) })),
         };
         let steps = vec![
             Step::OpenVerity(open),
@@ -189,7 +189,7 @@ impl<'a> Look<'a> {
             },
             mount(fs, Volume::Verity(verity.name.clone()), None, at, true),
         ];
-        Ok(Some(Resolved { steps, origin: Some(device(data)) }))
+        Ok(Some(Resolved { steps, origin: Some(data.into()) }))
     }
 
     fn plain(
@@ -225,9 +225,9 @@ impl<'a> Look<'a> {
         if let Some(kind) = kind {
             self.want_module(kind);
         }
-        let volume = Volume::Device(device(found));
+        let volume = Volume::Device(found.into());
         let steps = vec![mount(fs, volume, kind, at, read_only || found.read_only)];
-        Ok(Some(Resolved { steps, origin: Some(device(found)) }))
+        Ok(Some(Resolved { steps, origin: Some(found.into()) }))
     }
 
     fn want_module(&mut self, kind: Kind) {
@@ -258,10 +258,6 @@ impl<'a> Look<'a> {
 fn ambiguous(role: &'static str, tag: String, devices: &[&BlockDevice]) -> Error {
     let devices: Vec<String> = devices.iter().map(|device| device.to_string()).collect();
     Error::Ambiguous { role, tag, devices: devices.join(" and ") }
-}
-
-fn device(found: &BlockDevice) -> Device {
-    Device { name: found.name.clone(), devno: found.devno }
 }
 
 fn mount(fs: &FileSystem, what: Volume, kind: Option<Kind>, at: &str, read_only: bool) -> Step {

@@ -114,7 +114,7 @@ mod tests {
         let table: crate::format::verity::table::VerityTable =
             format!("1 254:1 254:2 4096 4096 2048 1 sha256 {digest} -").parse().unwrap();
         let devno = Devno { major: 254, minor: 1 };
-        let device = Device { name: "vda1".to_owned(), devno };
+        let device = Device { name: "vda1".to_owned(), devno, diskseq: None };
         let open = |name: &str| {
             Step::OpenVerity(OpenVerity {
                 name: name.to_owned(),

@@ -84,7 +84,7 @@ impl Plain {
             return Err(NotPlain::Directory { directory, device: device.name.clone() });
         }
         let plain = Self {
-            device: Device { name: device.name.clone(), devno: device.devno },
+            device: Device { name: device.name.clone(), devno: device.devno, diskseq: None },
             partition_uuid: partition_uuid(device).map(str::to_owned),
             filesystem_uuid: filesystem_uuid(device).map(str::to_owned),
             fstype: mount.fstype.clone(),
@@ -143,7 +143,7 @@ impl Plain {
     /// The device that it is on: the one of its number, or, where that was given anew since, the only one that holds it.
     pub(super) fn find<'a>(&self, facts: &'a Facts) -> Result<&'a BlockDevice, String> {
         let here = |device: &BlockDevice| Self {
-            device: Device { name: device.name.clone(), devno: device.devno },
+            device: Device { name: device.name.clone(), devno: device.devno, diskseq: None },
             ..self.clone()
         };
         let same = facts.devices.iter().find(|device| device.devno == self.device.devno);

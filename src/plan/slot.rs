@@ -323,7 +323,7 @@ pub(super) fn slot(
     let known = known.map(|hash| (hash, RootHashFrom::Given));
     let (root_hash, root_hash_from) =
         root_hash(*data, *hash, known).ok_or_else(|| Error::NoUuid(about.clone()))?;
-    let device = |row: &Row<'_, BlockDevice>| Device { name: row.of.name.clone(), devno: row.of.devno };
+    let device = |row: &Row<'_, BlockDevice>| Device::from(row.of);
     Ok(Slot {
         image: pair.image.map(|image| image.name.to_owned()),
         version: pair.image.map(|image| image.version.to_owned()),
@@ -380,6 +380,7 @@ mod tests {
         BlockDevice {
             name: format!("vda{number}"),
             devno: Devno { major: 254, minor: number },
+            diskseq: None,
             size: Bytes(1 << 30),
             logical_block_size: BlockSize::B512,
             read_only: false,

@@ -159,8 +159,9 @@ fn plainly(before: &Plain, at: &str, facts: &Facts) -> Result<Vec<Step>, Decisio
     if found.content == Content::Unread && before.filesystem_uuid.is_some() {
         return Err(Decision::Read(vec![Read::Superblock(found.devno)]));
     }
-    let device = Device { name: found.name.clone(), devno: found.devno };
-    let plain = Plain { device: device.clone(), ..before.clone() };
+    let device = Device::from(found);
+    // It is written down, and the disk's own number does not outlive the machine's run.
+    let plain = Plain { device: Device { diskseq: None, ..device.clone() }, ..before.clone() };
     plain.is_on(found).map_err(gone)?;
     let fstype = plain.fstype.parse().map_or_else(|_| Fstype::Named(plain.fstype.clone()), Fstype::Known);
     let (read_only, options) = (plain.read_only, plain.options.clone());

@@ -644,6 +644,7 @@ mod tests {
             partition: crate::plan::device::Device {
                 name: "vda1".to_owned(),
                 devno: "254:1".parse().unwrap(),
+                diskseq: None,
             },
             directory: "loader/entries".to_owned(),
             from: "b+3.conf".to_owned(),
@@ -663,7 +664,7 @@ mod tests {
     fn a_root_that_was_not_reached_is_closed() {
         let table = format!("1 254:1 254:2 4096 4096 2048 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
         let devno = crate::format::kernel::devno::Devno { major: 254, minor: 1 };
-        let device = crate::plan::device::Device { name: "vda1".to_owned(), devno };
+        let device = crate::plan::device::Device { name: "vda1".to_owned(), devno, diskseq: None };
         let open = Step::OpenVerity(crate::plan::step::OpenVerity {
             name: "b".to_owned(),
             uuid: String::new(),

@@ -248,7 +248,7 @@ pub struct OpenVerity {
     pub root_hash_from: HashOrigin,
     /// Its signature, checked before the device is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<Handed>,
+    pub signature: Option<Box<Handed>>,
 }
 
 /// A stretch of a file.

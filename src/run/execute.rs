@@ -15,6 +15,7 @@ use crate::{
     },
     plan::{
         Plan, Step,
+        device::Device,
         prewarm::Prewarmed,
         signed::CheckedBy,
         step::{Fstype, HashOrigin, OpenVerity, Volume},
@@ -24,7 +25,7 @@ use crate::{
         block::Device as BlockDevice,
         dm::Control,
         kmsg::Follower,
-        loopdev::Attached,
+        loopdev::{Attached, LoopDevice},
         mount, process,
         root::{self, Initramfs},
     },
@@ -170,10 +171,14 @@ impl<'a> Executor<'a> {
     }
 
     fn open_verity(&mut self, open: &OpenVerity) -> Result<(), Error> {
+        // Held open, they are what they were until the table is loaded.
+        let mut held = Vec::new();
         for device in [&open.data, &open.hash].into_iter().chain(&open.fec) {
             let node = sys::block::Entry { name: device.name.clone() }.node();
-            BlockDevice::open(&node, device.devno)
-                .map_err(|error| Error::Changed { device: device.clone(), why: error.in_one_line() })?;
+            let same = BlockDevice::open(&node, device.devno, device.diskseq);
+            held.push(
+                same.map_err(|error| Error::Changed { device: device.clone(), why: error.in_one_line() })?,
+            );
         }
         let signature = signed::read(open)?;
         let follower = Follower::open()?;
@@ -211,14 +216,14 @@ impl<'a> Executor<'a> {
             [(&mut open.data, &mut open.table.data), (&mut open.hash, &mut open.table.hash)]
         {
             if let Some(attached) = self.loops.get(&device.devno) {
-                (device.name, device.devno) = (attached.device.name.clone(), attached.device.devno);
+                *device = of_loop(attached);
                 *number = device.devno;
             }
         }
         if let Some(device) = &mut open.fec
             && let Some(attached) = self.loops.get(&device.devno)
         {
-            (device.name, device.devno) = (attached.device.name.clone(), attached.device.devno);
+            *device = of_loop(attached);
             open.table.set_fec_device(device.devno);
         }
         open
@@ -316,7 +321,12 @@ impl<'a> Executor<'a> {
 
     fn open_volume(&self, what: &Volume) -> Result<BlockDevice, Error> {
         let devno = self.devno(what)?;
-        Ok(BlockDevice::open(&self.node(what)?, devno)?)
+        let diskseq = match what {
+            Volume::Device(device) => device.diskseq,
+            // It was made here.
+            Volume::Verity(_) => None,
+        };
+        Ok(BlockDevice::open(&self.node(what)?, devno, diskseq)?)
     }
 
     fn name_volatile_root(&self, what: &Volume) -> Result<(), Error> {
@@ -334,6 +344,11 @@ impl<'a> Executor<'a> {
         process::restore_sigpipe()?;
         Err(process::execute(Path::new(init), &self.arguments).into())
     }
+}
+
+fn of_loop(attached: &Attached) -> Device {
+    let LoopDevice { name, devno, diskseq } = attached.device.clone();
+    Device { name, devno, diskseq }
 }
 
 /// What is wrong with the status of a dm-verity device: a block that did not match was read, and that is not `excused`.

@@ -242,7 +242,7 @@ pub fn read_errors() -> Vec<String> {
 /// What sysfs says of a block device, and the table that it is a partition of.
 fn describe_partition(entry: &Entry, tables: &mut Tables) -> Option<BlockDevice> {
     let disk = entry.disk().map(|name| Entry { name });
-    let mut device = describe(entry)?;
+    let mut device = describe(entry, disk.as_ref().unwrap_or(entry))?;
     if let Some((partition, error)) = disk.and_then(|disk| tables.partition(&disk, entry)) {
         device.partition = Some(partition);
         device.table_error = error;
@@ -251,7 +251,7 @@ fn describe_partition(entry: &Entry, tables: &mut Tables) -> Option<BlockDevice>
 }
 
 /// What sysfs says of a block device; `None` where it has no medium or is going away.
-fn describe(entry: &Entry) -> Option<BlockDevice> {
+fn describe(entry: &Entry, disk: &Entry) -> Option<BlockDevice> {
     let (devno, size) = (entry.devno()?, entry.size()?);
     if size == Bytes(0) {
         return None;
@@ -259,8 +259,9 @@ fn describe(entry: &Entry) -> Option<BlockDevice> {
     Some(BlockDevice {
         name: entry.name.clone(),
         devno,
+        diskseq: disk.diskseq(),
         size,
-        logical_block_size: entry.logical_block_size(),
+        logical_block_size: disk.logical_block_size(),
         read_only: entry.attribute("ro").as_deref() == Some("1"),
         dm_name: entry.attribute("dm/name"),
         table_error: None,
@@ -276,7 +277,7 @@ fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
         let why = std::io::Error::other("it is suspended, and a read would wait until it is resumed");
         return Err(sys::Error::new("open", device.name.as_str(), why));
     }
-    Device::open(&entry.node(), device.devno)
+    Device::open(&entry.node(), device.devno, device.diskseq)
 }
 
 fn content(device: &BlockDevice) -> Content {

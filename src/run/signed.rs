@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use crate::{
-    format::{
-        kernel::devno::Devno,
-        verity::{
-            root_hash::RootHash,
-            signature::{self, Signature},
-        },
+    format::verity::{
+        root_hash::RootHash,
+        signature::{self, Signature},
     },
     plan::{
+        device::Device,
         signed::{CheckedBy, Handed, Place},
         step::OpenVerity,
     },
@@ -49,7 +47,7 @@ pub(super) fn read(open: &OpenVerity) -> Result<Option<Signature>, Error> {
     let read = match at {
         Place::Here { signature, .. } => Ok(signature.clone()),
         Place::File(path) => file(path),
-        Place::Partition(device) => partition_of(&device.name, device.devno, root_hash),
+        Place::Partition(device) => partition_of(device, root_hash),
     };
     let unusable = |why| Error::Signature { root_hash: root_hash.clone(), from: at.to_string(), why };
     read.map(Some).map_err(unusable)
@@ -147,19 +145,20 @@ fn file(path: &str) -> Result<Signature, String> {
 
 /// The small init takes none: its signatures come with the kernel command line.
 #[cfg(not(feature = "dissect"))]
-fn partition_of(_: &str, _: Devno, _: &RootHash) -> Result<Signature, String> {
+fn partition_of(_: &Device, _: &RootHash) -> Result<Signature, String> {
     Err("this build reads no signature partitions".to_owned())
 }
 
 #[cfg(feature = "dissect")]
-fn partition_of(name: &str, devno: Devno, root_hash: &RootHash) -> Result<Signature, String> {
+fn partition_of(partition: &Device, root_hash: &RootHash) -> Result<Signature, String> {
     use crate::{
         format::verity::signature::partition,
-        sys::block::{Device, Entry},
+        sys::block::{self, Entry},
     };
 
-    let node = Entry { name: name.to_owned() }.node();
-    let device = Device::open(&node, devno).map_err(|e| e.in_one_line())?;
+    let Device { name, devno, diskseq } = partition;
+    let node = Entry { name: name.clone() }.node();
+    let device = block::Device::open(&node, *devno, *diskseq).map_err(|e| e.in_one_line())?;
     // One byte more, so that what is too large is seen to be.
     let length = usize::try_from(partition::LARGEST.0 + 1).map_err(|e| e.to_string())?;
     let bytes = device.read(0, length).map_err(|e| e.in_one_line())?;
@@ -169,12 +168,15 @@ fn partition_of(name: &str, devno: Devno, root_hash: &RootHash) -> Result<Signat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{device::Device, signed::Signed, step::HashOrigin};
+    use crate::{
+        format::kernel::devno::Devno,
+        plan::{signed::Signed, step::HashOrigin},
+    };
 
     #[test]
     fn signatures_are_read_before_anything_is_opened() {
         let devno = Devno { major: 0, minor: 1 };
-        let device = Device { name: "nothing".to_owned(), devno };
+        let device = Device { name: "nothing".to_owned(), devno, diskseq: None };
         let table = format!("1 0:1 0:1 4096 4096 1 1 sha256 {} -", "ab".repeat(32)).parse().unwrap();
         let mut open = OpenVerity {
             name: "root".to_owned(),
@@ -208,7 +210,7 @@ mod tests {
             (file(""), Err("it is no regular file")),
             (Place::Partition(device), Err(partition.as_str())),
         ] {
-            open.signature = Some(Handed { signed: Signed::found(at), key: "k".to_owned() });
+            open.signature = Some(Box::new(Handed { signed: Signed::found(at), key: "k".to_owned() }));
             match (read(&open), expected) {
                 (Ok(signature), Ok(length)) => assert_eq!(signature.unwrap().der().len(), length),
                 (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),

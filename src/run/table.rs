@@ -53,7 +53,7 @@ fn read(disk: &Entry) -> Result<Table, String> {
     let devno = disk.devno().ok_or_else(|| format!("{} is gone", disk.name))?;
     let block_size = disk.logical_block_size();
     let blocks = disk.size().map_or(0, |size| size.0 / u64::from(block_size.get()));
-    let device = Device::open(&disk.node(), devno).map_err(|e| e.in_one_line())?;
+    let device = Device::open(&disk.node(), devno, None).map_err(|e| e.in_one_line())?;
     let first = device.read(0, 512).map_err(|e| e.in_one_line())?;
     if let Some(signature) = mbr::disk_signature(&first) {
         return Ok(Table::Mbr(signature));

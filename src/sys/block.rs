@@ -90,12 +90,19 @@ impl Entry {
         Some(path.parent()?.file_name()?.to_string_lossy().into_owned())
     }
 
-    /// The smallest unit that it can be read in: a disk's own, and for a partition its disk's.
+    /// The smallest unit that a disk can be read in.
     #[must_use]
     pub fn logical_block_size(&self) -> BlockSize {
-        let disk = self.disk().map_or_else(|| self.clone(), |name| Self { name });
-        let bytes = disk.attribute("queue/logical_block_size").and_then(|text| text.parse().ok());
+        let bytes = self.attribute("queue/logical_block_size").and_then(|text| text.parse().ok());
         bytes.and_then(|bytes| BlockSize::new(bytes).ok()).unwrap_or(BlockSize::B512)
+    }
+
+    /// What tells a disk from any other that had, or will have, its number; kernels before 5.15 have none. A drive with a
+    /// removable medium counts on when it is opened, too (block/disk-events.c), and has none here.
+    #[must_use]
+    pub fn diskseq(&self) -> Option<u64> {
+        let is_fixed = self.attribute("removable").is_none_or(|removable| removable == "0");
+        self.attribute("diskseq").filter(|_| is_fixed)?.parse().ok()
     }
 
     fn path(&self) -> PathBuf {
@@ -109,6 +116,17 @@ impl Entry {
     }
 }
 
+/// `ioctl(BLKGETDISKSEQ)`, Linux 5.15; `None` before. A partition has its disk's.
+pub(super) fn diskseq(file: &File, node: &Path) -> Result<Option<u64>, Error> {
+    let mut sequence = 0;
+    // SAFETY: the file is a block device, and the kernel writes one u64 to `sequence`.
+    match unsafe { request::diskseq(file.as_raw_fd(), &raw mut sequence) } {
+        Ok(_) => Ok(Some(sequence)),
+        Err(nix::Error::ENOTTY | nix::Error::EINVAL) => Ok(None),
+        Err(error) => Err(Error::at("BLKGETDISKSEQ", node, error)),
+    }
+}
+
 /// An open block device.
 #[derive(Debug)]
 pub struct Device {
@@ -118,13 +136,19 @@ pub struct Device {
 
 impl Device {
     /// `open(node, O_RDONLY | O_CLOEXEC); posix_fadvise(POSIX_FADV_RANDOM)`, so that nothing is read but
-    /// what is asked for: a damaged block elsewhere is not this reader's business. The node's number is checked: a node that is not the device (any more) is an error.
-    pub fn open(node: &Path, devno: Devno) -> Result<Self, Error> {
+    /// what is asked for: a damaged block elsewhere is not this reader's business. The node's number is checked, and so is the
+    /// disk's own where it is known: a node that is not the device (any more) is an error.
+    pub fn open(node: &Path, devno: Devno, known: Option<u64>) -> Result<Self, Error> {
         let file = File::open(node).map_err(|e| Error::at("open", node, e))?;
         let number = file.metadata().map_err(|e| Error::at("stat", node, e))?.rdev();
         let is = Devno { major: libc::major(number), minor: libc::minor(number) };
         if is != devno {
             let why = io::Error::new(ErrorKind::NotFound, format!("it is {is}, not {devno}"));
+            return Err(Error::at("open", node, why));
+        }
+        if known.is_some() && diskseq(&file, node)? != known {
+            let why =
+                io::Error::new(ErrorKind::NotFound, "it is another disk than the one that was looked at");
             return Err(Error::at("open", node, why));
         }
         // SAFETY: the descriptor is open; the call changes nothing but how far ahead the kernel reads.
@@ -143,4 +167,9 @@ impl Device {
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
         pread(&self.file, &self.node, offset, length)
     }
+}
+
+mod request {
+    //! The call itself (include/uapi/linux/fs.h).
+    nix::ioctl_read!(diskseq, 0x12, 128, u64);
 }

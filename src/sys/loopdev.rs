@@ -7,7 +7,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::MetadataExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     Error,
+    block::diskseq,
     file::{Inode, RegularFile},
 };
 
@@ -134,7 +135,7 @@ pub fn detach(device: &LoopDevice) -> Result<bool, Error> {
         }
         Err(error) => return Err(error),
     };
-    if device.diskseq.is_some() && diskseq(&node, &device.name)? != device.diskseq {
+    if device.diskseq.is_some() && diskseq(&node, Path::new(&device.name))? != device.diskseq {
         return Ok(false);
     }
     match clear(&node) {
@@ -196,7 +197,7 @@ fn checked(name: String, node: File, file: &RegularFile, extent: Extent) -> Resu
             return Err(wrong(format!("it has {size} bytes, not {}: the file was cut off", extent.size.0)));
         }
         let devno = devno(&node).ok_or_else(|| wrong("it is gone".to_owned()))?;
-        Ok(LoopDevice { diskseq: diskseq(&node, &name)?, devno, name: name.clone() })
+        Ok(LoopDevice { diskseq: diskseq(&node, Path::new(&name))?, devno, name: name.clone() })
     };
     match check() {
         Ok(device) => Ok(Attached { device, node }),
@@ -211,17 +212,6 @@ fn checked(name: String, node: File, file: &RegularFile, extent: Extent) -> Resu
 fn clear(node: &File) -> nix::Result<()> {
     // SAFETY: the file is a loop device; the call takes no argument and writes to no memory.
     unsafe { request::clear(node.as_raw_fd()) }.map(drop)
-}
-
-/// `ioctl(BLKGETDISKSEQ)`, Linux 5.15; `None` before.
-fn diskseq(node: &File, name: &str) -> Result<Option<u64>, Error> {
-    let mut sequence = 0;
-    // SAFETY: the file is a block device, and the kernel writes one u64 to `sequence`.
-    match unsafe { request::diskseq(node.as_raw_fd(), &raw mut sequence) } {
-        Ok(_) => Ok(Some(sequence)),
-        Err(nix::Error::ENOTTY | nix::Error::EINVAL) => Ok(None),
-        Err(error) => Err(Error::new("BLKGETDISKSEQ", name, error)),
-    }
 }
 
 fn get_status(node: &File, name: &str) -> Result<Option<Status>, Error> {
@@ -318,17 +308,19 @@ mod request {
     nix::ioctl_none_bad!(clear, 0x4c01);
     nix::ioctl_write_ptr_bad!(configure, 0x4c0a, Config);
     nix::ioctl_read_bad!(get_status, 0x4c05, Info);
-    nix::ioctl_read!(diskseq, 0x12, 128, u64);
     // Defined by the size of a pointer, and gives 64 bits everywhere.
     nix::ioctl_read_bad!(size, nix::request_code_read!(0x12, 114, size_of::<usize>()), u64);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::FileExt, path::Path};
+    use std::{fs, os::unix::fs::FileExt};
 
     use super::*;
-    use crate::sys::{block::Device, file::LastLink};
+    use crate::sys::{
+        block::{Device, Entry},
+        file::LastLink,
+    };
 
     fn extent(offset: u64, size: u64) -> Extent {
         Extent { offset: Bytes(offset), size: Bytes(size) }
@@ -355,10 +347,56 @@ mod tests {
         false
     }
 
+    /// Whether this machine lets us.
+    #[track_caller]
+    fn has_loop_devices() -> bool {
+        let has = OpenOptions::new().read(true).write(true).open(CONTROL).is_ok();
+        if !has {
+            crate::left_out::left_out("it needs root and the loop driver");
+        }
+        has
+    }
+
+    /// The same device with another file: whoever looked at it before is told.
+    #[test]
+    fn a_device_that_shows_another_file() {
+        if !has_loop_devices() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, name.repeat(4096)).unwrap();
+            RegularFile::open(&path, LastLink::Refuse).unwrap()
+        };
+        let (before, after) = (file("a"), file("b"));
+        let LoopDevice { name, devno, diskseq } =
+            attach(&before, extent(0, 4096), Lifetime::UntilDetached).unwrap().device;
+        let (node, entry) = (Path::new("/dev").join(&name), Entry { name: name.clone() });
+        assert_eq!((entry.diskseq(), entry.devno()), (diskseq, Some(devno)));
+        assert_eq!(Device::open(&node, devno, diskseq).unwrap().read(0, 2).unwrap(), b"aa");
+        let device = LoopDevice { name: name.clone(), devno, diskseq };
+        assert!((0..500).any(|_| !detach(&device).unwrap() || pause()), "{name} stays attached");
+
+        let open_again = open(&name).unwrap();
+        let config = Config::new(&after, extent(0, 4096), Lifetime::UntilDetached);
+        // SAFETY: as in `attach`.
+        unsafe { request::configure(open_again.as_raw_fd(), &raw const config) }.unwrap();
+        assert_eq!(Device::open(&node, devno, None).unwrap().read(0, 2).unwrap(), b"bb");
+        let seen = Device::open(&node, devno, diskseq).map(|_| ()).map_err(|error| error.in_one_line());
+        let now = LoopDevice { diskseq: entry.diskseq(), ..device.clone() };
+        assert!(detach(&now).unwrap());
+        if diskseq.is_some() {
+            let why = "it is another disk than the one that was looked at";
+            assert!(seen.is_err_and(|seen| seen.contains(why)));
+            assert_ne!(now.diskseq, diskseq);
+        }
+    }
+
     /// Needs root and the loop driver; elsewhere the scenarios have it.
     #[test]
     fn attached_and_detached() {
-        if OpenOptions::new().read(true).write(true).open(CONTROL).is_err() {
+        if !has_loop_devices() {
             return;
         }
         let directory = tempfile::tempdir().unwrap();
@@ -371,7 +409,7 @@ mod tests {
         let LoopDevice { name, devno, diskseq } = attached.device.clone();
         assert_eq!(devno.major, MAJOR);
         let node = Path::new("/dev").join(&name);
-        assert_eq!(Device::open(&node, devno).unwrap().read(0, 9999).unwrap(), vec![b'b'; 1024]);
+        assert_eq!(Device::open(&node, devno, diskseq).unwrap().read(0, 9999).unwrap(), vec![b'b'; 1024]);
         let written = OpenOptions::new().write(true).open(&node).and_then(|file| file.write_at(b"x", 0));
         assert!(written.is_err(), "it can be written to");
 

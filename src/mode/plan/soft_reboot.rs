@@ -29,7 +29,8 @@ pub fn of_machine(request: &Request, form: Form) -> Result<String, Error> {
     if form == Form::Facts {
         asked.not_in_files()?;
     }
-    let (mut prober, in_files) = request::look(&asked)?;
+    let request::Looked { mut prober, in_files } = request::look(&asked)?;
+    let in_files = in_files.map(|(chosen, _)| chosen);
     let mut facts = collect(request, &prober)?;
     let planned = loop {
         match soft_reboot::decide(&asked, in_files.as_ref(), &facts) {

@@ -243,7 +243,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         let renaming = Renaming {
-            partition: Device { name: "vda1".to_owned(), devno: "254:1".parse().unwrap() },
+            partition: Device { name: "vda1".to_owned(), devno: "254:1".parse().unwrap(), diskseq: None },
             directory: "loader/entries".to_owned(),
             from: "os_2+3.conf".to_owned(),
             to: "os_2+0.conf".to_owned(),

@@ -139,7 +139,7 @@ impl OpenImage {
 }
 
 /// Attaches a stretch of a file as a read-only loop device, which goes when nobody has it open: the file is
-/// the one that was looked at, or it is refused.
+/// the one that was looked at, or it is refused. As long as the [`OpenImage`] is there, no other file has its numbers.
 pub fn attach(part: &FilePart) -> Result<Attached, Error> {
     let file = RegularFile::open(Path::new(&part.path), LastLink::Refuse)?;
     if (file.inode().device, file.inode().number) != part.inode {
@@ -336,7 +336,7 @@ pub(in crate::run::soft_reboot) mod tests {
             return left_out("it needs root and the loop driver");
         };
         let node = Path::new("/dev").join(&attached.device.name);
-        let device = sys::block::Device::open(&node, attached.device.devno).unwrap();
+        let device = sys::block::Device::open(&node, attached.device.devno, attached.device.diskseq).unwrap();
         assert_eq!(device.read(0, 4).unwrap(), b"tree");
     }
 

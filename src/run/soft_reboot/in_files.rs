@@ -69,6 +69,8 @@ pub struct InFiles {
     pub devices: Vec<BlockDevice>,
     /// A line for each file that was passed over.
     pub skipped: Vec<String>,
+    /// The image, to be kept until it is attached.
+    pub image: OpenImage,
 }
 
 /// Looks into the newest image of a versioned directory (systemd.v(7)).
@@ -107,7 +109,7 @@ pub fn look(
     let [data, hash] = [1, 2].map(|minor| Tag::Number(Devno { major: 0, minor }));
     let mut verity = choose::verity(&root.root_hash, choose::origin(&root.root_hash_from), data, hash);
     verity.signature = signature(&open, root)?.map(Signed::found);
-    Ok(InFiles { root: Root::InFiles(Box::new(verity), parts), devices, skipped: Vec::new() })
+    Ok(InFiles { root: Root::InFiles(Box::new(verity), parts), devices, skipped: Vec::new(), image: open })
 }
 
 /// The signature of a root: it has to be one, and in a partition to be of this root hash.
@@ -144,6 +146,7 @@ fn device(open: &OpenImage, part: &Part, devno: Devno, file: &FilePart) -> Block
     BlockDevice {
         name: file.path.clone(),
         devno,
+        diskseq: None,
         size: part.size,
         logical_block_size: BlockSize::B512,
         read_only: true,
@@ -184,6 +187,22 @@ mod tests {
                     && tree.label.as_deref() == Some("os_1.2_verity")),
             "{partitions:?}"
         );
+    }
+
+    /// By the numbers of a file that is gone another one went for it: file systems give them anew at once.
+    #[test]
+    fn an_image_that_is_exchanged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("os.raw");
+        fs::write(&path, image::tests::ddi(512)).unwrap();
+        let found = look(&path, None, &[]).unwrap();
+        let Root::InFiles(_, parts) = &found.root else { panic!("{:?}", found.root) };
+        let swapped = |(_, part): &(Devno, FilePart)| matches!(image::attach(part), Err(image::Error::Swapped(swapped)) if swapped == part.path);
+        for attempt in 0..32 {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, image::tests::ddi(512)).unwrap();
+            assert!(parts.iter().all(swapped), "{attempt}");
+        }
     }
 
     #[test]

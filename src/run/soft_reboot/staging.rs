@@ -221,7 +221,7 @@ fn verified(name: &str, excused: bool) -> Result<(), Error> {
         return Err(Error::NotThere { what: format!("device {gone}, which dm-verity {name} lies on") });
     }
     let devno = control.info(name)?.devno;
-    let device = Device::open(&Entry { name: format!("dm-{}", devno.minor) }.node(), devno)?;
+    let device = Device::open(&Entry { name: format!("dm-{}", devno.minor) }.node(), devno, None)?;
     device.forget();
     match device.read(0, 4096) {
         Ok(_) => Ok(()),

@@ -29,7 +29,7 @@ use crate::{
         self,
         block::Entry,
         dm::Control,
-        file::{Inode, LastLink, RegularFile},
+        file::{LastLink, RegularFile},
         kernel,
     },
     units::Bytes,
@@ -194,7 +194,7 @@ fn planned(wanted: &Wanted<'_>) -> Result<(Vec<Step>, Backing), Error> {
     let open = OpenVerity {
         name: (*name).to_owned(),
         uuid: setup::dm_uuid(uuid, name),
-        signature,
+        signature: signature.map(Box::new),
         data: data_part.0,
         hash: hash_part.0,
         fec: fec_part.map(|(device, _)| device),
@@ -231,7 +231,8 @@ pub fn close(name: &str, closing: Closing) -> Result<bool, Error> {
 #[derive(Default)]
 struct Backing {
     steps: Vec<Step>,
-    files: Vec<(Inode, Device)>,
+    /// Open, so that no other file can have the number of one until it is attached.
+    files: Vec<(RegularFile, Device)>,
 }
 
 impl Backing {
@@ -242,13 +243,14 @@ impl Backing {
             let (Some(devno), Some(size)) = (entry.devno(), entry.size()) else {
                 return Err(look(io::Error::from(io::ErrorKind::NotFound)));
             };
-            return Ok((Device { name: entry.name, devno }, size));
+            let diskseq = entry.disk().map_or_else(|| entry.diskseq(), |name| Entry { name }.diskseq());
+            return Ok((Device { name: entry.name, devno, diskseq }, size));
         }
         let path = fs::canonicalize(path).map_err(look)?;
         let file = RegularFile::open(&path, LastLink::Refuse)?;
         let text = path.to_str().ok_or_else(|| look(io::Error::other("its name is not UTF-8")))?;
         let inode = file.inode();
-        if let Some((_, device)) = self.files.iter().find(|(known, _)| *known == inode) {
+        if let Some((_, device)) = self.files.iter().find(|(known, _)| known.inode() == inode) {
             return Ok((device.clone(), file.size()));
         }
         let stands_for = Devno { major: 0, minor: 1 + u32::try_from(self.steps.len()).unwrap_or_default() };
@@ -259,9 +261,10 @@ impl Backing {
             size: file.size(),
         };
         self.steps.push(Step::AttachLoop { part, stands_for });
-        let device = Device { name: text.to_owned(), devno: stands_for };
-        self.files.push((inode, device.clone()));
-        Ok((device, file.size()))
+        let device = Device { name: text.to_owned(), devno: stands_for, diskseq: None };
+        let size = file.size();
+        self.files.push((file, device.clone()));
+        Ok((device, size))
     }
 }
 
