@@ -355,13 +355,11 @@ fn held(number: usize) -> String {
     format!("{CARRY}/{number}")
 }
 
-/// Whether a device is open with what is asked for of signatures. One that a certificate vouched for does not tell, and is
-/// opened anew where that counts.
+/// Whether a device is open with what is known of signatures. Where there is one, the kernel has to have checked one when it
+/// made the device; one that a certificate vouched for does not tell, and is opened anew: it is checked then, whether
+/// anything hangs on it or not.
 fn is_as_signed(verity: &Verity, open: &VerityTable) -> bool {
-    match &verity.signature {
-        None => !open.is_signed(),
-        Some(signed) => open.is_signed() || !signed.required,
-    }
+    verity.signature.is_some() == open.is_signed()
 }
 
 /// The kernel writes the optional words in an order of its own.
@@ -435,7 +433,7 @@ mod tests {
         for (signed, required, expected) in [
             // Not signed, signed by the kernel.
             (false, false, [true, false]),
-            (true, false, [true, true]),
+            (true, false, [false, true]),
             (true, true, [false, true]),
         ] {
             let mut verity = choose::verity(&root_hash, HashOrigin::File, tag(), tag());
@@ -472,5 +470,77 @@ mod tests {
         assert_eq!(free_name(&wanted, &Facts::default()).unwrap().name, name);
         assert_eq!(free_name(&wanted, &facts(vec![open])).unwrap().name, format!("{name}-2"));
         assert!(matches!(free_name(&wanted, &facts(Vec::new())), Err(Error::Taken { .. })));
+    }
+
+    /// What is open, beside a root hash whose partitions are there; and what comes of it: the name of the device that is
+    /// gone on with, or of the one that is opened.
+    #[test]
+    fn devices_that_are_gone_on_with() {
+        use super::super::{
+            choose,
+            intent::Tag,
+            signed::{Place, Signed},
+            step::HashOrigin,
+            system_facts::SystemFacts,
+        };
+        const HASH: &str = "00112233445566778899aabbccddeeffffeeddccbbaa99887766554433221100";
+        let own = format!("{HASH}-verity");
+        let facts: SystemFacts =
+            serde_json::from_str(include_str!("../../tests/golden/stage/system.json")).unwrap();
+        let table = format!("1 254:2 254:3 4096 4096 1302 1 sha256 {HASH} 01020304");
+        let outcome = |name: &str, table: &str, leaving: bool, signed: Option<bool>| {
+            let root_hash: crate::format::verity::root_hash::RootHash = HASH.parse().unwrap();
+            let (data, hash) = root_hash.partition_uuids();
+            let tag = |uuid: crate::format::disk::guid::Guid| Tag::PartUuid(uuid.to_string());
+            let mut verity = choose::verity(&root_hash, HashOrigin::Arguments, tag(data), tag(hash));
+            verity.signature =
+                signed.map(|required| Signed { required, ..Signed::found(Place::File("/p7s".to_owned())) });
+            let devno = Devno { major: 253, minor: 9 };
+            let mut facts = facts.machine.clone();
+            let open = OpenedVerity { name: name.to_owned(), devno, table: table.parse().unwrap(), leaving };
+            facts.verity.push(open);
+            let device = serde_json::json!({
+                "name": "dm-9", "devno": "253:9", "size": 4096, "logical_block_size": 512, "dm_name": name,
+                "table_error": null, "partition": null,
+            });
+            facts.devices.push(serde_json::from_value(device).unwrap());
+            match opening(&verity, "/at", &facts).map(|steps| steps.into_iter().next()) {
+                Ok(Some(Step::ReuseVerity { name, .. })) => format!("goes on with {name}"),
+                Ok(Some(Step::OpenVerity(open))) => format!("opens {}", open.name),
+                Err(Decision::Refuse(error)) => error.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (goes_on, second) = (format!("goes on with {own}"), format!("opens {own}-2"));
+        let taken = format!("{own} is taken");
+        let changed = |from: &str, to: &str| table.replace(from, to);
+        for (open, leaving, signed, expected) in [
+            (table.clone(), false, None, &goes_on),
+            (table.clone(), true, None, &second),
+            // Of another table.
+            (changed("254:2", "254:9"), false, None, &second),
+            (changed("254:3", "254:9"), false, None, &second),
+            (changed(" 1302 ", " 1301 "), false, None, &second),
+            (changed(" 1 sha256", " 2 sha256"), false, None, &second),
+            (changed("01020304", "01020305"), false, None, &second),
+            (format!("{table} 1 check_at_most_once"), false, None, &second),
+            // Of another root hash.
+            (changed("7766", "7767"), false, None, &taken),
+            // The kernel checked a signature, or did not.
+            (format!("{table} 2 root_hash_sig_key_desc k"), false, None, &second),
+            (format!("{table} 2 root_hash_sig_key_desc k"), false, Some(false), &goes_on),
+            (format!("{table} 2 root_hash_sig_key_desc k"), false, Some(true), &goes_on),
+            // One that is found is read and checked, whether it has to hold or not.
+            (table.clone(), false, Some(false), &second),
+            (table.clone(), false, Some(true), &second),
+        ] {
+            let found = outcome(&own, &open, leaving, signed);
+            assert!(
+                found.contains(expected.as_str()),
+                "{open} {leaving} {signed:?}: {found}, not {expected}"
+            );
+        }
+        // Under any name.
+        assert_eq!(outcome("root", &table, false, None), "goes on with root");
     }
 }
