@@ -131,7 +131,9 @@ impl Unit {
 /// What was seen of a root on trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Since the switch.
+    /// From the switch until this look began.
+    pub begun: Duration,
+    /// From the switch until now.
     pub since: Duration,
     /// How long PID 1 has not answered: [`Silence`].
     pub silent: Duration,
@@ -198,10 +200,11 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
             Ok(units) => up(rules, seen, units),
         },
     };
+    let late = |why: &str| Verdict::Failed(format!("it was not healthy within {} s{why}", rules.timeout_sec));
     match found {
-        Verdict::NotYet(why) if seen.since >= rules.timeout() => {
-            Verdict::Failed(format!("it was not healthy within {} s: {why}", rules.timeout_sec))
-        }
+        Verdict::NotYet(why) if seen.since >= rules.timeout() => late(&format!(": {why}")),
+        // What a look found that began in time was so in time, however long it took.
+        Verdict::Healthy | Verdict::RunCommand if seen.begun >= rules.timeout() => late(", but later"),
         other => other,
     }
 }
@@ -289,11 +292,16 @@ pub fn any_failed(units: &[Unit]) -> bool {
     units.iter().any(Unit::is_failed)
 }
 
+/// The least that is waited between two looks at the system.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// How long to wait after a look at the system that took this long: a second, and longer where looking is dear. A system
-/// that starts needs its processors, and PID 1, for itself.
+/// that starts needs its processors, and PID 1, for itself. Of what is `left` of the time to be healthy, all but the last second is
+/// seen.
 #[must_use]
-pub fn pause_after(look: Duration) -> Duration {
-    (look * 3).clamp(Duration::from_secs(1), Duration::from_secs(10))
+pub fn pause_after(look: Duration, left: Duration) -> Duration {
+    let pause = (look * 3).clamp(BEAT, Duration::from_secs(10));
+    if left > BEAT { pause.min(left - BEAT) } else { pause }
 }
 
 #[cfg(test)]
@@ -321,7 +329,15 @@ mod tests {
         let manager = manager.map(Some);
         let second = Duration::from_secs;
         let units = Ok(units.iter().map(|line| unit(line)).collect());
-        Seen { since: second(20), silent: second(0), manager, units, clean: second(5), command: None }
+        Seen {
+            begun: second(20),
+            since: second(20),
+            silent: second(0),
+            manager,
+            units,
+            clean: second(5),
+            command: None,
+        }
     }
 
     #[test]
@@ -400,8 +416,41 @@ mod tests {
 
     #[test]
     fn a_dear_look_is_taken_less_often() {
-        for (look, pause) in [(0, 1_000), (300, 1_000), (800, 2_400), (30_000, 10_000)] {
-            assert_eq!(pause_after(Duration::from_millis(look)).as_millis(), pause, "{look}");
+        let ms = Duration::from_millis;
+        for (look, left, pause) in [
+            (0, 90_000, 1_000),
+            (300, 90_000, 1_000),
+            (800, 90_000, 2_400),
+            (30_000, 90_000, 10_000),
+            // The time ended in the middle of the pause, and what was healthy by then was first seen after it.
+            (30_000, 5_000, 4_000),
+            (0, 1_500, 500),
+            (0, 1_000, 1_000),
+            (30_000, 0, 10_000),
+        ] {
+            assert_eq!(pause_after(ms(look), ms(left)), ms(pause), "{look} {left}");
+        }
+    }
+
+    #[test]
+    fn a_root_that_was_healthy_after_the_time_only_was_blessed() {
+        let second = Duration::from_secs;
+        let plain = rules();
+        let command = Trial { command: vec!["/check".to_owned()], ..rules() };
+        let failed = || Verdict::Failed("it was not healthy within 300 s, but later".to_owned());
+        let ended_well = Some(Ok(()));
+        for (rules, begun, since, command, expected) in [
+            (&plain, 299, 300, None, Verdict::Healthy),
+            (&plain, 299, 330, None, Verdict::Healthy),
+            (&plain, 300, 300, None, failed()),
+            (&command, 299, 299, None, Verdict::RunCommand),
+            (&command, 299, 301, ended_well.clone(), Verdict::Healthy),
+            (&command, 300, 300, None, failed()),
+            (&command, 300, 301, ended_well, failed()),
+        ] {
+            let seen = seen(Ok(Manager::Up), &["a.service active"]);
+            let seen = Seen { begun: second(begun), since: second(since), command, ..seen };
+            assert_eq!(judge(rules, &seen), expected, "{seen:?}");
         }
     }
 

@@ -158,10 +158,9 @@ impl<'a> Watch<'a> {
         self.note(|trial| trial.since_us = since_us);
         let (mut told, mut announced) = (String::new(), false);
         while self.is_on_trial()? {
-            let begun = Instant::now();
             let mut seen = self.look();
             // One that does not answer is not spared.
-            let pause = if seen.manager.is_ok() { health::pause_after(begun.elapsed()) } else { BEAT };
+            let pause = if seen.manager.is_ok() { self.pause_after(&seen) } else { BEAT };
             // journald is there by the time that PID 1 answers.
             if seen.manager.is_ok() && !std::mem::replace(&mut announced, true) {
                 journal::tell(&Event::OnTrial(self.root.clone()));
@@ -229,14 +228,23 @@ impl<'a> Watch<'a> {
             // Nothing is known of failures.
             _ => {}
         }
+        let begun = asked.saturating_sub(self.since);
         Seen {
-            since: now.saturating_sub(self.since),
+            begun,
+            since: machine::monotonic().saturating_sub(self.since),
             silent,
             manager,
             units,
             clean: self.clean.map_or(Duration::ZERO, |clean| now.saturating_sub(clean)),
             command: None,
         }
+    }
+
+    fn pause_after(&self, seen: &Seen) -> Duration {
+        health::pause_after(
+            seen.since.saturating_sub(seen.begun),
+            self.rules.timeout().saturating_sub(seen.since),
+        )
     }
 
     fn run_command(&self) -> Result<(), String> {
