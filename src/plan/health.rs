@@ -137,6 +137,8 @@ pub struct Seen {
     pub since: Duration,
     /// How long PID 1 has not answered: [`Silence`].
     pub silent: Duration,
+    /// How long it has been on its way down: [`Descent`]; `None` where it is not.
+    pub stopping: Option<Duration>,
     /// What PID 1 says, `None` where that is nothing that is known; `Err` with the reason where it does not answer.
     pub manager: Result<Option<Manager>, String>,
     /// The units that it has in memory; `Err` with the reason where they cannot be listed.
@@ -160,10 +162,27 @@ pub enum Verdict {
     Leaving,
     /// It is not healthy, for this reason.
     Failed(String),
+    /// The same, and PID 1 is past being asked to leave it.
+    Stuck(String),
+}
+
+impl Verdict {
+    /// Whether the trial ends with it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Healthy | Self::Failed(_) | Self::Stuck(_))
+    }
 }
 
 /// How long PID 1 may be silent: it answers within milliseconds, under heavy load within seconds.
-pub const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(60);
+/// The same on its way down: at the end it answers nobody while it waits for what it kills, twice for as long as
+/// DefaultTimeoutStopSec= (90 s) says.
+const LAST_SILENCE: Duration = Duration::from_secs(300);
+/// How long it may be on its way down. By itself it comes to an end after half an hour, as soft-reboot.target, reboot.target and
+/// their likes have it (`JobTimeoutSec=30min`, with the action that was asked for, by force), and kills what still runs: whoever asked
+/// gets that, late, and a service that takes its time to stop gets its time. What is not over by then will not be.
+const DESCENT: Duration = Duration::from_secs(2100);
 
 /// Since when PID 1 has not answered, by CLOCK_MONOTONIC. Time in which nobody asked it is none of its silence.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,17 +198,41 @@ impl Silence {
     }
 }
 
+/// Since when PID 1 has been on its way down, by CLOCK_MONOTONIC: somebody asked for a soft reboot, or for more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Descent(Option<Duration>);
+
+impl Descent {
+    /// Takes in what PID 1 said of itself `now`: how long it has been on its way down; `None` where it is not. On its way it may cease
+    /// to answer.
+    pub fn after(&mut self, now: Duration, manager: &Result<Option<Manager>, String>) -> Option<Duration> {
+        match manager {
+            Ok(Some(Manager::Stopping)) => drop(self.0.get_or_insert(now)),
+            Ok(_) => self.0 = None,
+            Err(_) => {}
+        }
+        self.0.map(|since| now.saturating_sub(since))
+    }
+}
+
 /// Judges.
 #[must_use]
 pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
+    let silent = |why: &str| format!("PID 1 has not answered for {} s: {why}", seen.silent.as_secs());
     let found = match &seen.manager {
-        Err(why) if seen.silent >= SILENCE.min(rules.timeout()) => {
-            Verdict::Failed(format!("PID 1 has not answered for {} s: {why}", seen.silent.as_secs()))
-        }
+        Err(why) if seen.stopping.is_some() && seen.silent >= LAST_SILENCE => Verdict::Stuck(silent(why)),
+        Err(_) if seen.stopping.is_some() => Verdict::Leaving,
+        Err(why) if seen.silent >= SILENCE.min(rules.timeout()) => Verdict::Failed(silent(why)),
         // Also where time is over: what is done about it depends on whether it is gone.
         Err(why) => return Verdict::NotYet(format!("PID 1 does not answer: {why}")),
         Ok(None) => Verdict::NotYet("what PID 1 says of itself is not known".to_owned()),
-        Ok(Some(Manager::Stopping)) => Verdict::Leaving,
+        Ok(Some(Manager::Stopping)) => match seen.stopping {
+            Some(time) if time >= DESCENT.max(rules.timeout()) => Verdict::Stuck(format!(
+                "it has been shutting down for {} s, and does not end",
+                time.as_secs()
+            )),
+            _ => Verdict::Leaving,
+        },
         Ok(Some(Manager::Maintenance)) => {
             Verdict::Failed("it came up in rescue or emergency mode".to_owned())
         }
@@ -333,6 +376,7 @@ mod tests {
             begun: second(20),
             since: second(20),
             silent: second(0),
+            stopping: None,
             manager,
             units,
             clean: second(5),
@@ -540,6 +584,59 @@ mod tests {
         assert!(matches!(judge(&rules(), &unknown(300)), Verdict::Failed(_)));
         let short = Trial { timeout_sec: 10, ..rules() };
         assert!(matches!(judge(&short, &silent(10)), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_root_whose_shutdown_never_ended_was_watched_for_ever() {
+        let second = Duration::from_secs;
+        let slow = Trial { timeout_sec: 7200, ..rules() };
+        let leaving = || Verdict::Leaving;
+        let stuck = |seconds: u64| {
+            Verdict::Stuck(format!("it has been shutting down for {seconds} s, and does not end"))
+        };
+        let stops = || Ok(Manager::Stopping);
+        let late = || Err("late".to_owned());
+        for (rules, manager, stopping, silent, expected) in [
+            (rules(), stops(), 0, 0, leaving()),
+            // systemd itself forces it after 1800 s.
+            (rules(), stops(), 2099, 0, leaving()),
+            (rules(), stops(), 2100, 0, stuck(2100)),
+            (slow.clone(), stops(), 7199, 0, leaving()),
+            (slow, stops(), 7200, 0, stuck(7200)),
+            // The minute that PID 1 has else would be over before it has killed what still runs.
+            (rules(), late(), 299, 299, leaving()),
+            (rules(), late(), 400, 300, Verdict::Stuck("PID 1 has not answered for 300 s: late".to_owned())),
+        ] {
+            let seen = Seen {
+                since: second(9999),
+                stopping: Some(second(stopping)),
+                silent: second(silent),
+                ..seen(manager, &[])
+            };
+            assert_eq!(judge(&rules, &seen), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_shutdown_is_timed_from_when_it_was_first_seen() {
+        let second = Duration::from_secs;
+        let mut descent = Descent::default();
+        let silent = || Err("late".to_owned());
+        for (now, manager, expected) in [
+            (5, silent(), None),
+            (10, Ok(Some(Manager::Up)), None),
+            (20, Ok(Some(Manager::Stopping)), Some(0)),
+            (50, silent(), Some(30)),
+            (60, Ok(Some(Manager::Stopping)), Some(40)),
+            // It was called off.
+            (70, Ok(Some(Manager::Up)), None),
+            (80, silent(), None),
+            (90, Ok(Some(Manager::Stopping)), Some(0)),
+            // The same root, started again.
+            (99, Ok(Some(Manager::Starting)), None),
+        ] {
+            assert_eq!(descent.after(second(now), &manager), expected.map(second), "{now}");
+        }
     }
 
     #[test]

@@ -56,6 +56,12 @@ impl Watch<'_> {
         Ok(true)
     }
 
+    /// Restarts the machine, as a root that is not healthy cannot be left by PID 1.
+    pub(super) fn end(&self, why: &str) {
+        self.log.error(&format!("watch: NOT HEALTHY: {why}"));
+        self.give_up(why);
+    }
+
     fn go_back(&self, why: &str) -> Return {
         if self.asked_back {
             return Return::Nowhere("it was to be left before, and the switch came back".to_owned());

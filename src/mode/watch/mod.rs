@@ -7,7 +7,7 @@ use crate::{
     format::config::trial::Trial,
     plan::{
         event::Event,
-        health::{self, Duty, Manager, Seen, Silence, Verdict, judge},
+        health::{self, Descent, Duty, Manager, Seen, Silence, Verdict, judge},
         state::{OnTrial, Pass, Root, State},
     },
     run::{
@@ -136,6 +136,7 @@ struct Watch<'a> {
     /// When the switch was seen, by CLOCK_MONOTONIC.
     since: Duration,
     silence: Silence,
+    descent: Descent,
     /// Since when it has been up without a failed unit.
     clean: Option<Duration>,
     systemctl: Systemctl,
@@ -147,8 +148,20 @@ impl<'a> Watch<'a> {
         let since = trial.since_us.map_or(now, Duration::from_micros);
         let OnTrial { rules, came_back, asked_back, .. } = trial;
         let systemctl = Systemctl::default();
-        let silence = Silence::default();
-        Self { log, store, rules, root, came_back, asked_back, since, silence, clean: None, systemctl }
+        let (silence, descent) = (Silence::default(), Descent::default());
+        Self {
+            log,
+            store,
+            rules,
+            root,
+            came_back,
+            asked_back,
+            since,
+            silence,
+            descent,
+            clean: None,
+            systemctl,
+        }
     }
 
     /// Until it is blessed, or left, or stays for want of another.
@@ -172,7 +185,7 @@ impl<'a> Watch<'a> {
                 verdict = judge(&self.rules, &seen);
             }
             // Somebody may have judged it, or left it, meanwhile.
-            if matches!(verdict, Verdict::Healthy | Verdict::Failed(_)) && !self.is_on_trial()? {
+            if verdict.is_final() && !self.is_on_trial()? {
                 break;
             }
             let why = match verdict {
@@ -181,6 +194,10 @@ impl<'a> Watch<'a> {
                     why => why,
                 },
                 Verdict::Failed(why) if self.leave(&why, seen.manager.is_ok())? => break,
+                Verdict::Stuck(why) => {
+                    self.end(&why);
+                    break;
+                }
                 Verdict::NotYet(why) => Some(format!("not yet healthy: {why}")),
                 Verdict::Failed(_) | Verdict::RunCommand | Verdict::Leaving => None,
             };
@@ -208,6 +225,7 @@ impl<'a> Watch<'a> {
         let manager = self.systemctl.manager().map_err(|error| chain(&error));
         let now = machine::monotonic();
         let silent = self.silence.after(asked, now, manager.is_ok());
+        let stopping = self.descent.after(now, &manager);
         // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all. Up to 254 it says so
         // with any job, also later.
         let units = match manager {
@@ -233,6 +251,7 @@ impl<'a> Watch<'a> {
             begun,
             since: machine::monotonic().saturating_sub(self.since),
             silent,
+            stopping,
             manager,
             units,
             clean: self.clean.map_or(Duration::ZERO, |clean| now.saturating_sub(clean)),
