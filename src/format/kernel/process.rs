@@ -1,4 +1,4 @@
-//! What /proc tells of a process (proc_pid_status(5), cgroups(7)).
+//! What /proc tells of a process (proc_pid_status(5), proc_pid_fdinfo(5), cgroups(7)).
 
 /// The real user ID, from /proc/PID/status.
 #[must_use]
@@ -25,6 +25,13 @@ pub fn is_marked(command_line: &[u8]) -> bool {
     command_line.first() == Some(&b'@')
 }
 
+/// Whether a descriptor has its file locked by flock(2), from /proc/PID/fdinfo/N. A lock that is only waited for is not there.
+#[must_use]
+pub fn holds_flock(descriptor: &str) -> bool {
+    let mut locks = descriptor.lines().filter_map(|line| line.strip_prefix("lock:"));
+    locks.any(|lock| lock.split_whitespace().nth(1) == Some("FLOCK"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +52,19 @@ mod tests {
             ("5:cpu:/x\n", None),
         ] {
             assert_eq!(control_group(text), group, "{text}");
+        }
+        let position = "pos:\t0\nflags:\t0100002\nmnt_id:\t24\nino:\t4711\n";
+        for (lock, held) in [
+            ("", false),
+            ("lock:\t1: FLOCK  ADVISORY  WRITE 812 00:19:4711 0 EOF\n", true),
+            ("lock:\t1: POSIX  ADVISORY  WRITE 812 00:19:4711 0 EOF\n", false),
+            (
+                "lock:\t1: LEASE  ACTIVE    READ 812 00:19:4711 0 EOF\nlock:\t2: FLOCK  ADVISORY  READ 9 1:2:3 0 EOF\n",
+                true,
+            ),
+            ("lock:\n", false),
+        ] {
+            assert_eq!(holds_flock(&format!("{position}{lock}")), held, "{lock}");
         }
         for (bytes, marked) in [(&b"@splash\0-x\0"[..], true), (b"splash\0@\0", false), (b"", false)] {
             assert_eq!(is_marked(bytes), marked);

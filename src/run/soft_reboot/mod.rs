@@ -6,6 +6,7 @@ pub mod holders;
 pub mod image;
 pub mod in_files;
 pub mod inspect;
+pub mod lock_holders;
 pub mod manager_conf;
 pub mod mount_units;
 mod prewarm;

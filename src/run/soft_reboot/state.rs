@@ -14,9 +14,10 @@ use crate::{
     sys::{
         file::{LONGEST_TEXT, whole_at},
         lock::{Lock, LockError},
-        pidfd::Other,
     },
 };
+
+use super::lock_holders::{self, LockHolder};
 
 /// Where it lives.
 pub use crate::run::boot::record::DIRECTORY;
@@ -97,7 +98,7 @@ impl Store {
         self.make().map_err(|e| self.failed("make", &self.directory, e))?;
         let begun = Instant::now();
         loop {
-            match Lock::take(&self.directory.join("lock")) {
+            match Lock::take(&self.lock_path()) {
                 Err(_) if begun.elapsed() < patience => machine::pause(BEAT),
                 taken => return taken.map_err(Error::Locked),
             }
@@ -107,17 +108,23 @@ impl Store {
     /// The same; a stage that is at work is asked to end, and undoes by itself what it did.
     pub fn take_over(&self) -> Result<Lock, Error> {
         let locked = self.lock();
-        let Err(Error::Locked(LockError::Held(holder))) = &locked else { return locked };
-        let Some(holder) = holder.parse().ok().and_then(|id| Other::open(id).ok()) else {
-            return self.lock();
-        };
-        if !sees_to_its_end(&holder.arguments()) {
+        if !matches!(locked, Err(Error::Locked(LockError::Held(_)))) {
             return locked;
         }
+        let holders = self.holders();
+        let Some(holder) = holders.iter().find(|holder| sees_to_its_end(holder.arguments())) else {
+            return if holders.is_empty() { self.lock() } else { locked };
+        };
         // It may have ended meanwhile, ignoring.
         let _ = holder.ask_to_end();
         holder.wait(TO_UNDO).map_err(|error| Error::Locked(error.into()))?;
         self.lock()
+    }
+
+    /// Who keeps others out; neither PID 1 nor this process.
+    #[must_use]
+    pub fn holders(&self) -> Vec<LockHolder> {
+        lock_holders::of(&self.lock_path())
     }
 
     /// What is remembered; the default where nothing is.
@@ -162,6 +169,10 @@ impl Store {
 
     fn make(&self) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.directory)
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.directory.join("lock")
     }
 
     fn path(&self) -> PathBuf {
