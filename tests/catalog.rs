@@ -28,6 +28,7 @@ fn events() -> Vec<Event> {
         Event::OnTrial(root()),
         Event::Blessed(root()),
         Event::Leaving { root: root(), why: why() },
+        Event::AskedToEnd { process: "process 812 (nextroot stage slot:other)".to_owned(), why: why() },
         Event::Staying { root: root(), why: why() },
         Event::Restarting { why: why() },
     ]

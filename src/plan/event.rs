@@ -36,6 +36,13 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Another nextroot keeps what became of it from being done or written down, and is asked to end.
+    AskedToEnd {
+        /// Which process.
+        process: String,
+        /// What cannot be done meanwhile.
+        why: String,
+    },
     /// It is not, and stays.
     Staying {
         /// The root.
@@ -77,6 +84,7 @@ impl Event {
             Self::OnTrial(_) => "aed8530eefad452691b46d01c49caecf",
             Self::Blessed(_) => "b12db5b496ca446fb95185eca1d33165",
             Self::Leaving { .. } => "4eea2876aafa4a9bae02bed8afb850d5",
+            Self::AskedToEnd { .. } => "a69556927d004f3da01d1579daece242",
             Self::Staying { .. } => "48fb7fef7e0c4c91b01b80882bc74a5a",
             Self::Restarting { .. } => "08dfcb86586e463a95ba4399f17ffde2",
         }
@@ -88,7 +96,7 @@ impl Event {
         match self {
             Self::Restarting { .. } => Priority::Alert,
             Self::CalledOff { .. } | Self::Leaving { .. } | Self::Staying { .. } => Priority::Error,
-            Self::CameBack { .. } => Priority::Warning,
+            Self::CameBack { .. } | Self::AskedToEnd { .. } => Priority::Warning,
             Self::OnTrial(_) | Self::Blessed(_) => Priority::Notice,
             Self::Staged(_) | Self::TookBack { .. } => Priority::Info,
         }
@@ -100,10 +108,15 @@ impl Event {
         let (root, source, why) = match self {
             Self::Staged(root) | Self::OnTrial(root) | Self::Blessed(root) => (Some(root), None, None),
             Self::Leaving { root, why } | Self::Staying { root, why } => (Some(root), None, Some(why)),
-            Self::CalledOff { why } | Self::CameBack { why } | Self::Restarting { why } => {
-                (None, None, Some(why))
-            }
+            Self::CalledOff { why }
+            | Self::CameBack { why }
+            | Self::AskedToEnd { why, .. }
+            | Self::Restarting { why } => (None, None, Some(why)),
             Self::TookBack { source } => (None, Some(source), None),
+        };
+        let process = match self {
+            Self::AskedToEnd { process, .. } => Some(process),
+            _ => None,
         };
         let source = source.or(root.map(|root| &root.source));
         let root_hash = root.and_then(Root::verity).map(|verity| &verity.root_hash);
@@ -112,6 +125,7 @@ impl Event {
             ("NEXTROOT_ROOT_HASH", root_hash.cloned()),
             ("NEXTROOT_SOURCE", source.cloned()),
             ("NEXTROOT_REASON", why.cloned()),
+            ("NEXTROOT_PROCESS", process.cloned()),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -130,6 +144,9 @@ impl fmt::Display for Event {
             Self::Blessed(root) => write!(f, "blessed: {root}"),
             Self::Leaving { root, why } => {
                 write!(f, "not healthy, going back to the root before: {root}: {why}")
+            }
+            Self::AskedToEnd { process, why } => {
+                write!(f, "asked {process} to end, which has the state locked: {why}")
             }
             Self::Staying { root, why } => write!(f, "not healthy, and stays: {root}: {why}"),
             Self::Restarting { why } => write!(f, "restarting the machine: {why}"),

@@ -25,6 +25,7 @@ pub mod image_file;
 pub mod intent;
 mod invalid;
 pub mod leaving;
+pub mod locked;
 mod look;
 pub mod new_mounts;
 mod pair;

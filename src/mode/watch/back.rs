@@ -1,13 +1,12 @@
 //! What the watcher runs aside, in a process of its own, where a disk or PID 1 may not answer: the way back to the root before.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{
     plan::{Step, state::Staged},
     run::{
         execute::Executor,
         log::Log,
-        machine,
         probe::Prober,
         soft_reboot::{handover::chain, running, state::Store, watcher},
     },
@@ -15,30 +14,22 @@ use crate::{
 
 use super::{
     super::{reboot, request::Way, stage},
-    BEAT, Error,
+    Error,
 };
 
-/// How long another nextroot may be at work meanwhile.
-const TO_UNLOCK: Duration = Duration::from_secs(60);
 /// Exit code of a return that another nextroot kept from being staged.
 pub const LATER: u8 = 75;
 
 /// Goes back to the root before: in a process of its own, which can be ended where a disk or PID 1 does not answer. It
 /// speaks through the kernel log.
 pub fn back(why: &str) -> Result<Staged, reboot::Error> {
-    let (log, begun) = (Log::open(Instant::now()), Instant::now());
-    loop {
-        let staged = try_back(why, |line| log.info(&format!("watch: back: {line}")));
-        match &staged {
-            Ok(_) => {}
-            Err(error) if error.is_locked() && begun.elapsed() < TO_UNLOCK => {
-                machine::pause(BEAT);
-                continue;
-            }
-            Err(error) => log.error(&format!("watch: back: {}", chain(error))),
-        }
-        return staged;
+    let log = Log::open(Instant::now());
+    let staged = try_back(why, |line| log.info(&format!("watch: back: {line}")));
+    // What becomes of a lock that cannot be had, the watcher decides.
+    if let Some(error) = staged.as_ref().err().filter(|error| !error.is_locked()) {
+        log.error(&format!("watch: back: {}", chain(error)));
     }
+    staged
 }
 
 fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> {

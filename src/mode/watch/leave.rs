@@ -10,6 +10,7 @@ use crate::{
         event::Event,
         intent::EmergencyAction,
         leaving::{self, Answer, At, Leaving, Next},
+        locked::Need,
         state::State,
     },
     run::{
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 
-use super::{super::reboot, BEAT, Error, LATER, Watch};
+use super::{super::reboot, BEAT, Error, LATER, TO_NOTE, Watch};
 
 /// How long it may take to stage the root before.
 const TO_STAGE: Duration = Duration::from_secs(120);
@@ -31,10 +32,10 @@ const TO_MARK: Duration = Duration::from_secs(20);
 
 /// How a return to the root before began.
 enum Return {
-    /// PID 1 was asked for the soft reboot.
-    Asked,
-    /// Another nextroot is at work: it has to be tried again.
-    Later,
+    /// PID 1 was asked for the soft reboot, then.
+    Asked(Instant),
+    /// Another nextroot is at work.
+    Locked,
     /// There is no root to go to.
     Nowhere(String),
     /// Nothing is left but to restart the machine.
@@ -42,18 +43,32 @@ enum Return {
 }
 
 impl Watch<'_> {
-    /// Leaves a root that is not healthy; restarts the machine where PID 1 does nothing about it. `false` where it has to
-    /// be tried again.
-    pub(super) fn leave(&self, why: &str, answers: bool) -> Result<bool, Error> {
-        self.log.error(&format!("watch: NOT HEALTHY: {why}"));
-        match self.go_back(why) {
-            Return::Asked => self.insist(why)?,
-            Return::Later => return Ok(false),
-            Return::Nowhere(because) if answers => self.stay(why, &because),
-            Return::Nowhere(because) => self.give_up(&format!("PID 1 does not answer, and {because}")),
-            Return::Stuck(because) => self.give_up(&because),
+    /// Leaves a root that is not healthy; restarts the machine where PID 1, or another nextroot, does nothing about it. `false`
+    /// where that other one is waited for, and it has to be judged again.
+    pub(super) fn leave(&mut self, why: &str, answers: bool) -> Result<bool, Error> {
+        if self.told.as_deref() != Some(why) {
+            self.log.error(&format!("watch: NOT HEALTHY: {why}"));
         }
-        Ok(true)
+        loop {
+            match self.go_back(why) {
+                Return::Asked(asked) => self.insist(why, asked)?,
+                Return::Locked => match self.is_locked(Need::Leave, "this root cannot be left") {
+                    Some(because) => self.give_up(&because),
+                    None if answers => return Ok(false),
+                    // To ask PID 1 once more would take half a minute, and it was silent for long enough.
+                    None => {
+                        machine::pause(BEAT);
+                        if self.is_on_trial()? {
+                            continue;
+                        }
+                    }
+                },
+                Return::Nowhere(because) if answers => self.stay(why, &because)?,
+                Return::Nowhere(because) => self.give_up(&format!("PID 1 does not answer, and {because}")),
+                Return::Stuck(because) => self.give_up(&because),
+            }
+            return Ok(true);
+        }
     }
 
     /// Restarts the machine, as a root that is not healthy cannot be left by PID 1.
@@ -62,7 +77,7 @@ impl Watch<'_> {
         self.give_up(why);
     }
 
-    fn go_back(&self, why: &str) -> Return {
+    fn go_back(&mut self, why: &str) -> Return {
         if self.asked_back {
             return Return::Nowhere("it was to be left before, and the switch came back".to_owned());
         }
@@ -73,15 +88,15 @@ impl Watch<'_> {
         if let Err(error) = reboot::back(why) {
             return Return::Nowhere(chain(&error));
         }
-        self.log.info("watch: going back to the root before");
-        // Once PID 1 is asked, journald may be gone.
-        journal::tell(&Event::Leaving { root: self.root.clone(), why: why.to_owned() });
+        if self.told.as_deref() != Some(why) {
+            self.told = Some(why.to_owned());
+            self.log.info("watch: going back to the root before");
+            // Once PID 1 is asked, journald may be gone.
+            journal::tell(&Event::Leaving { root: self.root.clone(), why: why.to_owned() });
+        }
         match bounded::run(SELF, &["watch", "--back", why], TO_STAGE) {
-            Ok(Ended::Exit(Some(0))) => {
-                self.note(|trial| trial.asked_back = true);
-                Return::Asked
-            }
-            Ok(Ended::Exit(Some(code))) if code == i32::from(LATER) => Return::Later,
+            Ok(Ended::Exit(Some(0))) => Return::Asked(Instant::now()),
+            Ok(Ended::Exit(Some(code))) if code == i32::from(LATER) => Return::Locked,
             Ok(Ended::Killed) => Return::Stuck("the root before could not be staged in time".to_owned()),
             Ok(Ended::Exit(_)) => {
                 Return::Nowhere("the root before cannot be staged, as the lines above say".to_owned())
@@ -91,9 +106,9 @@ impl Watch<'_> {
     }
 
     /// Sees to it that PID 1 does the soft reboot that it was asked for.
-    fn insist(&self, why: &str) -> Result<(), Error> {
-        let asked = Instant::now();
+    fn insist(&mut self, why: &str, asked: Instant) -> Result<(), Error> {
         let before = running::settled::<Error>(self.store)?.generation;
+        self.tolerate(self.note(TO_NOTE, |trial| trial.asked_back = true));
         let mut leaving = Leaving::default();
         loop {
             let state = running::settled::<Error>(self.store)?;
@@ -106,10 +121,7 @@ impl Watch<'_> {
             match leaving.next(&leaving::Seen { since: asked.elapsed(), at, staged, answer }) {
                 Next::Wait => machine::pause(BEAT),
                 Next::Left => return Ok(()),
-                Next::Stays(because) => {
-                    self.stay(why, &because);
-                    return Ok(());
-                }
+                Next::Stays(because) => return self.stay(why, &because),
                 Next::Reset => {
                     self.reset("PID 1 does not do the soft reboot that it was asked for");
                     return Ok(());
@@ -142,11 +154,14 @@ impl Watch<'_> {
     }
 
     /// There is no other root to go to: it stays, and says so.
-    fn stay(&self, why: &str, because: &str) {
+    fn stay(&mut self, why: &str, because: &str) -> Result<(), Error> {
         self.log.error(&format!("watch: this root stays, although it is not healthy: {because}"));
         let stays = format!("{why}; it stays: {because}");
         journal::tell(&Event::Staying { root: self.root.clone(), why: stays.clone() });
-        self.note(|trial| trial.stays = Some(stays.clone()));
+        self.written("it stays, and that cannot be written down yet", |watch| {
+            Ok(watch.note(TO_NOTE, |trial| trial.stays = Some(stays.clone()))?)
+        })?;
+        Ok(())
     }
 
     /// Restarts the machine, which is not to come up in this root again: staging the way back did not come so far. The root that

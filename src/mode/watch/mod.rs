@@ -8,6 +8,7 @@ use crate::{
     plan::{
         event::Event,
         health::{self, Descent, Duty, Manager, Seen, Silence, Verdict, judge},
+        locked::Locked,
         state::{OnTrial, Pass, Root, State},
     },
     run::{
@@ -29,6 +30,7 @@ use super::{bless, preflight};
 
 mod back;
 mod leave;
+mod locked;
 
 pub use back::{LATER, back, mark};
 
@@ -50,8 +52,8 @@ pub enum Error {
 const BEAT: Duration = Duration::from_secs(1);
 /// Mounts come in swarms.
 const CALM: Duration = Duration::from_millis(500);
-/// How long it waits for another nextroot to write something down.
-const TO_NOTE: Duration = Duration::from_secs(90);
+/// How long it waits for another nextroot to write something down, after PID 1 was asked to leave the root.
+const TO_NOTE: Duration = Duration::from_secs(10);
 /// How long one run of the command may take: PID 1 is not asked meanwhile.
 const TO_CHECK: Duration = Duration::from_secs(30);
 
@@ -133,12 +135,17 @@ struct Watch<'a> {
     came_back: bool,
     /// Whether PID 1 was asked to leave it, before this began.
     asked_back: bool,
-    /// When the switch was seen, by CLOCK_MONOTONIC.
+    /// When the switch was seen, by CLOCK_MONOTONIC, and whether the state says so.
     since: Duration,
+    is_noted: bool,
     silence: Silence,
     descent: Descent,
     /// Since when it has been up without a failed unit.
     clean: Option<Duration>,
+    /// The lock of another nextroot, as long as that keeps the root from being left, or from being blessed.
+    locked: Locked,
+    /// Why it is being left, as far as that was told.
+    told: Option<String>,
     systemctl: Systemctl,
 }
 
@@ -147,8 +154,6 @@ impl<'a> Watch<'a> {
         let now = machine::monotonic();
         let since = trial.since_us.map_or(now, Duration::from_micros);
         let OnTrial { rules, came_back, asked_back, .. } = trial;
-        let systemctl = Systemctl::default();
-        let (silence, descent) = (Silence::default(), Descent::default());
         Self {
             log,
             store,
@@ -157,20 +162,22 @@ impl<'a> Watch<'a> {
             came_back,
             asked_back,
             since,
-            silence,
-            descent,
+            is_noted: false,
+            silence: Silence::default(),
+            descent: Descent::default(),
             clean: None,
-            systemctl,
+            locked: Locked::default(),
+            told: None,
+            systemctl: Systemctl::default(),
         }
     }
 
     /// Until it is blessed, or left, or stays for want of another.
     fn watch(mut self) -> Result<(), Error> {
         self.log.info(&format!("watch: on trial: {}; it has to be {}", self.root, self.rules));
-        let since_us = u64::try_from(self.since.as_micros()).ok();
-        self.note(|trial| trial.since_us = since_us);
         let (mut told, mut announced) = (String::new(), false);
         while self.is_on_trial()? {
+            self.note_since();
             let mut seen = self.look();
             // One that does not answer is not spared.
             let pause = if seen.manager.is_ok() { self.pause_after(&seen) } else { BEAT };
@@ -184,15 +191,15 @@ impl<'a> Watch<'a> {
                 seen.since = machine::monotonic().saturating_sub(self.since);
                 verdict = judge(&self.rules, &seen);
             }
+            if !matches!(verdict, Verdict::Failed(_)) {
+                (self.locked, self.told) = (Locked::default(), None);
+            }
             // Somebody may have judged it, or left it, meanwhile.
             if verdict.is_final() && !self.is_on_trial()? {
                 break;
             }
             let why = match verdict {
-                Verdict::Healthy => match self.bless() {
-                    None => break,
-                    why => why,
-                },
+                Verdict::Healthy => return self.bless(),
                 Verdict::Failed(why) if self.leave(&why, seen.manager.is_ok())? => break,
                 Verdict::Stuck(why) => {
                     self.end(&why);
@@ -279,12 +286,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Declares it healthy; or why it could not be written down.
-    fn bless(&self) -> Option<String> {
-        let done = match bless::run() {
-            Ok(done) => done,
-            Err(error) => return Some(format!("it is healthy, and cannot be blessed: {}", chain(&error))),
-        };
+    /// Declares it healthy, as soon as nobody else is at work. It has stood its trial: how long that takes does not count.
+    fn bless(mut self) -> Result<(), Error> {
+        let blessed = self.written("it is healthy, and cannot be blessed yet", |_| Ok(bless::run()?))?;
+        let Some(done) = blessed else { return Ok(()) };
         self.log.info(&format!("watch: blessed: {}", self.root));
         journal::tell(&Event::Blessed(self.root.clone()));
         match done.closed {
@@ -293,20 +298,34 @@ impl<'a> Watch<'a> {
                 self.log.warning(&format!("watch: {}, ignoring: nextroot gc tries again", chain(&error)));
             }
         }
-        None
+        Ok(())
     }
 
-    /// Writes something down, as soon as nobody else is at work.
-    fn note(&self, change: impl Fn(&mut OnTrial)) {
-        if let Err(error) = self.try_note(change) {
+    /// Writes down since when it runs, for a watcher that is started again. Where another nextroot is at work, the next look
+    /// does it.
+    fn note_since(&mut self) {
+        let since_us = u64::try_from(self.since.as_micros()).ok();
+        if !self.is_noted {
+            match self.note(Duration::ZERO, |trial| trial.since_us = since_us) {
+                Err(Error::State(state::Error::Locked(_))) => return,
+                noted => self.tolerate(noted),
+            }
+        }
+        self.is_noted = true;
+    }
+
+    fn note(&self, patience: Duration, change: impl Fn(&mut OnTrial)) -> Result<(), Error> {
+        let _lock = self.store.lock_within(patience)?;
+        let mut state = running::settled::<Error>(self.store)?;
+        // Another root may run by now, which has a trial of its own.
+        let is_root = self.is_root(&state);
+        state.trial.iter_mut().filter(|_| is_root).for_each(change);
+        Ok(self.store.save(&state)?)
+    }
+
+    fn tolerate(&self, noted: Result<(), Error>) {
+        if let Err(error) = noted {
             self.log.warning(&format!("watch: {}, ignoring: it counts for this process", chain(&error)));
         }
-    }
-
-    fn try_note(&self, change: impl Fn(&mut OnTrial)) -> Result<(), Error> {
-        let _lock = self.store.lock_within(TO_NOTE)?;
-        let mut state = running::settled::<Error>(self.store)?;
-        state.trial.iter_mut().for_each(change);
-        Ok(self.store.save(&state)?)
     }
 }
