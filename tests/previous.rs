@@ -131,3 +131,44 @@ echo "left: $(grep nextroot /proc/self/mountinfo)"
         ],
     );
 }
+
+/// It ended with the error of the step that failed, and told of nothing else.
+#[test]
+fn what_preflight_tells_of_a_root_that_is_refused() {
+    let script = r#"
+printf '[Policy]\nVerity=required\n' >run/nextroot-conf/nextroot.conf
+nextroot preflight previous
+nextroot preflight --json previous | tr -d ' \n'
+rm run/nextroot-conf/nextroot.conf
+mv usr/lib/systemd/systemd usr/lib/systemd/was
+echo text >usr/lib/systemd/systemd
+chmod +x usr/lib/systemd/systemd
+nextroot preflight previous
+nextroot preflight --json previous | tr -d ' \n'
+nextroot stage --force previous
+mv usr/lib/systemd/was usr/lib/systemd/systemd
+echo "left: $(grep nextroot /proc/self/mountinfo)"
+"#;
+    let Some(text) = seen(script) else { return };
+    has_in_order(
+        &text,
+        &[
+            "warn  os-release     not looked at: ",
+            "fail  root-hash      none: /dev/loop",
+            " is not verified; nextroot.conf says [Policy] Verity=required",
+            "\nwarn  var            not looked at: ",
+            "\nmounts: not looked at: ",
+            "exit 2\n{",
+            r#"{"name":"root-hash","result":"fail""#,
+            r#""opened":false"#,
+            "exit2",
+            "fail  init           /usr/lib/systemd/systemd in /run/nextroot-state/look cannot be executed: it is neither an ELF program nor a script",
+            "\nmounts that are not:",
+            "exit 2\n{",
+            r#"{"name":"init","result":"fail""#,
+            r#""opened":true"#,
+            "exit2",
+            "cannot be executed: it is neither an ELF program nor a script\nexit 2\nleft: \n",
+        ],
+    );
+}

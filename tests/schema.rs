@@ -15,7 +15,7 @@ use nextroot::{
     plan::{
         Plan, Step,
         carry::Row,
-        preflight::{Asked, NewRoot, Report, Survives, Survivor, System, examine},
+        preflight::{Asked, NewRoot, Refused, Report, Survives, Survivor, System, examine},
         prewarm::{Limit, Prewarmed},
         signed::CheckedBy,
         state::{Blessing, Failed, On, OnTrial, Pass, Root, Staged, Verity},
@@ -369,6 +369,13 @@ fn preflight_is_described() {
     whole.insert("skipped".to_owned(), json!(["vda4 (254:4) was passed over: it is empty"]));
     checker.hold(&value).unwrap();
     assert_eq!(checker.never_met(), Vec::<String>::new());
+    // A root that stays closed.
+    let refused = Some(Refused::RootHash("it is forbidden".to_owned()));
+    let closed = examine(&Asked { refused, ..Asked::default() }, &System::default(), &NewRoot::default());
+    let closed = serde_json::to_value(&closed).unwrap();
+    value.as_object_mut().unwrap().extend(closed.as_object().unwrap().clone());
+    checker.hold(&value).unwrap();
+    assert_eq!(value["opened"], false);
     let own = fields("src/mode/preflight.rs", "Examined");
     assert_eq!(names(&value), own.union(&of_report).cloned().collect());
     let checks: Vec<&str> = report().checks.iter().map(|check| check.name).collect();

@@ -7,20 +7,21 @@ use serde::Serialize;
 use crate::{
     plan::{
         Plan, Step,
-        boot::Decision,
+        boot::{self, Decision},
         carry::{self, Row},
-        preflight::{self, Report, Verdict},
+        preflight::{self, NewRoot, Refused, Report, RootHashUse, Verdict},
+        soft_reboot,
         stage::{self, Intent},
         state::State,
     },
     run::{
         execute::{self, Executor},
         machine,
-        soft_reboot::{inspect, manager_conf, running, staging, state::Store, system},
+        soft_reboot::{handover, inspect, manager_conf, running, staging, state::Store, system},
     },
 };
 
-use super::request::{Error, Prepared, Request, Way, prepare, rows};
+use super::request::{Error, Prepared, Request, Way, find, rows};
 
 /// What preflight found out about a source.
 #[derive(Debug, Serialize)]
@@ -43,12 +44,51 @@ pub fn run(request: &Request) -> Result<Examined, Error> {
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;
     end_look(&mut state, &store)?;
-    let prepared = prepare(request, &state)?;
+    let mut found = find(request, &state)?;
+    let prepared = match found.open(&state) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            return match unopened(request, &found.intent(), &error) {
+                Some(report) => Ok(Examined::of(request, report, Vec::new(), found.skipped())),
+                None => Err(error.into()),
+            };
+        }
+    };
     let looked = look_aside(request, &prepared, &mut state, &store);
     let ended = end_look(&mut state, &store);
-    let examined = looked?;
+    let Aside { examined, .. } = looked?;
     ended?;
     Ok(examined)
+}
+
+/// What can be said of a root that was found and is not opened; `None` where no check tells why not.
+fn unopened(request: &Request, intent: &Intent, why: &soft_reboot::Error) -> Option<Report> {
+    let mut asked = asked(request, &[]);
+    asked.refused = why.refused();
+    match (&asked.refused, why) {
+        (Some(_), _) => {}
+        (None, soft_reboot::Error::Refused(boot::Error::Taken { name, device })) => {
+            asked.dm_name = Some((name.clone(), preflight::DmName::Other(device.clone())));
+        }
+        (None, _) => return None,
+    }
+    Some(closed(asked, &intent.root))
+}
+
+/// The report of a root that stays closed.
+fn closed(mut asked: preflight::Asked, root: &stage::Root) -> Report {
+    match root {
+        stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) => {
+            let from = verity.root_hash_from.into();
+            asked.root_hash = Some(RootHashUse { hash: verity.root_hash.clone(), from });
+        }
+        stage::Root::Open(open) => {
+            let hash = open.table.root_hash.clone();
+            asked.root_hash = Some(RootHashUse { hash, from: preflight::HashFrom::State });
+        }
+        stage::Root::Plain(plain) => asked.unverified = Some(format!("{plain}, as it ran before")),
+    }
+    preflight::examine(&asked, &system::Running::default().look(), &NewRoot::default())
 }
 
 /// Undoes what was done to look at a root; where that fails, the state still knows of it.
@@ -60,13 +100,20 @@ pub(super) fn end_look(state: &mut State, store: &Store) -> Result<(), Error> {
     Ok(store.save(state)?)
 }
 
+/// What was seen of a root that was opened aside.
+pub(super) struct Aside {
+    pub(super) examined: Examined,
+    /// Where a step of it failed that stage would do, too: what the report has as a check.
+    pub(super) refused: Option<Error>,
+}
+
 /// Opens and mounts a root aside, and looks; what that takes is in the state.
 pub(super) fn look_aside(
     request: &Request,
     prepared: &Prepared,
     state: &mut State,
     store: &Store,
-) -> Result<Examined, Error> {
+) -> Result<Aside, Error> {
     let aside = Intent { way: Way::Look, ..prepared.opening.intent.clone() };
     state.looking = match stage::mounting(&aside, &prepared.facts) {
         Decision::Go(plan) => plan,
@@ -84,21 +131,40 @@ pub(super) fn look_aside(
     looked
 }
 
-fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Result<Examined, Error> {
+fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Result<Aside, Error> {
+    let (intent, skipped) = (&prepared.opening.intent, &prepared.opening.skipped);
     let mut executor = Executor::new(None, Vec::new());
-    looking.steps.iter().try_for_each(|step| executor.execute(step))?;
+    let mut no_init = None;
+    for step in &looking.steps {
+        match (executor.execute(step), step) {
+            (Err(error), Step::OpenVerity(_)) if error.is_refusal() => {
+                let refused = Some(Refused::RootHash(handover::chain(&error)));
+                let report = closed(preflight::Asked { refused, ..asked(request, &[]) }, &intent.root);
+                let examined = Examined::of(request, report, Vec::new(), skipped);
+                return Ok(Aside { examined, refused: Some(error.into()) });
+            }
+            (Err(error), Step::FindInit { .. }) if error.is_refusal() => no_init = Some(error),
+            (done, _) => done?,
+        }
+    }
     let new = Path::new(at);
     let mut rows = rows(request, &prepared.facts, new)?;
     carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
-    let report = examine(request, &executor.proven(looking), &rows, new);
-    let (source, skipped) = (request.source.clone(), prepared.opening.skipped.clone());
-    Ok(Examined { version: PREFLIGHT_VERSION, source, report, mounts: rows, skipped })
+    let no_init_why = no_init.as_ref().map(|error| handover::chain(error));
+    let report = examine(request, &executor.proven(looking), &rows, new, no_init_why);
+    let examined = Examined::of(request, report, rows, skipped);
+    Ok(Aside { examined, refused: no_init.map(Error::from) })
 }
 
 /// Version of preflight's JSON: raised whenever a field changes its meaning or goes away.
 const PREFLIGHT_VERSION: u32 = 1;
 
 impl Examined {
+    fn of(request: &Request, report: Report, mounts: Vec<Row>, skipped: &[String]) -> Self {
+        let (source, skipped) = (request.source.clone(), skipped.to_vec());
+        Self { version: PREFLIGHT_VERSION, source, report, mounts, skipped }
+    }
+
     /// Why stage would refuse it.
     pub fn refused(&self, request: &Request) -> Result<(), Error> {
         refuse(request, &self.report)
@@ -113,6 +179,10 @@ impl Examined {
 impl std::fmt::Display for Examined {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.report)?;
+        if !self.report.opened {
+            writeln!(f, "mounts: not looked at: the new root was not opened")?;
+            return self.skipped.iter().try_for_each(|line| writeln!(f, "{line}"));
+        }
         let told = self.mounts.iter().filter(|row| !row.is_plumbing());
         let (carried, left): (Vec<&Row>, Vec<&Row>) = told.partition(|row| row.carried);
         for (title, rows) in [("mounts that are carried", carried), ("mounts that are not", left)] {
@@ -149,25 +219,9 @@ fn line(check: &preflight::Check) -> String {
     format!("{}: {}{advice}", check.name, check.found)
 }
 
-/// Holds a mounted root against the running system.
-pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Path) -> Report {
-    let root_hash = mounting.steps.iter().find_map(|step| match step {
-        Step::OpenVerity(open) => Some((open.table.root_hash.clone(), open.root_hash_from.into())),
-        Step::ReuseVerity { table, .. } => Some((table.root_hash.clone(), preflight::HashFrom::State)),
-        _ => None,
-    });
-    let dm_name = mounting.steps.iter().find_map(|step| match step {
-        Step::OpenVerity(open) => Some((open.name.clone(), preflight::DmName::Free)),
-        Step::ReuseVerity { name, .. } => Some((name.clone(), preflight::DmName::Same)),
-        _ => None,
-    });
-    let unverified = mounting.steps.iter().find_map(|step| match step {
-        Step::CheckPlain { plain } => Some(format!("{plain}, as it ran before")),
-        _ => None,
-    });
-    let asked = preflight::Asked {
-        unverified,
-        dm_name,
+/// What is asked for, as far as that is known without a look at the root.
+fn asked(request: &Request, rows: &[Row]) -> preflight::Asked {
+    preflight::Asked {
         wanted: if request.configured.verity_required {
             preflight::Wanted::Verity
         } else {
@@ -178,10 +232,40 @@ pub(super) fn examine(request: &Request, mounting: &Plan, rows: &[Row], new: &Pa
         direct: request.way == Way::Direct,
         unwatched: !request.configured.trial.automatic_return,
         prewarm: request.configured.prewarm,
-        root_hash: root_hash.map(|(hash, from)| preflight::RootHashUse { hash, from }),
-    };
+        ..preflight::Asked::default()
+    }
+}
+
+/// Holds a mounted root against the running system. `no_init`: why its init cannot be executed, where that was found out.
+pub(super) fn examine(
+    request: &Request,
+    mounting: &Plan,
+    rows: &[Row],
+    new: &Path,
+    no_init: Option<String>,
+) -> Report {
+    let mut asked = asked(request, rows);
+    for step in &mounting.steps {
+        match step {
+            Step::OpenVerity(open) => {
+                let (hash, from) = (open.table.root_hash.clone(), open.root_hash_from.into());
+                asked.root_hash = Some(RootHashUse { hash, from });
+                asked.dm_name = Some((open.name.clone(), preflight::DmName::Free));
+            }
+            Step::ReuseVerity { name, table, .. } => {
+                let (hash, from) = (table.root_hash.clone(), preflight::HashFrom::State);
+                asked.root_hash = Some(RootHashUse { hash, from });
+                asked.dm_name = Some((name.clone(), preflight::DmName::Same));
+            }
+            Step::CheckPlain { plain } => asked.unverified = Some(format!("{plain}, as it ran before")),
+            _ => {}
+        }
+    }
     let system = system::Running::default().look();
     let mut found = inspect::look(new, &machine::kernel_release());
+    if let Some(why) = no_init {
+        found.init = Some(Err(why));
+    }
     found.arms_watchdog = system.watchdog.as_ref().and_then(|watchdog| {
         manager_conf::arms_watchdog(new, Path::new("/"), &system.command_line, &watchdog.device)
     });
@@ -227,6 +311,7 @@ mod tests {
         ] {
             let report = Report {
                 checks: failed.iter().map(check).collect(),
+                opened: true,
                 survives: Vec::new(),
                 stops: Vec::new(),
                 watcher: None,

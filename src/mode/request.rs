@@ -13,6 +13,7 @@ use crate::{
         signed,
         soft_reboot::{self, Answer, Asked, Opening},
         source::Source,
+        stage::Intent,
         state::State,
         system_facts::Configured,
     },
@@ -289,22 +290,53 @@ impl Error {
     }
 }
 
-/// Finds what is asked for, and how it is opened.
-pub(super) fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
+/// A root that was found.
+pub(super) struct Found {
+    asked: Asked,
+    chosen: Chosen,
+    prober: Prober,
+    image: Option<OpenImage>,
+}
+
+/// Finds what is asked for.
+pub(super) fn find(request: &Request, state: &State) -> Result<Found, Error> {
     let asked = request.asked()?;
-    let Looked { mut prober, in_files } = look(&asked)?;
+    let Looked { prober, in_files } = look(&asked)?;
     let (chosen, image) = match in_files {
         Some((chosen, image)) => (chosen, Some(image)),
         None => (soft_reboot::choose(&asked, state, prober.facts())?, None),
     };
-    loop {
-        match soft_reboot::open(&asked, &chosen, state, prober.facts())? {
-            Answer::Known(opening) => {
-                return Ok(Prepared { opening, facts: prober.facts().clone(), image });
+    Ok(Found { asked, chosen, prober, image })
+}
+
+impl Found {
+    /// What is to be opened.
+    pub(super) fn intent(&self) -> Intent {
+        soft_reboot::intent(&self.asked, &self.chosen)
+    }
+
+    /// A line for each slot or file that was passed over.
+    pub(super) fn skipped(&self) -> &[String] {
+        &self.chosen.skipped
+    }
+
+    /// How it is opened.
+    pub(super) fn open(&mut self, state: &State) -> Result<Prepared, soft_reboot::Error> {
+        loop {
+            match soft_reboot::open(&self.asked, &self.chosen, state, self.prober.facts())? {
+                Answer::Known(opening) => {
+                    let (facts, image) = (self.prober.facts().clone(), self.image.take());
+                    return Ok(Prepared { opening, facts, image });
+                }
+                Answer::Read(wanted) => self.prober.read(&wanted),
             }
-            Answer::Read(wanted) => prober.read(&wanted),
         }
     }
+}
+
+/// Finds what is asked for, and how it is opened.
+pub(super) fn prepare(request: &Request, state: &State) -> Result<Prepared, Error> {
+    Ok(find(request, state)?.open(state)?)
 }
 
 /// Looks at this machine, and into the files that are asked for: what they hold is shown to the decisions as devices.

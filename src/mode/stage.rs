@@ -30,7 +30,7 @@ use crate::{
 };
 
 use super::{
-    preflight::{end_look, examine, lines, look_aside, refuse},
+    preflight::{Aside, end_look, examine, lines, look_aside, refuse},
     request::{Error, Passed, Prepared, Request, Way, prepare, rows},
 };
 
@@ -165,7 +165,9 @@ impl Staging<'_> {
     /// Makes room for another root: what is staged goes once the other was opened, mounted and looked at, and
     /// would do. That stays open, so that what was seen is what is staged.
     fn replace(&mut self, request: &Request, prepared: &Prepared) -> Result<(), Error> {
-        let examined = look_aside(request, prepared, &mut self.state, &self.store)?;
+        let Aside { examined, refused } = look_aside(request, prepared, &mut self.state, &self.store)?;
+        // What it stands on fails whatever is forced.
+        refused.map_or(Ok(()), Err)?;
         refuse(request, &examined.report)?;
         let looking = self.state.looking.clone();
         self.put_away(&looking)
@@ -214,7 +216,7 @@ impl Staging<'_> {
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
         let mut rows = rows(request, &facts, new)?;
         carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
-        let report = examine(request, &mounting, &rows, new);
+        let report = examine(request, &mounting, &rows, new, None);
         let warnings = self.fit(request, &report)?;
         if let Some(staged) = &mut self.state.staged {
             staged.root.system = Some(release.name().to_owned());

@@ -133,6 +133,14 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Whether it is for how old it is.
+    #[must_use]
+    pub fn is_of_version(&self) -> bool {
+        matches!(self, Self::NoVersion { .. } | Self::Older { .. })
+    }
+}
+
 fn switch(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }

@@ -15,6 +15,7 @@ use super::{
     choose::{self, Chosen, Written},
     demands::{Candidate, Demands, Proof, allow_version},
     facts::Facts,
+    preflight::Refused,
     refusal::Refusal,
     signed::CheckedBy,
     source::{self, Source},
@@ -136,6 +137,22 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether it is about a root that was found, and not opened for what preflight has a check for: which check, with what it
+    /// says.
+    #[must_use]
+    pub fn refused(&self) -> Option<Refused> {
+        match self {
+            Self::Demand { refusal, .. } | Self::Refused(boot::Error::Demand(refusal))
+                if refusal.is_of_version() =>
+            {
+                Some(Refused::ImageVersion(refusal.to_string()))
+            }
+            Self::Demand { refusal, .. } => Some(Refused::RootHash(refusal.to_string())),
+            error if error.is_policy() => Some(Refused::RootHash(error.to_string())),
+            _ => None,
+        }
+    }
 }
 
 /// What comes of values: an answer, or devices to be looked into before the question is put again.
@@ -217,11 +234,17 @@ pub fn choose(asked: &Asked, state: &State, facts: &Facts) -> Result<Chosen, Err
     Ok(choose::choose(&asked.written, state, facts)?)
 }
 
-/// Decides how the root that was chosen is opened and mounted.
-pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
+/// What is to be opened, of the root that was chosen.
+#[must_use]
+pub fn intent(asked: &Asked, chosen: &Chosen) -> Intent {
     let root = with_signature(asked, &chosen.root);
     let (demands, filters) = (asked.demands.clone(), asked.written.filters.clone());
-    let intent = Intent { root, way: asked.way, demands, filters };
+    Intent { root, way: asked.way, demands, filters }
+}
+
+/// Decides how the root that was chosen is opened and mounted.
+pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Result<Answer<Opening>, Error> {
+    let intent = intent(asked, chosen);
     let mounting = match stage::mounting(&intent, facts) {
         Decision::Go(plan) => plan,
         Decision::Read(wanted) => return Ok(Answer::Read(wanted)),
@@ -392,6 +415,33 @@ impl fmt::Display for Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_preflight_says_of_a_root_that_stays_closed() {
+        let (source_name, place) = (|| "x".to_owned(), || "f:1".to_owned());
+        let older =
+            || Refusal::Older { what: source_name(), found: place(), at_least: place(), place: place() };
+        let (device, which) = (place(), Designator::Root);
+        let attribute =
+            Refusal::Attribute { device, attribute: "read-only", wanted: true, which, place: place() };
+        let taken = boot::Error::Taken { name: place(), device: place() };
+        for (error, expected) in [
+            (Error::Unprotected { source_name: source_name(), from: HashOrigin::File }, Some("root-hash")),
+            (Error::NotVerified { source_name: source_name(), plain: place() }, Some("root-hash")),
+            (Error::Demand { source_name: source_name(), refusal: attribute.clone() }, Some("root-hash")),
+            (Error::Refused(attribute.into()), Some("root-hash")),
+            (Error::Demand { source_name: source_name(), refusal: older() }, Some("image-version")),
+            (Error::Refused(older().into()), Some("image-version")),
+            (Error::Refused(taken), None),
+            (Error::Missing(place()), None),
+        ] {
+            let check = error.refused().map(|refused| match refused {
+                Refused::RootHash(_) => "root-hash",
+                Refused::ImageVersion(_) => "image-version",
+            });
+            assert_eq!(check, expected, "{error}");
+        }
+    }
 
     /// With a signature that has to hold, a root hash that is joined from UUIDs is as good as one that was named.
     #[test]

@@ -144,10 +144,11 @@ fn path(start: &[u8], offset: u64, length: u64) -> Result<Option<String>, Error>
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn program(machine: u16, interpreter: &[u8]) -> Vec<u8> {
+    /// A program of 64 bits for this machine, which names an interpreter.
+    pub(crate) fn program(machine: u16, interpreter: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         bytes[16] = 3;

@@ -19,7 +19,7 @@ pub mod unit;
 
 pub use fate::{Stopping, Survives, Survivor};
 pub use new_root::NewRoot;
-pub use policy::{Asked, DmName, HashFrom, RootHashUse, Wanted};
+pub use policy::{Asked, DmName, HashFrom, Refused, RootHashUse, Wanted};
 pub use system::System;
 pub use unit::Unit;
 
@@ -69,6 +69,8 @@ impl Check {
 pub struct Report {
     /// The checks, in the order of the table.
     pub checks: Vec<Check>,
+    /// Whether the new root was opened and looked into; else a check that failed says why not.
+    pub opened: bool,
     /// Units of which something runs on or stays open, with the reason.
     pub survives: Vec<Survivor>,
     /// Units that stop, with the reason.
@@ -94,12 +96,17 @@ impl Report {
 pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
     let fates = fate::decide(system);
     let given = Given { asked, system, new, survives: &fates.survives };
+    let unopened = policy::unopened(&given);
     let check = |row: &Row| {
-        let Finding { result, found, advice } = (row.look)(&given);
+        let Finding { result, found, advice } = match unopened {
+            Some(failed) if row.of_new_root && row.name != failed => Finding::not_looked_at(failed),
+            _ => (row.look)(&given),
+        };
         Check { name: row.name, result, found, advice, why: row.why }
     };
     Report {
         checks: TABLE.iter().map(check).collect(),
+        opened: unopened.is_none(),
         survives: fates.survives,
         stops: fates.stops,
         watcher: running::watcher(asked, system),
@@ -118,6 +125,8 @@ struct Given<'a> {
 /// A check and the reason for it.
 struct Row {
     name: &'static str,
+    /// Whether it needs the new root, so that nothing can be said where that was not opened.
+    of_new_root: bool,
     why: &'static str,
     look: fn(&Given<'_>) -> Finding,
 }
@@ -143,6 +152,14 @@ impl Finding {
         Self { result: Verdict::Fail, ..Self::warn(found, advice) }
     }
 
+    /// Where the check of this name kept the new root closed.
+    fn not_looked_at(failed: &str) -> Self {
+        Self::warn(
+            format!("not looked at: the new root was not opened, see {failed}"),
+            format!("mend {failed}, and ask again"),
+        )
+    }
+
     /// Several as one, the worst of them first; `none` where there are none.
     fn worst_of(mut all: Vec<Self>, none: &str) -> Self {
         all.sort_by_key(|finding| std::cmp::Reverse(finding.result));
@@ -166,113 +183,159 @@ impl Finding {
 const TABLE: [Row; 27] = [
     Row {
         name: "os-release",
+        of_new_root: true,
         why: "without it systemd starts the old root again and says nothing; its IMAGE_VERSION tells images apart",
         look: image::os_release,
     },
     Row {
         name: "initrd-release",
+        of_new_root: true,
         why: "with it systemd takes the root for an initrd and waits for another one",
         look: image::initrd_release,
     },
-    Row { name: "init", why: "PID 1 freezes where it cannot execute the new root's init", look: image::init },
+    Row {
+        name: "init",
+        of_new_root: true,
+        why: "PID 1 freezes where it cannot execute the new root's init",
+        look: image::init,
+    },
     Row {
         name: "systemd",
+        of_new_root: true,
         why: "soft reboot came with 254; an older systemd reads the state that a newer one wrote",
         look: image::systemd,
     },
     Row {
         name: "root-hash",
+        of_new_root: true,
         why: "where the root hash comes from decides what it proves",
         look: policy::root_hash,
     },
     Row {
         name: "image-version",
+        of_new_root: true,
         why: "an older image brings back the holes that a newer one closed",
         look: policy::image_version,
     },
     Row {
         name: "dm-name",
+        of_new_root: true,
         why: "a device of that name with another table would be the wrong root",
         look: policy::dm_name,
     },
     Row {
         name: "modules",
+        of_new_root: true,
         why: "after the switch modules come from the new root, for the kernel that keeps running",
         look: kernel::modules,
     },
     Row {
         name: "modules-load",
+        of_new_root: true,
         why: "what the new root asks for at start has to be there for the running kernel",
         look: kernel::modules_load,
     },
-    Row { name: "kernel", why: "a soft reboot keeps the kernel", look: kernel::newer },
+    Row { name: "kernel", of_new_root: true, why: "a soft reboot keeps the kernel", look: kernel::newer },
     Row {
         name: "directories",
+        of_new_root: true,
         why: "nothing can be mounted on a directory that a read-only root lacks",
         look: places::directories,
     },
-    Row { name: "var", why: "logind and others do not start without a writable /var", look: places::var },
-    Row { name: "machine-id", why: "journals, leases and licences hang on it", look: places::machine_id },
-    Row { name: "selinux", why: "a soft reboot does not load the new root's policy", look: places::selinux },
+    Row {
+        name: "var",
+        of_new_root: true,
+        why: "logind and others do not start without a writable /var",
+        look: places::var,
+    },
+    Row {
+        name: "machine-id",
+        of_new_root: true,
+        why: "journals, leases and licences hang on it",
+        look: places::machine_id,
+    },
+    Row {
+        name: "selinux",
+        of_new_root: true,
+        why: "a soft reboot does not load the new root's policy",
+        look: places::selinux,
+    },
     Row {
         name: "extensions",
+        of_new_root: true,
         why: "extensions are merged into /usr and /etc of one root, and have to fit the next",
         look: running::extensions,
     },
     Row {
         name: "network",
+        of_new_root: true,
         why: "addresses go when networkd stops, where nothing keeps them",
         look: running::network,
     },
     Row {
         name: "execution",
+        of_new_root: false,
         why: "RestrictFileSystemAccess= forbids programs on tmpfs, where the relay would be",
         look: running::execution,
     },
     Row {
         name: "watcher",
+        of_new_root: false,
         why: "a root that is not healthy costs seconds where somebody leaves it again, and a visit else",
         look: running::automatic_return,
     },
     Row {
         name: "watchdog",
+        of_new_root: true,
         why: "a hardware watchdog that nobody arms again resets nothing; one that nobody feeds resets a machine that is well",
         look: running::watchdog,
     },
     Row {
         name: "inhibitors",
+        of_new_root: false,
         why: "somebody may have asked not to be interrupted",
         look: running::inhibitors,
     },
     Row {
         name: "memory",
+        of_new_root: false,
         why: "reading ahead into the page cache must not push out what is in use",
         look: running::memory,
     },
     Row {
         name: "survivors",
+        of_new_root: false,
         why: "a survivor that lacks a setting is killed late, or never stops",
         look: survivors::settings,
     },
     Row {
         name: "survivor-roots",
+        of_new_root: false,
         why: "a survivor that runs from the old root keeps it mounted",
         look: survivors::roots,
     },
     Row {
         name: "survivor-units",
+        of_new_root: true,
         why: "the new systemd has to know the unit of what runs on",
         look: survivors::units,
     },
     Row {
         name: "descriptors",
+        of_new_root: false,
         why: "stored descriptors of a unit that stops are closed unless it keeps them",
         look: survivors::descriptors,
     },
     Row {
         name: "sockets",
+        of_new_root: false,
         why: "a socket whose service must not start any more is closed by the next connection",
         look: survivors::sockets,
     },
-    Row { name: "facts", why: "what could not be read was not checked", look: running::facts },
+    Row {
+        name: "facts",
+        of_new_root: false,
+        why: "what could not be read was not checked",
+        look: running::facts,
+    },
 ];

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Finding, Given};
+use super::{Finding, Given, Verdict};
 
 /// What was asked for, as far as preflight looks at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,18 @@ pub struct Asked {
     pub unverified: Option<String>,
     /// The dm name that the root is to get, where it gets one.
     pub dm_name: Option<(String, DmName)>,
+    /// Why the root was not opened, where that does not follow from the above.
+    pub refused: Option<Refused>,
+}
+
+/// What keeps a root closed: the check that says so, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refused {
+    /// Policy forbids it, or its signature does not hold.
+    RootHash(String),
+    /// It is too old, by the label of its partition or the name of its file.
+    ImageVersion(String),
 }
 
 /// What the policy wants of a root.
@@ -49,8 +61,6 @@ pub enum Wanted {
     Anything,
     /// Verified, by a root hash that an attacker cannot choose.
     Verity,
-    /// Verified, by a root hash with a signature.
-    Signed,
 }
 
 /// A root hash and its origin.
@@ -136,34 +146,49 @@ impl From<HashOrigin> for HashFrom {
 /// What to do is in what was found.
 const OVERRIDE: &str = "--force does not change the policy";
 
+/// The check that kept the new root closed: nothing can be said of what is in it.
+pub(super) fn unopened(given: &Given<'_>) -> Option<&'static str> {
+    match (&given.asked.refused, &given.asked.dm_name) {
+        (Some(Refused::ImageVersion(_)), _) => Some("image-version"),
+        (Some(Refused::RootHash(_)), _) => Some("root-hash"),
+        (None, Some((_, DmName::Other(_)))) => Some("dm-name"),
+        (None, _) => (root_hash(given).result == Verdict::Fail).then_some("root-hash"),
+    }
+}
+
 pub(super) fn root_hash(given: &Given<'_>) -> Finding {
+    let finding = proven(given);
+    match &given.asked.refused {
+        // It tells of the hash and its origin only.
+        Some(Refused::RootHash(why)) if finding.result != Verdict::Fail => Finding::fail(why, OVERRIDE),
+        _ => finding,
+    }
+}
+
+fn proven(given: &Given<'_>) -> Finding {
     let name = "name the root hash with --roothash";
     let proof = given.asked.root_hash.as_ref().map_or(Proof::Unprotected, |root_hash| root_hash.from.proof());
     if let Some(refused) = demanded(given.asked, proof) {
         return refused;
     }
-    if given.asked.wanted == Wanted::Signed && proof < Proof::Signed {
-        return Finding::fail(
-            "the policy wants a signature, and signatures are not available yet",
-            "set the policy to verity, and name the root hash with --roothash",
-        );
-    }
-    let verity = given.asked.wanted == Wanted::Verity;
+    let judged = |found: String, advice: &str| match given.asked.wanted {
+        Wanted::Verity => {
+            Finding::fail(format!("{found}; nextroot.conf says [Policy] Verity=required"), advice)
+        }
+        Wanted::Anything => Finding::warn(found, advice),
+    };
     if let Some(plain) = &given.asked.unverified {
-        let found = format!("none: {plain}, is not verified");
         let advice = "nothing shows what was written to it since: go on to an image with a root hash";
-        return if verity { Finding::fail(found, advice) } else { Finding::warn(found, advice) };
+        return judged(format!("none: {plain}, is not verified"), advice);
     }
     let Some(RootHashUse { hash, from }) = &given.asked.root_hash else {
-        let found = "none: nothing is verified";
-        return if verity { Finding::fail(found, name) } else { Finding::warn(found, name) };
+        return judged("none: nothing is verified".to_owned(), name);
     };
     let found = format!("{hash}, {}", from.said());
     if proof > Proof::Unprotected {
         return Finding::ok(format!("{found}: verified against it"));
     }
-    let found = format!("{found}: proves that nothing is damaged, and nothing against an attacker");
-    if verity { Finding::fail(found, name) } else { Finding::warn(found, name) }
+    judged(format!("{found}: proves that nothing is damaged, and nothing against an attacker"), name)
 }
 
 /// What image policies refuse; each says which line of which file it is.
@@ -185,6 +210,9 @@ pub(super) fn image_version(given: &Given<'_>) -> Finding {
         Some(Ok(release)) => release.image_version.as_deref(),
         Some(Err(_)) | None => None,
     };
+    if let Some(Refused::ImageVersion(why)) = &given.asked.refused {
+        return Finding::fail(why, OVERRIDE);
+    }
     let Some(least) = &given.asked.demands.minimum_version else {
         return Finding::ok("none is too old: nobody demands a least version");
     };

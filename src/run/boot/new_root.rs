@@ -275,4 +275,109 @@ mod tests {
         assert!(said(&[("etc/os-release", "-> ../../../../etc/hostname")], &PLACES).is_err());
         assert!(said(&[("etc/os-release/x", new), (IN_USR, new)], &PLACES).is_err());
     }
+
+    const INIT: &str = "usr/lib/systemd/systemd";
+
+    /// Programs for this machine: one that needs an interpreter, and one that needs none.
+    fn program(interpreter: Option<&str>) -> Vec<u8> {
+        let own = fs::read("/proc/self/exe").unwrap();
+        let machine = u16::from_le_bytes([own[18], own[19]]);
+        let mut bytes = elf::tests::program(machine, format!("{}\0", interpreter.unwrap_or("/x")).as_bytes());
+        if interpreter.is_none() {
+            bytes[64] = 1; // the header of something else
+        }
+        bytes
+    }
+
+    fn script(interpreter: &str) -> Vec<u8> {
+        format!("#!{interpreter}\n").into_bytes()
+    }
+
+    /// What is said of the init, where it or an interpreter of an interpreter is no good.
+    fn cannot(interpreters: &[&str], why: &str) -> Result<String, String> {
+        let of = |name: &&str| {
+            format!("its interpreter {name} does not work: {name} in ROOT cannot be executed: ")
+        };
+        let through: String = interpreters.iter().map(of).collect();
+        Err(format!("/{INIT} in ROOT cannot be executed: {through}{why}"))
+    }
+
+    #[test]
+    fn inits_that_can_be_executed_and_others() {
+        let (foreign, name) = if cfg!(target_arch = "aarch64") { (62, "x86_64") } else { (183, "aarch64") };
+        let foreign = elf::tests::program(foreign, b"/ld.so\0");
+        let other = format!("it is built for {name}, this machine is {}", std::env::consts::ARCH);
+        let unknown = "it is neither an ELF program nor a script";
+        let (alone, well) = (program(None), Ok(format!("/{INIT}")));
+        for (files, expected) in [
+            (vec![(INIT, alone.clone())], well.clone()),
+            (vec![(INIT, program(Some("/lib/ld.so"))), ("lib/ld.so", alone.clone())], well.clone()),
+            (
+                vec![
+                    (INIT, script("/bin/sh -e")),
+                    ("bin/sh", program(Some("/ld.so"))),
+                    ("ld.so", alone.clone()),
+                ],
+                well,
+            ),
+            (vec![(INIT, foreign.clone())], cannot(&[], &other)),
+            (vec![(INIT, program(Some("/ld.so"))), ("ld.so", foreign.clone())], cannot(&["/ld.so"], &other)),
+            (
+                vec![(INIT, program(Some("/lib64/ld.so")))],
+                cannot(
+                    &["/lib64/ld.so"],
+                    "open /lib64/ld.so in ROOT: No such file or directory (os error 2)",
+                ),
+            ),
+            (vec![(INIT, b"text".to_vec())], cannot(&[], unknown)),
+            (vec![(INIT, Vec::new())], cannot(&[], unknown)),
+            (vec![("usr/lib/systemd/systemd/x", Vec::new())], cannot(&[], "it is no regular file")),
+            // The second is taken where there is no first, and not where that is no good.
+            (vec![("sbin/init", alone.clone())], Ok("/sbin/init".to_owned())),
+            (vec![(INIT, foreign), ("sbin/init", alone)], cannot(&[], &other)),
+        ] {
+            assert_eq!(found(&files, &[]), expected);
+        }
+        let none = found(&[("etc/os-release", Vec::new())], &[]).unwrap_err();
+        assert!(
+            none.starts_with("none of /usr/lib/systemd/systemd, /sbin/init can be opened in ROOT"),
+            "{none}"
+        );
+    }
+
+    #[test]
+    fn programs_without_permission_to_execute_them() {
+        let why = "it has no execute permission";
+        assert_eq!(found(&[(INIT, program(None))], &[INIT]), cannot(&[], why));
+        let files = [(INIT, program(Some("/ld.so"))), ("ld.so", program(None))];
+        assert_eq!(found(&files, &["ld.so"]), cannot(&["/ld.so"], why));
+    }
+
+    #[test]
+    fn interpreters_of_interpreters() {
+        let chain = |last: Vec<u8>| {
+            [(INIT, script("/1")), ("1", script("/2")), ("2", script("/3")), ("3", script("/4")), ("4", last)]
+        };
+        assert_eq!(found(&chain(program(None)), &[]), Ok(format!("/{INIT}")));
+        let endless = "its interpreters do not end";
+        assert_eq!(found(&chain(script("/5")), &[]), cannot(&["/1", "/2", "/3", "/4"], endless));
+        // One that is its own.
+        let own = format!("/{INIT}");
+        assert_eq!(found(&[(INIT, script(&own))], &[]), cannot(&[own.as_str(); 4], endless));
+    }
+
+    /// What comes of a look for an init in a root with these files; all can be executed but for some.
+    fn found(files: &[(&str, Vec<u8>)], plain: &[&str]) -> Result<String, String> {
+        let root = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            let mode = if plain.contains(name) { 0o644 } else { 0o755 };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let at = root.path().display().to_string();
+        let candidates = ["/usr/lib/systemd/systemd", "/sbin/init"].map(str::to_owned);
+        find_init(&at, &candidates).map_err(|error| super::said(&error).replace(&at, "ROOT"))
+    }
 }
