@@ -6,7 +6,10 @@
 use std::{fs, path::Path};
 
 use nextroot::{
-    format::{config::ini::Placed, kernel::mountinfo::Mount},
+    format::{
+        config::{ini::Placed, trial::Trial},
+        kernel::mountinfo::Mount,
+    },
     plan::{
         carry::Wanted,
         choose::Written,
@@ -17,6 +20,7 @@ use nextroot::{
         stage::Way,
         state::{On, Root},
         system_facts::SystemFacts,
+        watchdog::Watchdog,
     },
 };
 
@@ -41,7 +45,7 @@ fn plain(mountinfo: &str, facts: &SystemFacts) -> Root {
 fn outcome(asked: &str, facts: &SystemFacts) -> String {
     let (mut way, mut wanted, mut source, mut root_hash) = (Way::Relay, Wanted::default(), "", None);
     let mut seen = facts.clone();
-    let (mut demands, mut filters) = (Demands::default(), Vec::new());
+    let (mut demands, mut filters, mut trial) = (Demands::default(), Vec::new(), Trial::default());
     let mut words = asked.split_whitespace();
     while let Some(word) = words.next() {
         match word {
@@ -79,13 +83,22 @@ fn outcome(asked: &str, facts: &SystemFacts) -> String {
                 let place = format!("nextroot.conf:4 (ImageFilter={value})");
                 filters.push(Placed { value: value.parse().unwrap(), place });
             }
+            "--feeds" => {
+                let device = words.next().unwrap().to_owned();
+                seen.watchdog = Some(Watchdog { device, timeout_sec: Some(20), runs_on: true });
+            }
+            "--armed-by" => seen.arms_watchdog = words.next().map(str::to_owned),
+            "--systemd" => seen.systemd = words.next().map(|version| version.parse().unwrap()),
+            "--restricted-by" => seen.restrict_execution = words.next().map(str::to_owned),
+            "--program" => seen.program = words.next().map(str::to_owned),
+            "--unwatched" => trial.automatic_return = false,
             "--roothash" => root_hash = words.next(),
             word => source = word,
         }
     }
     let asked = Asked::parse(source, root_hash, None).map(|asked| {
         let written = Written { filters, ..asked.written };
-        Asked { way, wanted, demands, written, ..asked }
+        Asked { way, wanted, demands, trial, written, ..asked }
     });
     match asked.and_then(|asked| soft_reboot::decide(&asked, None, &seen)) {
         Ok(Answer::Known(planned)) => planned.to_string(),

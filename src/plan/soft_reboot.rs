@@ -272,14 +272,17 @@ pub fn decide(
         Answer::Known(opening) => opening,
         Answer::Read(wanted) => return Ok(Answer::Read(wanted)),
     };
-    let rows = carry::decide(&facts.mounts, &facts.machine, &facts.new_mounts(), &asked.wanted)?;
+    let mut rows = carry::decide(&facts.mounts, &facts.machine, &facts.new_mounts(), &asked.wanted)?;
+    // The new root is not mounted: that it has the places is taken from the running one.
+    carry::place(&mut rows, &asked.wanted, |_| true)?;
+    let (watcher, watchdog) = (facts.watcher(&asked.trial), facts.rearming());
     let left = stage::Left {
         units: &facts.missing_units(),
         trial: &asked.trial,
-        watcher: asked.trial.automatic_return.then_some(&stage::Watcher::Copy),
+        watcher: watcher.as_ref(),
         prewarm: asked.prewarm,
         exitrd: asked.exitrd,
-        watchdog: None,
+        watchdog: watchdog.as_ref(),
         // Nothing is given up by a source alone.
         bad_entries: &[],
     };

@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::format::{
     config::{image_filter::ImageFilter, ini::Placed, prewarm::Prewarm, trial::Trial},
     kernel::mountinfo::Mount,
-    system::fstab,
+    system::{fstab, systemd_version::SystemdVersion},
 };
 
 use super::{
     demands::Demands,
     facts::Facts,
     new_mounts::{DropIn, NewMounts, UnitFile},
-    stage::VERITY_UNITS,
+    preflight,
+    stage::{VERITY_UNITS, Watcher},
     state::{Failed, Root, State},
+    watchdog::{Rearming, Watchdog},
 };
 
 /// What is known of a running system.
@@ -46,6 +48,21 @@ pub struct SystemFacts {
     /// Units that do nothing and that an earlier stage left in /run.
     #[serde(default)]
     pub units: Vec<String>,
+    /// systemd's version, as PID 1 tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<SystemdVersion>,
+    /// `RestrictFileSystemAccess=`, where it is on: the value, and where it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restrict_execution: Option<String>,
+    /// Where this program lies in the running root, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// The hardware watchdog that PID 1 feeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Watchdog>,
+    /// What makes the next PID 1 feed it, by the running root's files, which stand for the new one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arms_watchdog: Option<String>,
     /// What nextroot.conf says.
     #[serde(default)]
     pub configured: Configured,
@@ -97,6 +114,26 @@ impl SystemFacts {
     pub fn new_mounts(&self) -> NewMounts {
         let fstab = fstab::parse(&self.fstab.join("\n"));
         NewMounts { fstab, units: self.mount_units.clone(), drop_ins: self.mount_drop_ins.clone() }
+    }
+
+    /// What sees the new root come up.
+    #[must_use]
+    pub fn watcher(&self, trial: &Trial) -> Option<Watcher> {
+        let asked = preflight::Asked { unwatched: !trial.automatic_return, ..preflight::Asked::default() };
+        let system = preflight::System {
+            systemd: self.systemd.clone(),
+            restrict_execution: self.restrict_execution.clone(),
+            program: self.program.clone(),
+            ..preflight::System::default()
+        };
+        preflight::watcher(&asked, &system)
+    }
+
+    /// What becomes of the watchdog.
+    #[must_use]
+    pub fn rearming(&self) -> Option<Rearming> {
+        let watchdog = self.watchdog.clone()?;
+        Some(Rearming { watchdog, forward: self.arms_watchdog.is_some() })
     }
 
     /// Units that a stage would leave in /run.

@@ -10,16 +10,20 @@ use crate::{
         stage::VERITY_UNITS,
         system_facts::SystemFacts,
         told::Told,
+        watchdog::Watchdog,
     },
     run::{
         machine,
         probe::Prober,
-        soft_reboot::{mount_units, running, staging, state::Store},
+        soft_reboot::{manager_conf, mount_units, running, staging, state::Store, system},
     },
 };
 
 use super::{
-    super::request::{self, Request},
+    super::{
+        complain,
+        request::{self, Request},
+    },
     Error, Form, PLAN_VERSION, Use,
 };
 
@@ -69,6 +73,15 @@ fn collect(request: &Request, prober: &Prober) -> Result<SystemFacts, Error> {
     let units = VERITY_UNITS.iter().filter(|name| !missing.contains(name));
     let mounts = staging::mounts()?;
     let told = mount_units::look(Path::new("/"), &mounts)?;
+    let system::Handover { systemd, restrict_execution, program, watchdog, command_line, unread, .. } =
+        system::Running::default().look_at_handover();
+    unread.iter().for_each(|why| {
+        complain(format_args!(
+            "nextroot: warning: {why}, ignoring: the plan may lack what becomes of the watchdog"
+        ));
+    });
+    let root = Path::new("/");
+    let arms = |fed: &Watchdog| manager_conf::arms_watchdog(root, root, &command_line, &fed.device);
     Ok(SystemFacts {
         machine: prober.facts().clone(),
         mounts,
@@ -79,6 +92,11 @@ fn collect(request: &Request, prober: &Prober) -> Result<SystemFacts, Error> {
         previous: state.previous,
         failed: state.failed,
         units: units.map(|name| (*name).to_owned()).collect(),
+        arms_watchdog: watchdog.as_ref().and_then(arms),
+        systemd,
+        restrict_execution,
+        program,
+        watchdog,
         configured: request.configured.clone(),
     })
 }

@@ -20,6 +20,7 @@ pub mod unit;
 pub use fate::{Stopping, Survives, Survivor};
 pub use new_root::NewRoot;
 pub use policy::{Asked, DmName, HashFrom, Refused, RootHashUse, Wanted};
+pub use running::watcher;
 pub use system::System;
 pub use unit::Unit;
 

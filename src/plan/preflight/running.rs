@@ -100,7 +100,8 @@ fn knows_restriction(system: &System) -> bool {
 }
 
 /// What sees the new root come up.
-pub(super) fn watcher(asked: &Asked, system: &System) -> Option<Watcher> {
+#[must_use]
+pub fn watcher(asked: &Asked, system: &System) -> Option<Watcher> {
     match (asked.unwatched, &system.restrict_execution) {
         (true, _) => None,
         (false, Some(_)) if knows_restriction(system) => system.program.clone().map(Watcher::InRoot),

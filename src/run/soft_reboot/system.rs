@@ -16,6 +16,7 @@ use crate::{
         system::{
             inhibitor::Inhibitor,
             os_release::{self, OsRelease},
+            systemd_version::SystemdVersion,
             unit_file,
         },
     },
@@ -24,7 +25,7 @@ use crate::{
             new_root::{MachineId, SelinuxPolicy},
             system::{Extension, ExtensionKind, Link, Process, System},
         },
-        watchdog,
+        watchdog::{self, Watchdog},
     },
 };
 
@@ -48,35 +49,74 @@ impl Default for Running {
     }
 }
 
+/// What of the running system decides by what a switch is watched over; it costs a question or two.
+#[derive(Clone, Debug, Default)]
+pub struct Handover {
+    /// Whether PID 1 tells anything of itself.
+    pub answers: bool,
+    /// systemd's version, as PID 1 tells it.
+    pub systemd: Option<SystemdVersion>,
+    /// `RestrictFileSystemAccess=`, where it is on.
+    pub restrict_execution: Option<String>,
+    /// Where this program lies in the running root, if it does.
+    pub program: Option<String>,
+    /// The hardware watchdog that PID 1 feeds.
+    pub watchdog: Option<Watchdog>,
+    /// The kernel command line.
+    pub command_line: String,
+    /// What could not be asked, with the reason.
+    pub unread: Vec<String>,
+}
+
+/// An error, with what led to it.
+fn noted(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+fn line(tree: &mut Tree, path: &str) -> Option<String> {
+    tree.text(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 impl Running {
-    /// Reads all facts.
+    /// Reads what of it decides by what a switch is watched over.
     #[must_use]
-    pub fn look(&self) -> System {
+    pub fn look_at_handover(&self) -> Handover {
         let mut tree = Tree::new(&self.root);
-        let mut unread = Vec::new();
-        let mut noted = |error: &dyn std::error::Error| {
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            unread.push(format!("{error}{cause}"));
-        };
-        let systemd = self.systemctl.version().map_err(|e| noted(&e));
-        let units = match &systemd {
-            Ok(_) => self.systemctl.units().map_err(|e| noted(&e)).unwrap_or_default(),
-            Err(()) => Vec::new(), // whoever does not tell a version tells no units
-        };
-        let mut watchdog = match &systemd {
-            Ok(_) => self.systemctl.watchdog().map_err(|e| noted(&e)).ok().flatten(),
-            Err(()) => None,
-        };
-        if let Some(watchdog) = &mut watchdog {
+        let mut handover = Handover::default();
+        match self.systemctl.version() {
+            Ok(systemd) => {
+                (handover.systemd, handover.answers) = (systemd, true);
+                match self.systemctl.watchdog() {
+                    Ok(watchdog) => handover.watchdog = watchdog,
+                    Err(error) => handover.unread.push(noted(&error)),
+                }
+            }
+            // Whoever does not tell a version tells nothing else.
+            Err(error) => handover.unread.push(noted(&error)),
+        }
+        if let Some(watchdog) = &mut handover.watchdog {
             // /dev/watchdog is the first.
             let name = watchdog.device.rsplit('/').next().filter(|name| *name != "watchdog");
             let options = format!("/sys/class/watchdog/{}/options", name.unwrap_or("watchdog0"));
             watchdog.runs_on = tree.text(&options).is_some_and(|options| watchdog::runs_on(&options));
         }
-        let mut line =
-            |path| tree.text(path).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let command_line = line("/proc/cmdline").unwrap_or_default();
-        let kernel_release = line("/proc/sys/kernel/osrelease").unwrap_or_default();
+        handover.command_line = line(&mut tree, "/proc/cmdline").unwrap_or_default();
+        handover.restrict_execution = restrict_execution(&mut tree, &handover.command_line);
+        handover.program = program_in_root();
+        handover.unread.append(&mut tree.unread);
+        handover
+    }
+
+    /// Reads all facts.
+    #[must_use]
+    pub fn look(&self) -> System {
+        let mut tree = Tree::new(&self.root);
+        let Handover { answers, systemd, restrict_execution, program, watchdog, command_line, mut unread } =
+            self.look_at_handover();
+        let units = if answers { self.systemctl.units() } else { Ok(Vec::new()) };
+        let units = units.map_err(|error| unread.push(noted(&error))).unwrap_or_default();
+        let kernel_release = line(&mut tree, "/proc/sys/kernel/osrelease").unwrap_or_default();
         let machine_id = |text: Option<String>| match MachineId::parse(&text.unwrap_or_default()) {
             MachineId::Id(id) => Some(id),
             _ => None,
@@ -95,8 +135,8 @@ impl Running {
             selinux: selinux(&mut tree),
             extensions: extensions(&mut tree),
             links: links(&mut tree),
-            restrict_execution: restrict_execution(&mut tree, &command_line),
-            program: program_in_root(),
+            restrict_execution,
+            program,
             watchdog,
             inhibitors: inhibitors(&mut tree),
             memory_available: tree.text("/proc/meminfo").and_then(|text| meminfo::available(&text)),
@@ -105,12 +145,19 @@ impl Running {
                 .any(|place| tree.has(&format!("{place}/{kernel_release}"))),
             kernel_release,
             command_line,
-            systemd: systemd.ok().flatten(),
+            systemd,
             units,
             unread,
         };
         system.unread.append(&mut tree.unread);
         system
+    }
+
+    /// Who holds a shutdown back, as far as that can be read.
+    #[must_use]
+    pub fn inhibitors(&self) -> (Vec<Inhibitor>, Vec<String>) {
+        let mut tree = Tree::new(&self.root);
+        (inhibitors(&mut tree), tree.unread)
     }
 }
 
