@@ -22,7 +22,7 @@ mod words;
 
 use bar::Bar;
 
-use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Stage};
+use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Preflight, Reboot, Stage};
 
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
@@ -87,24 +87,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Plan(asked) => show(planned(asked)?)?,
         Command::Stage(asked) => return staged(asked),
-        Command::Preflight(asked) => {
-            let request = configured(Request {
-                source: asked.source.unwrap_or_default(),
-                root_hash: asked.roothash,
-                hash_device: asked.hash_device,
-                way: way(asked.direct),
-                wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
-                ..Request::default()
-            })?;
-            let examined = preflight::run(&request)?;
-            if asked.json {
-                show(examined.json()?)?;
-            } else {
-                show(&examined)?;
-            }
-            // The checks that failed are told already.
-            return Ok(ExitCode::from(examined.refused(&request).map_or_else(|error| error.code(), |()| 0)));
-        }
+        Command::Preflight(asked) => return examined(asked),
         Command::Status(asked) => {
             let status = status::Status::look()?;
             match asked.is {
@@ -133,29 +116,11 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let (force, no_prewarm) = (asked.force, asked.no_prewarm);
             let back = Request { force, no_prewarm, ..reboot::back(reboot::GIVEN_UP)? };
             let bar = Bar::new(AHEAD);
-            goes(&reboot::run(Some(&configured(back)?), Some(&bar.watch()), tell)?.root.source);
+            goes(&reboot::run(&configured(back)?, Some(&bar.watch()), tell)?.root.source);
         }
         Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),
         Command::Verity(asked) => return verity::run(asked),
-        Command::Reboot(asked) => {
-            let request = match asked.source {
-                Some(source) => {
-                    let root_hash = asked.roothash;
-                    // What an earlier call staged, which was called off, does not stand in its way.
-                    let (replace, no_prewarm) = (true, asked.no_prewarm);
-                    Some(configured(Request {
-                        source,
-                        root_hash,
-                        replace,
-                        no_prewarm,
-                        ..Request::default()
-                    })?)
-                }
-                None => None,
-            };
-            let bar = Bar::new(AHEAD);
-            goes(&reboot::run(request.as_ref(), Some(&bar.watch()), tell)?.root.source);
-        }
+        Command::Reboot(asked) => rebooted(asked)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -218,10 +183,6 @@ fn warn(warnings: &[String]) {
     warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
 }
 
-fn way(direct: bool) -> Way {
-    if direct { Way::Direct } else { Way::Relay }
-}
-
 /// The plan of a boot says itself what it cannot look at; that of a soft reboot is made of what only root sees.
 fn needs_root(command: &Command) -> bool {
     match command {
@@ -231,18 +192,53 @@ fn needs_root(command: &Command) -> bool {
     }
 }
 
-fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
+/// What plan, preflight, stage and reboot take alike.
+fn root(
+    source: Option<String>,
+    (root_hash, hash_device): (Option<String>, Option<String>),
+    direct: bool,
+    (carry, leave): (Vec<String>, Vec<String>),
+) -> Request {
+    let way = if direct { Way::Direct } else { Way::Relay };
+    let (source, wanted) = (source.unwrap_or_default(), Wanted { carry, leave });
+    Request { source, root_hash, hash_device, way, wanted, ..Request::default() }
+}
+
+fn examined(asked: Preflight) -> Result<ExitCode, Box<dyn Error>> {
+    let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
+    let request = configured(root(asked.source, hash, asked.direct, mounts))?;
+    let examined = preflight::run(&request)?;
+    if asked.json {
+        show(examined.json()?)?;
+    } else {
+        show(&examined)?;
+    }
+    // The checks that failed are told already.
+    Ok(ExitCode::from(examined.refused(&request).map_or_else(|error| error.code(), |()| 0)))
+}
+
+fn rebooted(asked: Reboot) -> Result<(), reboot::Error> {
+    let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
     let request = Request {
-        source: asked.source.unwrap_or_default(),
-        root_hash: asked.roothash,
-        hash_device: asked.hash_device,
-        way: way(asked.direct),
-        wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
         replace: asked.replace,
         force: asked.force,
         no_prewarm: asked.no_prewarm,
         prewarm_timeout_sec: asked.prewarm_timeout,
-        ..Request::default()
+        ..root(asked.source, hash, asked.direct, mounts)
+    };
+    let bar = Bar::new(AHEAD);
+    goes(&reboot::go(request, Some(&bar.watch()), tell)?.root.source);
+    Ok(())
+}
+
+fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
+    let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
+    let request = Request {
+        replace: asked.replace,
+        force: asked.force,
+        no_prewarm: asked.no_prewarm,
+        prewarm_timeout_sec: asked.prewarm_timeout,
+        ..root(asked.source, hash, asked.direct, mounts)
     };
     let (request, warnings) = request.configured()?;
     warn(&warnings);
@@ -288,14 +284,8 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
     if asked.cmdline.is_some() || asked.config.is_some() {
         return Err("--cmdline and --config are for a boot: leave SOURCE out, or leave these out".into());
     }
-    let request = Request {
-        source,
-        root_hash: asked.roothash,
-        hash_device: asked.hash_device,
-        way: way(asked.direct),
-        wanted: Wanted { carry: asked.carry, leave: asked.no_carry },
-        ..Request::default()
-    };
+    let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
+    let request = root(Some(source), hash, asked.direct, mounts);
     Ok(match asked.facts {
         Some(path) => plan::soft_reboot::of_facts(request, &path, form)?,
         None => plan::soft_reboot::of_machine(&configured(request)?, form)?,

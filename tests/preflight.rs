@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use nextroot::plan::preflight::{Asked, NewRoot, Report, System, Verdict, examine};
+use nextroot::plan::preflight::{Asked, NewRoot, Report, System, Verdict, examine, inhibitors};
 use serde_json::Value;
 
 fn file(name: &str) -> PathBuf {
@@ -122,6 +122,21 @@ fn every_check_is_documented() {
         text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let checks: Vec<&str> = report(&base()).checks.iter().map(|check| check.name).collect();
     assert_eq!(documented, checks);
+}
+
+/// `reboot` looks at them again, when all else was looked at.
+#[test]
+fn who_holds_the_shutdown_back_is_a_check_alone() {
+    let mut facts = base();
+    for mode in ["block", "delay"] {
+        let lock = serde_json::json!({"what": ["shutdown"], "who": "a", "why": "b", "mode": mode, "pid": 1});
+        facts["system"]["inhibitors"] = serde_json::json!([lock]);
+        let system: System = serde_json::from_value(facts["system"].clone()).unwrap();
+        let mut expected = report(&facts).checks;
+        expected.retain(|check| check.name == "inhibitors");
+        assert_eq!(inhibitors(&system), expected);
+        assert_eq!(expected[0].result == Verdict::Fail, mode == "block");
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ _nextroot() {
 	status) options="--json --metrics --is --help" ;;
 	cancel | bless | gc) options="--help" ;;
 	rollback) options="--force --no-prewarm --help" ;;
-	reboot) options="--roothash --no-prewarm --help" sources=yes ;;
+	reboot) options="$how --no-prewarm --prewarm-timeout --replace --force --help" sources=yes ;;
 	verity)
 		case ${COMP_WORDS[i + 1]} in
 		format) options="$tree $fec --uuid --no-superblock --root-hash-file --help" ;;

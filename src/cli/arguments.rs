@@ -172,7 +172,7 @@ pub(super) struct Status {
 #[argh(subcommand, name = "cancel")]
 pub(super) struct Cancel {}
 
-/// Soft-reboot into what is staged, or into SOURCE, which is staged first. Refused where it would start this root again.
+/// Soft-reboot into what is staged, or into SOURCE, which is staged first unless it is staged already. Refused where it would start this root again, or somebody holds the shutdown back.
 ///
 /// Exit code: 0 systemd was asked, 2 to 5 as for stage, 1 nothing was asked for.
 #[derive(FromArgs)]
@@ -184,9 +184,30 @@ pub(super) struct Reboot {
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option)]
     pub(super) roothash: Option<String>,
+    /// device with the hash tree; default: the partition that the root hash names
+    #[argh(option)]
+    pub(super) hash_device: Option<String>,
+    /// as for stage
+    #[argh(switch)]
+    pub(super) direct: bool,
+    /// as for stage
+    #[argh(option)]
+    pub(super) carry: Vec<String>,
+    /// as for stage
+    #[argh(option)]
+    pub(super) no_carry: Vec<String>,
+    /// put it in the place of what is staged, where that is another root
+    #[argh(switch)]
+    pub(super) replace: bool,
     /// as for stage
     #[argh(switch)]
     pub(super) no_prewarm: bool,
+    /// as for stage
+    #[argh(option, from_str_fn(span))]
+    pub(super) prewarm_timeout: Option<u64>,
+    /// as for stage; and go though somebody holds the shutdown back
+    #[argh(switch)]
+    pub(super) force: bool,
 }
 
 /// Soft-reboot into the root that ran before, also where another is staged. The image that is left counts as failed: slot:other passes it over.

@@ -209,6 +209,17 @@ pub(super) fn refuse(request: &Request, report: &Report) -> Result<(), Error> {
     }
 }
 
+/// An error where somebody holds the shutdown back by now; the words are those of the check.
+pub(super) fn held_back(source: &str, mut tell: impl FnMut(&str)) -> Result<(), Error> {
+    let (inhibitors, unread) = system::Running::default().inhibitors();
+    unread
+        .iter()
+        .for_each(|why| tell(&format!("warning: {why}, ignoring: somebody may hold the shutdown back")));
+    let system = preflight::System { inhibitors, ..preflight::System::default() };
+    let report = Report { checks: preflight::inhibitors(&system), ..Report::default() };
+    refuse(&Request { source: source.to_owned(), ..Request::default() }, &report)
+}
+
 pub(super) fn lines(report: &Report, verdict: Verdict) -> Vec<String> {
     report.checks.iter().filter(|check| check.result == verdict).map(line).collect()
 }
@@ -309,14 +320,7 @@ mod tests {
                 Err("x would not run here: image-version: no; modules: no; "),
             ),
         ] {
-            let report = Report {
-                checks: failed.iter().map(check).collect(),
-                opened: true,
-                survives: Vec::new(),
-                stops: Vec::new(),
-                watcher: None,
-                watchdog: None,
-            };
+            let report = Report { checks: failed.iter().map(check).collect(), ..Report::default() };
             let request = Request { source: "x".to_owned(), force, ..Request::default() };
             let got = refuse(&request, &report).map_err(|error| error.to_string());
             match (got, expected) {

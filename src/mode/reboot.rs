@@ -1,7 +1,7 @@
 //! `nextroot reboot`: stages where that is needed, and asks systemd for the soft reboot.
 
 use crate::{
-    plan::state::{Failed, Root, Staged},
+    plan::state::{Failed, Root, Staged, State},
     run::{
         execute::{self, Progress},
         machine,
@@ -13,8 +13,8 @@ use crate::{
 };
 
 use super::{
-    cancel,
-    request::{self, Request},
+    cancel, preflight,
+    request::{self, Request, Wanted, Way},
     stage,
 };
 
@@ -57,6 +57,14 @@ pub enum Error {
     /// What is staged would not start any more.
     #[error("what is staged does not hold any more: nextroot cancel, then stage it again")]
     Broken(#[source] execute::Error),
+    /// The root that is asked for, otherwise.
+    #[error(
+        "{source_name} is staged already, and not as --direct, --carry or --no-carry say: --replace stages it anew, nextroot reboot without them goes there as it is"
+    )]
+    Otherwise {
+        /// What.
+        source_name: String,
+    },
     /// Somebody else staged.
     #[error(
         "another nextroot staged {now} meanwhile: nextroot reboot goes there, nextroot cancel takes it back"
@@ -85,6 +93,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether something else is staged than what is asked for.
+    fn is_of_another(&self) -> bool {
+        matches!(self, Self::Otherwise { .. } | Self::Stage(request::Error::Staged { .. }))
+    }
+
     /// Whether another nextroot is at work.
     #[must_use]
     pub fn is_locked(&self) -> bool {
@@ -93,10 +106,13 @@ impl Error {
     }
 }
 
-/// What nextroot.conf names.
-fn configured() -> Result<(Request, Vec<String>), Error> {
-    match Request::default().configured() {
-        Ok(configured) => Ok(configured),
+/// With what nextroot.conf says.
+fn configured(written: Request, tell: &mut impl FnMut(&str)) -> Result<Request, Error> {
+    match written.configured() {
+        Ok((request, warnings)) => {
+            warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+            Ok(request)
+        }
         Err(request::Error::NoSource) => Err(Error::Nothing),
         Err(error) => Err(error.into()),
     }
@@ -120,37 +136,100 @@ pub fn back(why: &str) -> Result<Request, Error> {
     Ok(Request { source: "previous".to_owned(), replace: true, gives_up, ..Request::default() })
 }
 
-/// Asks for it, unless somebody wished meanwhile that this ends: then what was staged for it is taken back. `request` names the source; without one, what is staged, or else what nextroot.conf names.
+/// Stages what is asked for, and asks for the soft reboot into it.
 pub fn run(
-    request: Option<&Request>,
+    request: &Request,
     progress: Option<Progress<'_>>,
     mut tell: impl FnMut(&str),
 ) -> Result<Staged, Error> {
-    match running::systemd() {
-        None => return Err(Error::NoSystemd),
-        Some(version) if version < SINCE => return Err(Error::Old(version)),
-        Some(_) => {}
-    }
-    let staged = match request {
-        Some(request) => stage::run(request, progress, tell)?.staged,
-        None => {
-            let state = running::settled::<Error>(&Store::default())?;
-            match state.staged {
-                Some(staged) => staged,
-                None => {
-                    let (request, warnings) = configured()?;
-                    warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
-                    stage::run(&request, progress, tell)?.staged
-                }
-            }
-        }
-    };
-    ask(&staged)?;
+    can_be_asked()?;
+    let staged = stage::run(request, progress, &mut tell)?.staged;
+    ask(&staged, request.force, tell)?;
     Ok(staged)
 }
 
-/// Asks PID 1 to go where this leads. Nobody takes it back, or stages another, while it is looked at.
-fn ask(staged: &Staged) -> Result<(), Error> {
+/// Asks for a soft reboot into what the arguments name: into what is staged, where that is it, and else it is staged first.
+/// Where they name nothing, into what is staged, or else what nextroot.conf names.
+pub fn go(
+    written: Request,
+    progress: Option<Progress<'_>>,
+    mut tell: impl FnMut(&str),
+) -> Result<Staged, Error> {
+    can_be_asked()?;
+    let state = running::settled::<Error>(&Store::default())?;
+    let force = written.force;
+    // What was ended half-way leaves nothing to lose.
+    let whole =
+        state.staged.as_ref().filter(|it| it.complete || !(written.replace || written.names_a_root()));
+    let fits = match whole.map(|staged| is_it(&written, staged, &state, &mut tell)) {
+        Some(Err(error)) if !(written.replace && error.is_of_another()) => return Err(error),
+        fits => fits.is_some_and(|fits| fits.is_ok()),
+    };
+    let staged = match whole.filter(|_| fits) {
+        Some(staged) => staged.clone(),
+        None => {
+            let replace = written.replace || state.staged.is_some();
+            let request = configured(Request { replace, ..written }, &mut tell)?;
+            stage::run(&request, progress, &mut tell)?.staged
+        }
+    };
+    ask(&staged, force, tell)?;
+    Ok(staged)
+}
+
+fn can_be_asked() -> Result<(), Error> {
+    match running::systemd() {
+        None => Err(Error::NoSystemd),
+        Some(version) if version < SINCE => Err(Error::Old(version)),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether what is staged is what the arguments name: the same root, and no other wishes for it.
+fn is_it(
+    written: &Request,
+    staged: &Staged,
+    state: &State,
+    tell: &mut impl FnMut(&str),
+) -> Result<(), Error> {
+    let source_name = staged.root.source.clone();
+    if written.names_a_root() {
+        let request = configured(written.clone(), tell)?;
+        let wanted = request::prepare(&request, state)?.opening.root;
+        // One by which the running root is given up is more than a switch.
+        if !is_same_image(&wanted, &staged.root) || staged.gives_up.is_some() {
+            return Err(request::Error::Staged { source_name }.into());
+        }
+    }
+    match is_as_wished(staged, written) {
+        true => Ok(()),
+        false => Err(Error::Otherwise { source_name }),
+    }
+}
+
+/// Whether two roots are the same, wherever they are and whatever they are called.
+fn is_same_image(one: &Root, other: &Root) -> bool {
+    match (one.verity(), other.verity()) {
+        (Some(one), Some(other)) => one.root_hash == other.root_hash,
+        _ => one.is(other),
+    }
+}
+
+/// Whether what is staged is so as the arguments want it; where they say nothing, any way will do.
+fn is_as_wished(staged: &Staged, written: &Request) -> bool {
+    let is_carried = |at: &String| {
+        let at = at.trim_end_matches('/');
+        staged.mounts.iter().any(|row| row.at == at && row.carried)
+    };
+    let Wanted { carry, leave } = &written.wanted;
+    (written.way != Way::Direct || staged.direct)
+        && carry.iter().all(is_carried)
+        && !leave.iter().any(is_carried)
+}
+
+/// Asks PID 1 to go where this leads, unless somebody holds the shutdown back, or wished meanwhile that this ends: then what was
+/// staged for it is taken back. Nobody takes it back, or stages another, while it is looked at.
+fn ask(staged: &Staged, force: bool, tell: impl FnMut(&str)) -> Result<(), Error> {
     let store = Store::default();
     let _lock = store.lock()?;
     let state = running::settled::<Error>(&store)?;
@@ -162,6 +241,11 @@ fn ask(staged: &Staged) -> Result<(), Error> {
             Err(cancel::take_back(&store).map_or_else(Error::Stays, |_| Error::Ended))
         }
         Err(_) => there,
+        // logind, which would have looked, is not asked. What was seen when it was staged may be long ago.
+        Ok(()) if !force => {
+            preflight::held_back(&staged.root.source, tell)?;
+            running::soft_reboot().map_err(|e| Error::Signal(e.into()))
+        }
         Ok(()) => running::soft_reboot().map_err(|e| Error::Signal(e.into())),
     }
 }
@@ -180,17 +264,54 @@ fn is_there(wanted: &Staged, now: Option<&Staged>, is_published: bool) -> Result
 mod tests {
     use super::*;
 
+    fn staged(source: &str, complete: bool) -> Staged {
+        let root = serde_json::json!({
+            "source": source, "unreachable": "it is a test", "system": null, "version": null,
+        });
+        let mount = |at: &str, carried: bool| serde_json::json!({"at": at, "what": "", "carried": carried, "reason": ""});
+        let staged = serde_json::json!({
+            "root": root, "direct": false, "complete": complete, "begun": {"steps": []},
+            "mounts": [mount("/var", true), mount("/srv", false)],
+        });
+        serde_json::from_value(staged).unwrap()
+    }
+
+    /// What was staged before was put away, and staged anew, whatever it was.
+    #[test]
+    fn what_is_staged_is_gone_to_where_it_is_what_is_asked_for() {
+        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        for (direct, carry, leave, [by_relay, by_systemd]) in [
+            (false, &[][..], &[][..], [true, true]),
+            (true, &[], &[], [false, true]),
+            (false, &["/var/"], &["/srv"], [true, true]),
+            (false, &["/srv"], &[], [false, false]),
+            (false, &["/nowhere"], &[], [false, false]),
+            (false, &[], &["/var"], [false, false]),
+        ] {
+            let written = Request {
+                way: if direct { Way::Direct } else { Way::Relay },
+                wanted: Wanted { carry: paths(carry), leave: paths(leave) },
+                ..Request::default()
+            };
+            let mut staged = staged("a", true);
+            assert_eq!(is_as_wished(&staged, &written), by_relay, "{written:?}");
+            staged.direct = true;
+            assert_eq!(is_as_wished(&staged, &written), by_systemd, "{written:?}");
+        }
+        let verity = |name: &str, root_hash: &str| -> Root {
+            serde_json::from_value(serde_json::json!({
+                "source": name, "name": name, "root_hash": root_hash, "root_hash_from": "arguments",
+                "system": null, "version": null,
+            }))
+            .unwrap()
+        };
+        assert!(is_same_image(&verity("a", "00"), &verity("a-2", "00")));
+        assert!(!is_same_image(&verity("a", "00"), &verity("a", "11")));
+        assert!(!is_same_image(&verity("a", "00"), &staged("a", true).root));
+    }
+
     #[test]
     fn what_is_staged_may_change_meanwhile() {
-        let staged = |source: &str, complete: bool| -> Staged {
-            let root = serde_json::json!({
-                "source": source, "unreachable": "it is a test", "system": null, "version": null,
-            });
-            let staged = serde_json::json!({
-                "root": root, "direct": false, "complete": complete, "begun": {"steps": []}, "mounts": [],
-            });
-            serde_json::from_value(staged).unwrap()
-        };
         let a = staged("a", true);
         for (now, is_published, expected) in [
             (Some(staged("a", true)), true, None),

@@ -70,6 +70,12 @@ pub const ONLY_FAILED: u8 = 4;
 pub const NEEDS_FULL_REBOOT: u8 = 5;
 
 impl Request {
+    /// Whether it says which root, so that not just any will do.
+    #[must_use]
+    pub fn names_a_root(&self) -> bool {
+        !self.source.is_empty() || self.root_hash.is_some() || self.hash_device.is_some()
+    }
+
     /// With what nextroot.conf says where the arguments say nothing; and a line for each warning of it.
     pub fn configured(mut self) -> Result<(Self, Vec<String>), Error> {
         let config = configuration::read(None)?;
@@ -159,7 +165,7 @@ pub enum Error {
     State(#[from] state::Error),
     /// Something waits already.
     #[error(
-        "{source_name} is staged already: nextroot stage --replace puts another in its place, nextroot cancel takes it back"
+        "{source_name} is staged already: --replace puts another in its place, nextroot cancel takes it back"
     )]
     Staged {
         /// What.

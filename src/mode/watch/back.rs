@@ -44,7 +44,7 @@ fn try_back(why: &str, tell: impl FnMut(&str)) -> Result<Staged, reboot::Error> 
     }
     // Services are away longer if it takes longer.
     request.configured.prewarm.wanted = false;
-    reboot::run(Some(&request), None, tell)
+    reboot::run(&request, None, tell)
 }
 
 /// Marks the boot loader's entries of the running root bad: in a process of its own, too, where a disk may not answer.

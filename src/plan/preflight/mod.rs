@@ -66,7 +66,7 @@ impl Check {
 }
 
 /// All that an operator wants to read before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The checks, in the order of the table.
     pub checks: Vec<Check>,
@@ -98,12 +98,9 @@ pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
     let fates = fate::decide(system);
     let given = Given { asked, system, new, survives: &fates.survives };
     let unopened = policy::unopened(&given);
-    let check = |row: &Row| {
-        let Finding { result, found, advice } = match unopened {
-            Some(failed) if row.of_new_root && row.name != failed => Finding::not_looked_at(failed),
-            _ => (row.look)(&given),
-        };
-        Check { name: row.name, result, found, advice, why: row.why }
+    let check = |row: &Row| match unopened {
+        Some(failed) if row.of_new_root && row.name != failed => row.says(Finding::not_looked_at(failed)),
+        _ => row.says((row.look)(&given)),
     };
     Report {
         checks: TABLE.iter().map(check).collect(),
@@ -113,6 +110,15 @@ pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
         watcher: running::watcher(asked, system),
         watchdog: running::rearming(system, new),
     }
+}
+
+/// The check of who holds a shutdown back, alone: that may change until the last moment.
+#[must_use]
+pub fn inhibitors(system: &System) -> Vec<Check> {
+    let (asked, new) = (Asked::default(), NewRoot::default());
+    let given = Given { asked: &asked, system, new: &new, survives: &[] };
+    let rows = TABLE.iter().filter(|row| row.name == "inhibitors");
+    rows.map(|row| row.says((row.look)(&given))).collect()
 }
 
 /// What a check looks at.
@@ -130,6 +136,13 @@ struct Row {
     of_new_root: bool,
     why: &'static str,
     look: fn(&Given<'_>) -> Finding,
+}
+
+impl Row {
+    fn says(&self, finding: Finding) -> Check {
+        let Finding { result, found, advice } = finding;
+        Check { name: self.name, result, found, advice, why: self.why }
+    }
 }
 
 /// What a check says.
