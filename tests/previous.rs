@@ -172,3 +172,37 @@ echo "left: $(grep nextroot /proc/self/mountinfo)"
         ],
     );
 }
+
+#[test]
+fn what_takes_its_place_at_the_end_of_the_run_is_put_back() {
+    let script = r#"
+printf '[Stage]\nExitrd=yes\nPrewarm=no\n' >run/nextroot-conf/nextroot.conf
+tries() {
+	nextroot plan previous | grep -o 'keep the .* aside\|leave this .*/shutdown'
+	nextroot stage --force previous | grep '/run/initramfs'
+	cmp run/initramfs/shutdown usr/bin/nextroot && echo ours
+	nextroot cancel
+}
+mkdir run/initramfs
+echo another >run/initramfs/shutdown
+tries
+echo "there: $(ls run/initramfs) $(cat run/initramfs/shutdown)"
+cp usr/bin/nextroot run/initramfs/shutdown
+tries
+echo "there: $(ls run/initramfs)"
+rm -r run/initramfs
+tries
+echo "there: $(ls run | grep initramfs)"
+"#;
+    let Some(text) = seen(script) else { return };
+    let kept = "keep the /run/initramfs/shutdown that is there aside\n";
+    let left = "leave this program as /run/initramfs/shutdown\n";
+    let ended = "ours\ntook back previous\nexit 0\nthere: ";
+    let [other, same, none] = [
+        [kept, left, kept, left, ended, "shutdown another\n"].concat(),
+        [ended, "shutdown\n"].concat(),
+        [left, left, ended, "\n"].concat(),
+    ];
+    has_in_order(&text, &[&other, &same, &none]);
+    assert_eq!(text.matches(left).count(), 4, "{text}");
+}

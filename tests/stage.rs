@@ -45,7 +45,8 @@ fn plain(mountinfo: &str, facts: &SystemFacts) -> Root {
 fn outcome(asked: &str, facts: &SystemFacts) -> String {
     let (mut way, mut wanted, mut source, mut root_hash) = (Way::Relay, Wanted::default(), "", None);
     let mut seen = facts.clone();
-    let (mut demands, mut filters, mut trial) = (Demands::default(), Vec::new(), Trial::default());
+    let (mut demands, mut filters) = (Demands::default(), Vec::new());
+    let (mut trial, mut exitrd) = (Trial::default(), false);
     let mut words = asked.split_whitespace();
     while let Some(word) = words.next() {
         match word {
@@ -92,13 +93,18 @@ fn outcome(asked: &str, facts: &SystemFacts) -> String {
             "--restricted-by" => seen.restrict_execution = words.next().map(str::to_owned),
             "--program" => seen.program = words.next().map(str::to_owned),
             "--unwatched" => trial.automatic_return = false,
+            "--exitrd" => {
+                exitrd = true;
+                let there = serde_json::from_value(words.next().unwrap().into());
+                seen.exitrd = there.unwrap();
+            }
             "--roothash" => root_hash = words.next(),
             word => source = word,
         }
     }
     let asked = Asked::parse(source, root_hash, None).map(|asked| {
         let written = Written { filters, ..asked.written };
-        Asked { way, wanted, demands, trial, written, ..asked }
+        Asked { way, wanted, demands, trial, exitrd, written, ..asked }
     });
     match asked.and_then(|asked| soft_reboot::decide(&asked, None, &seen)) {
         Ok(Answer::Known(planned)) => planned.to_string(),

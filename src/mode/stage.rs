@@ -23,7 +23,7 @@ use crate::{
         journal, machine,
         soft_reboot::{
             boot_entries::{self, Looked},
-            handover, running, staging,
+            exitrd, handover, running, staging,
             state::Store,
         },
     },
@@ -226,7 +226,8 @@ impl Staging<'_> {
         let units = staging::missing_units(&stage::VERITY_UNITS);
         let configured = &request.configured;
         let bad_entries = self.bad_entries(request, &facts);
-        let (trial, prewarm, exitrd) = (&configured.trial, configured.prewarm, configured.exitrd);
+        let exitrd = configured.exitrd.then(exitrd::found);
+        let (trial, prewarm) = (&configured.trial, configured.prewarm);
         let (watcher, watchdog) = (report.watcher.as_ref(), report.watchdog.as_ref());
         let left =
             Left { units: &units, trial, watcher, prewarm, exitrd, watchdog, bad_entries: &bad_entries };

@@ -281,7 +281,7 @@ pub fn decide(
         trial: &asked.trial,
         watcher: watcher.as_ref(),
         prewarm: asked.prewarm,
-        exitrd: asked.exitrd,
+        exitrd: asked.exitrd.then_some(facts.exitrd),
         watchdog: watchdog.as_ref(),
         // Nothing is given up by a source alone.
         bad_entries: &[],

@@ -1,6 +1,8 @@
 //! Decides how to stage a root for the next soft reboot: what is done while the old system serves, and
 //! what is left for the relay, which only moves mounts.
 
+use serde::{Deserialize, Serialize};
+
 use crate::format::{
     config::{
         image_filter::ImageFilter, image_policy::Designator, ini::Placed, prewarm::Prewarm, trial::Trial,
@@ -262,6 +264,19 @@ pub enum Watcher {
     InRoot(String),
 }
 
+/// What is there for the end of the machine's run, before this program is left for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exitrd {
+    /// Nothing.
+    #[default]
+    None,
+    /// This program.
+    Same,
+    /// Another program, or an older copy of this one.
+    Other,
+}
+
 /// What is left in /run for the new system.
 #[derive(Clone, Copy, Debug)]
 pub struct Left<'a> {
@@ -273,8 +288,8 @@ pub struct Left<'a> {
     pub watcher: Option<&'a Watcher>,
     /// What is read ahead.
     pub prewarm: Prewarm,
-    /// Whether this program is left for the end of the machine's run.
-    pub exitrd: bool,
+    /// What is in the place of this program, where that is left for the end of the machine's run.
+    pub exitrd: Option<Exitrd>,
     /// The watchdog that PID 1 feeds, where there is one.
     pub watchdog: Option<&'a Rearming>,
     /// Entries of the boot loader that start a root which is given up.
@@ -313,7 +328,8 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
     if !units.is_empty() {
         steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });
     }
-    steps.extend(exitrd.then_some(Step::LeaveExitrd));
+    steps.extend((exitrd == Some(Exitrd::Other)).then_some(Step::KeepExitrd));
+    steps.extend(exitrd.filter(|there| *there != Exitrd::Same).map(|_| Step::LeaveExitrd));
     if let Some(watcher) = watcher {
         let program = match watcher {
             Watcher::Copy => None,
@@ -402,7 +418,7 @@ mod tests {
                 trial: &Trial::default(),
                 watcher: Some(&Watcher::Copy),
                 prewarm: Prewarm::default(),
-                exitrd: false,
+                exitrd: None,
                 watchdog: None,
                 bad_entries: &[],
             };

@@ -177,6 +177,8 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         program: Option<String>,
     },
+    /// Moves another program for the end of the machine's run out of the way.
+    KeepExitrd,
     /// Leaves a copy of this program for the end of the machine's run: systemd-shutdown executes it, outside of the root.
     LeaveExitrd,
     /// Uses up the tries of a boot loader's entry, by its name: the next cold boot does not go there.
@@ -401,6 +403,7 @@ impl fmt::Display for Step {
                 let by = program.as_ref().map(|program| format!(" by {program}")).unwrap_or_default();
                 write!(f, "leave a watcher in /run{by}, that goes back unless the root is {trial}")
             }
+            Self::KeepExitrd => f.write_str("keep the /run/initramfs/shutdown that is there aside"),
             Self::LeaveExitrd => f.write_str("leave this program as /run/initramfs/shutdown"),
             Self::MarkEntryBad(Renaming { partition, directory, from, to }) => {
                 write!(

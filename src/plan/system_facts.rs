@@ -14,7 +14,7 @@ use super::{
     facts::Facts,
     new_mounts::{DropIn, NewMounts, UnitFile},
     preflight,
-    stage::{VERITY_UNITS, Watcher},
+    stage::{Exitrd, VERITY_UNITS, Watcher},
     state::{Failed, Root, State},
     watchdog::{Rearming, Watchdog},
 };
@@ -63,6 +63,9 @@ pub struct SystemFacts {
     /// What makes the next PID 1 feed it, by the running root's files, which stand for the new one's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arms_watchdog: Option<String>,
+    /// What is there for the end of the machine's run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub exitrd: Exitrd,
     /// What nextroot.conf says.
     #[serde(default)]
     pub configured: Configured,

@@ -17,6 +17,10 @@ pub enum Undo {
     Unmount(String),
     /// Removes these units.
     RemoveUnits(Vec<String>),
+    /// Removes the copy of this program for the end of the machine's run.
+    RemoveExitrd,
+    /// Puts the one back that was there before.
+    PutExitrdBack,
     /// Takes the watcher away, unless the running root is on trial.
     EndWatcher,
     /// Moves a mount back.
@@ -53,7 +57,8 @@ impl Step {
             Self::Watch { .. } => Undo::EndWatcher,
             Self::MarkEntryBad(renaming) => Undo::Rename(renaming.back()),
             Self::ArmWatchdog(_) => Undo::Stays("the next PID 1 feeds it"),
-            Self::LeaveExitrd => Undo::Stays("it serves whatever root runs then"),
+            Self::KeepExitrd => Undo::PutExitrdBack,
+            Self::LeaveExitrd => Undo::RemoveExitrd,
             Self::Move { from, to } => Undo::MoveBack { from: to.clone(), to: from.clone() },
             Self::Mount { at, .. }
             | Self::Tmpfs { at, .. }
@@ -78,6 +83,8 @@ impl fmt::Display for Undo {
             Self::Close(name) => write!(f, "close {name}"),
             Self::Unmount(at) => write!(f, "unmount {at}"),
             Self::RemoveUnits(names) => write!(f, "remove {}", names.join(" ")),
+            Self::RemoveExitrd => f.write_str("remove it"),
+            Self::PutExitrdBack => f.write_str("put it back"),
             Self::EndWatcher => f.write_str("end it, unless this root is on trial"),
             Self::MoveBack { from, to } => write!(f, "move {from} back to {to}"),
             Self::Rename(Renaming { directory, from, to, .. }) => {

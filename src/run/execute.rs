@@ -147,6 +147,7 @@ impl<'a> Executor<'a> {
             Step::LeaveExitrd => shutdown::leave(),
             Step::Exec => self.exec(),
             Step::AttachLoop { .. }
+            | Step::KeepExitrd
             | Step::CheckPlain { .. }
             | Step::ReuseVerity { .. }
             | Step::Isolate { .. }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Where systemd-shutdown looks for what it executes last (systemd's docs/INITRD_INTERFACE.md).
-const PROGRAM: &str = "/run/initramfs/shutdown";
+pub(super) const PROGRAM: &str = "/run/initramfs/shutdown";
 /// More than any machine mounts.
 const LONGEST: Bytes = Bytes(64 << 20);
 /// What `systemctl reboot --reboot-argument=` leaves (src/shared/reboot-util.c).

@@ -15,7 +15,7 @@ use crate::{
     run::{
         machine,
         probe::Prober,
-        soft_reboot::{manager_conf, mount_units, running, staging, state::Store, system},
+        soft_reboot::{exitrd, manager_conf, mount_units, running, staging, state::Store, system},
     },
 };
 
@@ -97,6 +97,7 @@ fn collect(request: &Request, prober: &Prober) -> Result<SystemFacts, Error> {
         restrict_execution,
         program,
         watchdog,
+        exitrd: exitrd::found(),
         configured: request.configured.clone(),
     })
 }

@@ -1,6 +1,7 @@
 //! What only a soft reboot does: looking at the running system, image files, staging, the relay, and the state of it all.
 
 pub mod boot_entries;
+pub mod exitrd;
 pub mod handover;
 pub mod holders;
 pub mod image;

@@ -25,7 +25,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::{boot_entries, watcher};
+use super::{boot_entries, exitrd, watcher};
 use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error, own_copy::copy_of_self};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
@@ -260,6 +260,8 @@ pub fn undo(step: &Step) -> Result<(), Error> {
         Undo::Close(name) => closing::close_if_there(&name),
         Undo::Unmount(at) => unmount(Path::new(&at)),
         Undo::RemoveUnits(names) => remove_units(&names),
+        Undo::RemoveExitrd => exitrd::remove(),
+        Undo::PutExitrdBack => exitrd::put_back(),
         Undo::EndWatcher => watcher::take_away(),
         Undo::Rename(renaming) => Ok(boot_entries::give_back(&renaming)?),
         Undo::MoveBack { from, to } => Ok(mount::move_to(Path::new(&from), Path::new(&to))?),

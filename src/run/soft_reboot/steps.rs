@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{boot_entries, image, prewarm, staging, watcher};
+use super::{boot_entries, exitrd, image, prewarm, staging, watcher};
 use crate::{
     format::{kernel::devno::Devno, verity::table::VerityTable},
     plan::{Step, plain::Plain},
@@ -38,6 +38,7 @@ impl Executor<'_> {
                 self.prewarmed = Some(done);
                 Ok(())
             }
+            Step::KeepExitrd => exitrd::keep_aside(),
             Step::LeaveUnits { names } => staging::leave_units(names),
             Step::MarkEntryBad(renaming) => Ok(boot_entries::mark_bad(renaming)?),
             Step::Watch { program, .. } => watcher::leave(program.as_deref()),
