@@ -81,7 +81,7 @@ echo "left: $(grep nextroot /proc/self/mountinfo)"
         &text,
         &[
             "current:    Plain, /dev/loop",
-            " ext4, not verified\n",
+            " ext4, not verified\n            source: UUID=",
             "warn  root-hash      none: /dev/loop",
             " still has UUID=",
             "staged previous: ",

@@ -157,7 +157,7 @@ fn date(at: u64) -> String {
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.current {
-            Some(current) => writeln!(f, "current:    {current}")?,
+            Some(current) => writeln!(f, "current:    {current}\n            source: {}", current.source)?,
             None => writeln!(f, "current:    not known: its device cannot be read (only root may)")?,
         }
         match (&self.trial, &self.blessing) {
