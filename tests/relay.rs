@@ -7,9 +7,10 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::Path,
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -59,7 +60,8 @@ cd /
 /previous/usr/bin/umount -l /tmp
 [ ! -e /tmp/usr ]
 umask 0
-exec /usr/lib/systemd/systemd --switched-root --system --deserialize 9
+exec /previous/usr/bin/env -i PATH=/usr/bin:/bin SYSTEMD_LOG_LEVEL=debug EMPTY= \
+	/usr/lib/systemd/systemd --switched-root --system --deserialize 9 --log-target kmsg
 "#;
 
 /// What stands in for systemd: says what it sees.
@@ -67,6 +69,7 @@ const INIT: &str = r#"#!/bin/sh
 {
 	sed -E 's/^([^ ]+ ){4}([^ ]+) .* - [^ ]+ ([^ ]+) .*/mount \2 \3/' /proc/self/mountinfo
 	echo "process $$ $*"
+	tr '\0' '\n' </proc/$$/environ | sed 's/^/env /'
 	echo "umask $(umask)"
 	echo "cwd $(pwd)"
 	stat -c 'mode %a %u %n' /run/nextroot-state /run/nextroot-state/*
@@ -105,6 +108,13 @@ impl World {
 
     /// A pass with these mounts to carry; `meanwhile` happens after staging. What the init saw.
     fn pass(&self, carried: &[&str], meanwhile: &str) -> String {
+        let output = self.try_pass(carried, meanwhile);
+        let seen = fs::read_to_string(self.path().join("seen"));
+        seen.unwrap_or_else(|_| panic!("no init ran: {}", text(&output)))
+    }
+
+    /// The same, where perhaps no init is reached: how the machine ended.
+    fn try_pass(&self, carried: &[&str], meanwhile: &str) -> Output {
         let plan = |root: &str| {
             let held = carried.iter().enumerate().map(|(number, at)| (format!("/carry/{number}"), *at));
             let api = ["/proc", "/sys", "/dev", "/run"].map(|at| (at.to_owned(), at));
@@ -117,14 +127,8 @@ impl World {
         let init = "/usr/lib/systemd/systemd";
         let relay = json!({"init": init, "forward": plan("/sysroot"), "back": plan("/previous")});
         self.write("relay.json", &relay.to_string());
-        let output = unshare(&["sh", "-c", WORLD, "sh"])
-            .arg(self.path())
-            .arg(env!("CARGO_BIN_EXE_nextroot"))
-            .arg(meanwhile)
-            .output()
-            .unwrap();
-        let seen = fs::read_to_string(self.path().join("seen"));
-        seen.unwrap_or_else(|_| panic!("no init ran: {}", text(&output)))
+        let mut unshare = unshare(&["sh", "-c", WORLD, "sh"]);
+        unshare.arg(self.path()).arg(env!("CARGO_BIN_EXE_nextroot")).arg(meanwhile).output().unwrap()
     }
 }
 
@@ -175,7 +179,7 @@ fn the_new_init_gets_what_systemd_gave() {
         "mount / new",
         "mount /run/kept held0",
         "mount /run run",
-        "process 1 --switched-root --system --deserialize 9",
+        "process 1 --switched-root --system --deserialize 9 --log-target kmsg",
         "umask 0000",
         "cwd /",
     ] {
@@ -187,6 +191,8 @@ fn the_new_init_gets_what_systemd_gave() {
     assert!(before.contains("descriptor 9"), "{before}");
     let same = |line: &&str| line.starts_with("Sig") || line.starts_with("descriptor");
     assert!(before.lines().eq(seen.lines().filter(same)), "{before} {seen}");
+    let environment: Vec<&str> = seen.lines().filter(|line| line.starts_with("env ")).collect();
+    assert_eq!(environment, ["env PATH=/usr/bin:/bin", "env SYSTEMD_LOG_LEVEL=debug", "env EMPTY="]);
 }
 
 /// PID 1 has no umask: the state was writable for everybody after a switch.
@@ -253,4 +259,20 @@ fn back_from_a_plan_that_cannot_be_read() {
     let seen = World::new().pass(&[], "echo '{' >relay.json");
     assert!(has(&seen, "mount / old") && has(&seen, "mount /run run"), "{seen}");
     assert!(seen.contains(r#""switched":false"#), "{seen}");
+}
+
+/// Neither root can be had: the machine starts anew. In a namespace that ends its init by a signal (pid_namespaces(7)).
+#[test]
+fn neither_root_restarts_the_machine() {
+    if !can() {
+        return;
+    }
+    let world = World::new();
+    let meanwhile = "chmod -x sysroot/usr/lib/systemd/systemd previous/usr/lib/systemd/systemd";
+    let begun = Instant::now();
+    let output = world.try_pass(&[], meanwhile);
+    assert!(!world.path().join("seen").exists(), "an init ran: {}", text(&output));
+    assert!(begun.elapsed() < Duration::from_secs(50), "it did not end by itself: {}", text(&output));
+    const SIGHUP: i32 = 1;
+    assert_eq!(output.status.signal(), Some(SIGHUP), "{}", text(&output));
 }
