@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
+mod begun;
 mod chart;
 mod growth;
 mod initramfs;

@@ -23,13 +23,17 @@ pub(crate) fn timed(words: &[String]) -> Outcome<(String, f64)> {
     Ok((String::from_utf8_lossy(&output.stdout).into_owned(), seconds))
 }
 
-/// Those of all that are asked for by their names, or all.
+/// Those of all that are asked for by their names, or all. A name that none has is an error.
 pub(crate) fn chosen<'a, T>(
     all: &'a [T],
     names: &[String],
     name: fn(&T) -> &'static str,
-) -> impl Iterator<Item = &'a T> {
-    all.iter().filter(move |one| names.is_empty() || names.iter().any(|asked| asked == name(one)))
+) -> Outcome<Vec<&'a T>> {
+    if let Some(unknown) = names.iter().find(|asked| !all.iter().any(|one| name(one) == *asked)) {
+        let known: Vec<&str> = all.iter().map(name).collect();
+        return Err(format!("nothing is called {unknown}; there are {}", known.join(", ")).into());
+    }
+    Ok(all.iter().filter(|one| names.is_empty() || names.iter().any(|asked| asked == name(one))).collect())
 }
 
 /// The one in the middle of an odd number, or the lower of two.
@@ -55,6 +59,17 @@ mod tests {
             assert!((median(seconds) - expected).abs() < f64::EPSILON, "{seconds:?}");
         }
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn what_is_asked_for_has_to_be_there() {
+        let all = ["one", "two"];
+        let names = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&all, &names, |one| one).map(|chosen| chosen.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!((names(&[]), names(&["two"])), (Ok(2), Ok(1)));
+        assert_eq!(names(&["two", "tow"]), Err("nothing is called tow; there are one, two".to_owned()));
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct Disk<'a> {
     pub scsi: bool,
     /// How many there are.
     pub times: usize,
+    /// Bytes a second that it reads or writes at most.
+    pub rate: Option<u64>,
 }
 
 impl Measured {
@@ -135,7 +137,7 @@ impl Measured {
             let file = format!("disk{}.raw", drives.len());
             fs::hard_link(image.disk(), work.join(&file))?;
             let bus = if disk.scsi { Bus::Scsi } else { Bus::Virtio };
-            drives.push(Drive { file, bus, ..Drive::default() });
+            drives.push(Drive { file, bus, rate: disk.rate, ..Drive::default() });
             images.push(image);
         }
         // Where a machine may start anew, it starts as others do.

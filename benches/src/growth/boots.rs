@@ -40,7 +40,7 @@ pub(super) fn measure(measured: &Measured, dist: &Path) -> Outcome<Vec<Row>> {
         for step in steps {
             let count = least + step * each;
             measured.say(&format!("{count} {name}"));
-            let disks = [Disk { image, scsi: true, times: *step }, Disk { scsi: true, ..DISK }];
+            let disks = [Disk { image, scsi: true, times: *step, rate: None }, Disk { scsi: true, ..DISK }];
             let boot = Boot {
                 initramfs: &made.file,
                 disks: &disks,
@@ -50,7 +50,7 @@ pub(super) fn measure(measured: &Measured, dist: &Path) -> Outcome<Vec<Row>> {
             };
             let told = times(measured, &boot).map_err(|error| format!("{count} {name}: {error}"))?;
             let memory = Some(told.memory);
-            rows.push(Row { series: name, count, seconds: told.root - told.first, memory });
+            rows.push(Row { series: name.to_owned(), count, seconds: told.root - told.first, memory });
         }
     }
     Ok(rows)

@@ -51,7 +51,7 @@ finish
     }
     let row = |count: usize| {
         let seconds = clock(&told, &format!("1 end-{count}"))? - clock(&told, &format!("1 begin-{count}"))?;
-        Ok(Row { series: "files", count, seconds, memory: None })
+        Ok(Row { series: "files".to_owned(), count, seconds, memory: None })
     };
     FILES.into_iter().map(row).collect()
 }
@@ -74,14 +74,14 @@ soft_reboot nextroot reboot
     let told = play(measured, dist, "mini-trixie", &script)?;
     let row = |count: usize| {
         let seconds = clock(&told, &format!("{} begun", count + 1))? - clock(&told, &format!("{count} go"))?;
-        Ok(Row { series: "soft-reboots", count, seconds, memory: None })
+        Ok(Row { series: "soft-reboots".to_owned(), count, seconds, memory: None })
     };
     (1..=ROUNDS).map(row).collect()
 }
 
 fn play(measured: &Measured, dist: &Path, image: &str, script: &str) -> Outcome<Told> {
     let made = nextroot_generic(measured, dist)?;
-    let disks = [Disk { image, scsi: false, times: 1 }];
+    let disks = [Disk { image, scsi: false, times: 1, rate: None }];
     let boot = Boot {
         initramfs: &made.file,
         disks: &disks,

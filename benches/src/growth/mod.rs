@@ -1,12 +1,15 @@
 //! How what we do grows with what there is of a machine: linear or better.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use argh::FromArgs;
 use nextroot_qemu::measured::Measured;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, chart};
+use crate::{Outcome, begun::Begun, chart};
 
 mod boots;
 mod lives;
@@ -23,10 +26,13 @@ pub(crate) struct Asked {
     output: PathBuf,
 }
 
+/// A part of the measurements.
+type Measure = fn(&Measured, &Path) -> Outcome<Vec<Row>>;
+
 /// A point: so many of them, and seconds of the guest.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Row {
-    series: &'static str,
+    series: String,
     count: usize,
     seconds: f64,
     /// The most memory that was taken, in KiB, where it was told.
@@ -44,9 +50,12 @@ const PICTURES: [(&str, &str); 4] = [
 /// Measures, prints and writes, a part after the other.
 pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let measured = Measured::new(&asked.dist)?;
+    let begun = Begun::new(&asked.output, &asked.dist)?;
     let mut rows: Vec<Row> = Vec::new();
-    for measure in [boots::measure, lives::stage, lives::soft_reboots] {
-        let more = measure(&measured, &asked.dist)?;
+    let parts: [(&str, Measure); 3] =
+        [("boots", boots::measure), ("stage", lives::stage), ("soft-reboots", lives::soft_reboots)];
+    for (part, measure) in parts {
+        let more = begun.get(part, || measure(&measured, &asked.dist))?;
         for Row { series, count, seconds, memory } in &more {
             let memory = memory.map(|memory| format!("  {memory} KiB")).unwrap_or_default();
             println!("{count:5} {series:12} {seconds:8.3} s{memory}");
@@ -60,5 +69,5 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
         let picture = asked.output.with_file_name(format!("growth-{name}.svg"));
         chart::growth(&picture, title, [name, "seconds of guest time"], &points)?;
     }
-    Ok(())
+    begun.end()
 }

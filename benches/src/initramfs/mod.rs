@@ -5,10 +5,11 @@ use std::{fs, path::PathBuf};
 
 use argh::FromArgs;
 use nextroot_qemu::measured::{Boot, Disk, Measured, Told};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Outcome,
+    begun::Begun,
     chart::{self, Bar, Span},
     runs::{chosen, median},
 };
@@ -23,7 +24,7 @@ use parallel::Parallel;
 use peers::{Made, PEERS, Peer, VERITY};
 
 /// The image that all start: a small root on erofs and dm-verity, whose init tells when it began.
-pub(crate) const DISK: Disk<'_> = Disk { image: "verity", scsi: false, times: 1 };
+pub(crate) const DISK: Disk<'_> = Disk { image: "verity", scsi: false, times: 1, rate: None };
 pub(crate) const MEMORY: u64 = 1024;
 /// Nothing of it goes to the console, which costs a guest an instruction or two for each character.
 pub(crate) const QUIET: &str = "quiet console=ttyS0 panic=-1 init=/usr/sbin/init rig.do=tell-times";
@@ -79,7 +80,7 @@ struct Row {
 }
 
 /// When it was there, in seconds since the kernel's start.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Times {
     pub(crate) first: f64,
     pub(crate) root: f64,
@@ -91,7 +92,8 @@ pub(crate) struct Times {
 pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let measured = Measured::new(&asked.dist)?;
     let mut made: Vec<(&Peer, Made)> = Vec::new();
-    for peer in chosen(PEERS, &asked.names, |peer| peer.name) {
+    let begun = Begun::new(&asked.output, &asked.dist)?;
+    for peer in chosen(PEERS, &asked.names, |peer| peer.name)? {
         measured.say(&format!("making the initramfs of {}", peer.name));
         made.push((peer, (peer.make)(&measured, &asked.dist)?));
     }
@@ -99,7 +101,7 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     for run in 1..=asked.runs.max(1) {
         for ((peer, made), times) in made.iter().zip(&mut times) {
             measured.say(&format!("run {run}: {}", peer.name));
-            times.push(boot(&measured, peer, made)?);
+            times.push(begun.get(&format!("{}-{run}", peer.name), || boot(&measured, peer, made))?);
         }
     }
     let mut rows = made
@@ -123,7 +125,8 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     write(&figures)?;
     if let (Some((_, ours)), Some((peer, floor))) = (ours, floor) {
         // A machine with two processors is lost now and then: what was counted is written before.
-        figures.parallel = Some(parallel::measure(&measured, (ours, VERITY), (floor, peer.command_line))?);
+        let both = [("nextroot", ours, VERITY), ("floor", floor, peer.command_line)];
+        figures.parallel = Some(parallel::measure(&measured, &begun, both)?);
         write(&figures)?;
     }
     if !figures.spans.is_empty() {
@@ -131,7 +134,8 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
         let title = "What nextroot does between \"Run /init\" and the root's init";
         chart::spans(&picture, title, "seconds of guest time", &figures.spans)?;
     }
-    draw(asked, &figures.rows)
+    draw(asked, &figures.rows)?;
+    begun.end()
 }
 
 /// The figures as a picture, beside them.

@@ -5,7 +5,7 @@ use nextroot_qemu::measured::{Boot, Measured};
 use serde::Serialize;
 
 use super::{DISK, MEMORY, QUIET, peers::Made, times};
-use crate::{Outcome, runs::median};
+use crate::{Outcome, begun::Begun, runs::median};
 
 /// How often each is booted.
 const RUNS: usize = 10;
@@ -19,8 +19,12 @@ pub(super) struct Parallel {
     ratio: f64,
 }
 
-pub(super) fn measure(measured: &Measured, ours: (&Made, &str), floor: (&Made, &str)) -> Outcome<Parallel> {
-    let boot = |(made, more): (&Made, &str)| -> Outcome<f64> {
+pub(super) fn measure(
+    measured: &Measured,
+    begun: &Begun,
+    both: [(&str, &Made, &str); 2],
+) -> Outcome<Parallel> {
+    let boot = |made: &Made, more: &str| -> Outcome<f64> {
         let told = times(
             measured,
             &Boot {
@@ -36,8 +40,9 @@ pub(super) fn measure(measured: &Measured, ours: (&Made, &str), floor: (&Made, &
     let mut all = Parallel { nextroot: Vec::new(), floor: Vec::new(), ratio: f64::NAN };
     for run in 1..=RUNS {
         measured.say(&format!("two processors, run {run}"));
-        all.nextroot.push(boot(ours)?);
-        all.floor.push(boot(floor)?);
+        for ((name, made, more), seconds) in both.iter().zip([&mut all.nextroot, &mut all.floor]) {
+            seconds.push(begun.get(&format!("two-processors-{name}-{run}"), || boot(made, more))?);
+        }
     }
     let spread = |runs: &[f64]| {
         let (least, most) =

@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use argh::FromArgs;
 use nextroot_qemu::measured::{Boot, Disk, Measured, Port, Scripted, Told};
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Outcome,
+    begun::Begun,
     chart::{Bar, bars},
     initramfs::peers::Made,
     runs::{chosen, median},
@@ -21,7 +22,7 @@ mod ways;
 use clients::{Answer, Question, SERVICES, Service};
 use ways::{WAYS, Way};
 
-const DISK: Disk<'_> = Disk { image: "serving", scsi: false, times: 1 };
+const IMAGE: &str = "serving";
 const MEMORY: u64 = 2048;
 const COMMAND_LINE: &str =
     "console=ttyS0 quiet panic=-1 roothash={roothash:os_1} systemd.default_device_timeout_sec=300";
@@ -71,16 +72,16 @@ struct Row {
 }
 
 /// One time on the way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Run {
-    services: BTreeMap<&'static str, Away>,
+    services: BTreeMap<String, Away>,
     read: Option<f64>,
     /// What the guest told of it: stage, status, and what survived.
     told: Vec<String>,
 }
 
 /// How a service was away.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Away {
     /// From the last answer of the first system to the first of the second, in seconds of the guest.
     interruption: f64,
@@ -95,34 +96,48 @@ struct Away {
 pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     let measured = Measured::new(&asked.dist)?;
     let mut made: Vec<(&Way, Made, Vec<Run>)> = Vec::new();
-    for way in chosen(WAYS, &asked.names, |way| way.name) {
+    let begun = Begun::new(&asked.output, &asked.dist)?;
+    for way in chosen(WAYS, &asked.names, |way| way.name)? {
         made.push((way, (way.initramfs)(&measured, &asked.dist)?, Vec::new()));
     }
     for number in 1..=asked.runs.max(1) {
         for (way, made, runs) in &mut made {
             measured.say(&format!("run {number}: {}", way.name));
-            runs.push(go(&measured, way, made).map_err(|error| format!("{}: {error}", way.name))?);
+            let run = begun.get(&format!("{}-{number}", way.name), || go(&measured, way, made));
+            runs.push(run.map_err(|error| format!("{}: {error}", way.name))?);
         }
     }
     let mut rows: Vec<Row> = made.into_iter().map(|(way, made, runs)| row(way, made, runs)).collect();
-    let plain = rows.iter().find(|row| row.name == "plain").map(|row| row.interruption.clone());
-    let cold = rows.iter().find(|row| row.name == "nextroot").and_then(|row| row.read);
-    for row in &mut rows {
-        if row.name == "nextroot-prewarm" {
-            row.hit_rate = row.read.zip(cold).map(|(read, cold)| 1.0 - read / cold);
-        }
+    compare(&mut rows);
+    print(&rows);
+    let (_, kernel) = measured.kernel()?;
+    let clock = "guest instructions, and the host's time where the guest waits (QEMU -icount shift=0,sleep=on, one processor)";
+    let figures = Figures { kernel, image: IMAGE, clock, rows };
+    fs::write(&asked.output, serde_json::to_vec_pretty(&figures)?)?;
+    SERVICES.iter().try_for_each(|service| draw(asked, &figures.rows, service))?;
+    begun.end()
+}
+
+/// Holds each against a plain soft reboot on the same disk, and what is read ahead against nothing that is.
+fn compare(rows: &mut [Row]) {
+    let of = |name: &str| rows.iter().find(|row| row.name == name);
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let on = row.name.find('@').map_or("", |at| &row.name[at..]);
+            let ahead = row.name.starts_with("nextroot-prewarm");
+            let cold = of(&format!("nextroot{on}")).and_then(|cold| cold.read).filter(|_| ahead);
+            (of(&format!("plain{on}")).map(|plain| plain.interruption.clone()), cold)
+        })
+        .collect();
+    for (row, (plain, cold)) in rows.iter_mut().zip(told) {
+        row.hit_rate = row.read.zip(cold).map(|(read, cold)| 1.0 - read / cold);
         for (service, seconds) in &row.interruption {
             if let Some(plain) = plain.as_ref().and_then(|plain| plain.get(service)) {
                 row.ratio.insert(service, seconds / plain);
             }
         }
     }
-    print(&rows);
-    let (_, kernel) = measured.kernel()?;
-    let clock = "guest instructions, and the host's time where the guest waits (QEMU -icount shift=0,sleep=on, one processor)";
-    let figures = Figures { kernel, image: DISK.image, clock, rows };
-    fs::write(&asked.output, serde_json::to_vec_pretty(&figures)?)?;
-    SERVICES.iter().try_for_each(|service| draw(asked, &figures.rows, service))
 }
 
 /// Once, with clients.
@@ -133,7 +148,7 @@ fn go(measured: &Measured, way: &Way, made: &Made) -> Outcome<Run> {
         .collect::<Outcome<Vec<Port>>>()?;
     let boot = Boot {
         initramfs: &made.file,
-        disks: &[DISK],
+        disks: &[Disk { image: IMAGE, scsi: false, times: 1, rate: way.rate }],
         command_line: COMMAND_LINE,
         memory: MEMORY,
         processors: 1,
@@ -148,7 +163,7 @@ fn go(measured: &Measured, way: &Way, made: &Made) -> Outcome<Run> {
         let away = away(questions, &moments);
         let log = told.log.display();
         let away = away.ok_or_else(|| format!("{} did not answer in both systems: {log}", service.name))?;
-        Ok((service.name, away))
+        Ok((service.name.to_owned(), away))
     });
     Ok(Run {
         services: services.collect::<Outcome<_>>()?,
@@ -256,7 +271,7 @@ fn print(rows: &[Row]) {
             let all: Vec<String> = row
                 .runs
                 .iter()
-                .filter_map(|run| run.services.get(service))
+                .filter_map(|run| run.services.get(*service))
                 .map(|away| {
                     format!("{:.3} ({} refused, {} lost)", away.interruption, away.refused, away.lost)
                 })

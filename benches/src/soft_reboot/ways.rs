@@ -20,9 +20,22 @@ pub(super) struct Way {
     pub(super) kexec: bool,
     /// Whether what survives a soft reboot is there to be looked at.
     pub(super) survives: bool,
+    /// Bytes a second that its disk reads or writes at most: none, where all of it is in the host's memory.
+    pub(super) rate: Option<u64>,
 }
 
-/// All of them. What others are held against is called `plain`.
+/// As much as a card or a disk that turns gives of small files here and there.
+const SLOW: Option<u64> = Some(20_000_000);
+
+const PLAIN: &str = "\
+veritysetup open /dev/disk/by-partlabel/os_2 next /dev/disk/by-partlabel/os_2_verity {roothash:os_2}
+mkdir -p /run/nextroot
+mount -o ro /dev/mapper/next /run/nextroot
+leave systemctl soft-reboot";
+const COLD: &str = "does stage nextroot stage slot:other\nleave nextroot reboot";
+const AHEAD: &str = "reads_ahead\ndoes stage nextroot stage slot:other\nleave nextroot reboot";
+
+/// All of them. What others are held against is called `plain`, with what stands behind `@` where their disk is another.
 pub(super) const WAYS: &[Way] = &[
     Way {
         name: "reboot",
@@ -31,6 +44,7 @@ pub(super) const WAYS: &[Way] = &[
         go: "leave systemctl reboot",
         kexec: false,
         survives: false,
+        rate: None,
     },
     Way {
         name: "reboot-nextroot",
@@ -39,6 +53,7 @@ pub(super) const WAYS: &[Way] = &[
         go: "leave systemctl reboot",
         kexec: false,
         survives: false,
+        rate: None,
     },
     Way {
         name: "kexec",
@@ -51,34 +66,61 @@ guest-init kexec /run/boot/kernel /run/boot/initrd \"$(sed s/{roothash:os_1}/{ro
 leave systemctl kexec",
         kexec: true,
         survives: false,
+        rate: None,
     },
     Way {
         name: "plain",
         what: "soft reboot of systemd, what it goes to opened and mounted by hand",
         initramfs: nextroot_generic,
-        go: "\
-veritysetup open /dev/disk/by-partlabel/os_2 next /dev/disk/by-partlabel/os_2_verity {roothash:os_2}
-mkdir -p /run/nextroot
-mount -o ro /dev/mapper/next /run/nextroot
-leave systemctl soft-reboot",
+        go: PLAIN,
         kexec: false,
         survives: true,
+        rate: None,
     },
     Way {
         name: "nextroot",
         what: "nextroot, nothing read ahead",
         initramfs: nextroot_generic,
-        go: "does stage nextroot stage slot:other\nleave nextroot reboot",
+        go: COLD,
         kexec: false,
         survives: true,
+        rate: None,
     },
     Way {
         name: "nextroot-prewarm",
         what: "nextroot, as it is",
         initramfs: nextroot_generic,
-        go: "reads_ahead\ndoes stage nextroot stage slot:other\nleave nextroot reboot",
+        go: AHEAD,
         kexec: false,
         survives: true,
+        rate: None,
+    },
+    Way {
+        name: "plain@slow",
+        what: "soft reboot of systemd, on a disk of 20 MB/s",
+        initramfs: nextroot_generic,
+        go: PLAIN,
+        kexec: false,
+        survives: true,
+        rate: SLOW,
+    },
+    Way {
+        name: "nextroot@slow",
+        what: "nextroot, nothing read ahead, on a disk of 20 MB/s",
+        initramfs: nextroot_generic,
+        go: COLD,
+        kexec: false,
+        survives: true,
+        rate: SLOW,
+    },
+    Way {
+        name: "nextroot-prewarm@slow",
+        what: "nextroot, as it is, on a disk of 20 MB/s",
+        initramfs: nextroot_generic,
+        go: AHEAD,
+        kexec: false,
+        survives: true,
+        rate: SLOW,
     },
 ];
 

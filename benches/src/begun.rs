@@ -1,0 +1,97 @@
+//! Measurements of a bench that was interrupted: the next time it goes on from them. Once it is through, they go.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::Outcome;
+
+/// What was measured so far, a file each, in a directory beside where the figures go.
+#[derive(Debug)]
+pub(crate) struct Begun(PathBuf);
+
+/// What says by which programs.
+const PROGRAMS: &str = "programs";
+
+impl Begun {
+    /// Of the bench whose figures go to `output`. What other programs than those in `dist` and this one measured is not kept.
+    pub(crate) fn new(output: &Path, dist: &Path) -> Outcome<Self> {
+        let mut hasher = DefaultHasher::new();
+        fs::read(std::env::current_exe()?)?.hash(&mut hasher);
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(dist)?.map(|entry| Ok(entry?.path())).collect::<Outcome<_>>()?;
+        names.sort();
+        for path in names.into_iter().filter(|path| path.is_file()) {
+            fs::read(path)?.hash(&mut hasher);
+        }
+        let programs = format!("{:016x}", hasher.finish());
+        let begun = Self(output.with_extension("begun"));
+        if fs::read_to_string(begun.0.join(PROGRAMS)).ok().as_ref() != Some(&programs) {
+            begun.end()?;
+            fs::create_dir_all(&begun.0)?;
+            fs::write(begun.0.join(PROGRAMS), programs)?;
+        }
+        Ok(begun)
+    }
+
+    /// What was measured by this name, or is now.
+    pub(crate) fn get<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        measure: impl FnOnce() -> Outcome<T>,
+    ) -> Outcome<T> {
+        let file = self.0.join(format!("{name}.json"));
+        match fs::read(&file) {
+            Ok(text) => {
+                let kept = serde_json::from_slice(&text);
+                kept.map_err(|error| format!("read {}: {error}; remove it", file.display()).into())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let measured = measure()?;
+                let new = file.with_extension("new");
+                fs::write(&new, serde_json::to_vec(&measured)?)?;
+                fs::rename(&new, &file)?;
+                Ok(measured)
+            }
+            Err(error) => Err(format!("read {}: {error}", file.display()).into()),
+        }
+    }
+
+    /// All is measured, and written elsewhere.
+    pub(crate) fn end(&self) -> Outcome<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_not_measured_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dist, output) = (directory.path().join("dist"), directory.path().join("figures.json"));
+        fs::create_dir(&dist).unwrap();
+        fs::write(dist.join("nextroot"), "one").unwrap();
+        let begun = || Begun::new(&output, &dist).unwrap();
+        let fails = || Outcome::<u64>::Err("not again".into());
+        assert_eq!(begun().get("a-1", || Ok(1)).unwrap(), 1);
+        assert_eq!(begun().get("a-1", fails).unwrap(), 1);
+        assert!(begun().get("a-2", fails).is_err());
+        // What failed was not measured.
+        assert_eq!(begun().get("a-2", || Ok(2)).unwrap(), 2);
+        // Another program: nothing of it counts.
+        fs::write(dist.join("nextroot"), "two").unwrap();
+        assert_eq!(begun().get("a-1", || Ok(3)).unwrap(), 3);
+        begun().end().unwrap();
+        assert_eq!(begun().get("a-1", || Ok(4)).unwrap(), 4);
+    }
+}
