@@ -138,11 +138,33 @@ ill() {
 	systemctl enable -q --runtime ill.service
 	systemctl start ill.service
 }
-# counts NAME: whether it still does
+# mounted DEVICE: when its ext4 was checked last, and how often it was mounted since
+mounted() { tune2fs -l "$1" | grep '^Last checked:\|ount count:' | sort | tr -s ' \n' ' '; }
+# Milliseconds since the machine was started
+ms() { awk '{ print int($1 * 1000) }' /proc/uptime; }
+# heart NAME [FROM [TO]]: what the beats of a survivor say, all of them or those between two times: numbers that are missing,
+# processes that it was, the longest time between two in milliseconds
+heart() {
+	awk -v from="${2:-0}" -v to="${3:-1e12}" '
+		$2 < from || $2 > to { next }
+		!($3 in known) { known[$3]; processes++ }
+		beats++ { if ($1 != last + 1) holes++; if ($2 - time > gap) gap = $2 - time }
+		{ last = $1; time = $2 }
+		END { print "holes=" holes + 0, "processes=" processes + 0, "gap=" gap + 0, "beats=" beats + 0 }' "$1.beats"
+}
+# counts NAME [FILE]: "on" where a survivor still does, by the file that it holds if it holds one, and never missed a number
 counts() {
-	one=$(cat "$1")
+	one=$(cat "${2:-$1}")
 	sleep 1
-	[ "$one" != "$(cat "$1")" ] && echo on
+	[ "$one" != "$(cat "${2:-$1}")" ] || return
+	case $(heart "$1") in "holes=0 processes=1 "*) echo on ;; *) heart "$1" ;; esac
+}
+# silences NAME FROM TO: between two times, each in which a service did nothing for longer than 300 ms
+silences() {
+	awk -v from="$2" -v to="$3" '
+		BEGIN { time = from }
+		$2 >= from && $2 <= to { if ($2 - time > 300) print time, $2; time = $2 }
+		END { if (to - time > 300) print time, to }' "$1.beats"
 }
 settled() { systemctl is-system-running --wait; }
 # Waits until the watcher has blessed this root, and is gone

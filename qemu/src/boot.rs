@@ -183,7 +183,24 @@ impl Started {
 /// The rules of blkdebug for bad sectors.
 fn bad_sectors(sectors: &[BadSector], image: &Image) -> Outcome<String> {
     let mut rules = String::new();
-    for BadSector { partition, at, marker, access, once } in sectors {
+    for BadSector { partition, at, marker, access, once, nth } in sectors {
+        let event = match access {
+            Access::Read => "read_aio",
+            Access::Write => "write_aio",
+        };
+        if let Some(nth) = nth {
+            // Each request before it leads to the next state.
+            for state in 1..*nth {
+                let next = state + 1;
+                rules += &format!(
+                    "[set-state]\nevent = \"{event}\"\nstate = \"{state}\"\nnew_state = \"{next}\"\n"
+                );
+            }
+            rules += &format!(
+                "[inject-error]\nevent = \"{event}\"\nerrno = \"5\"\nstate = \"{nth}\"\nonce = \"on\"\n"
+            );
+            continue;
+        }
         let start = match (partition, marker) {
             (None, None) => 0,
             (None, Some(marker)) => return Err(format!("{marker} is looked for in no partition").into()),
@@ -191,10 +208,6 @@ fn bad_sectors(sectors: &[BadSector], image: &Image) -> Outcome<String> {
             (Some(label), Some(marker)) => image.find(label, marker)?,
         };
         let sector = (start + at) / 512;
-        let event = match access {
-            Access::Read => "read_aio",
-            Access::Write => "write_aio",
-        };
         let once = if *once { "on" } else { "off" };
         rules += &format!(
             "[inject-error]\nevent = \"{event}\"\nerrno = \"5\"\nsector = \"{sector}\"\nonce = \"{once}\"\n"

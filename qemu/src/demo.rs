@@ -22,9 +22,11 @@ const SCENARIO: &str = "60-demo";
 /// What is asked how it fared, and what it is.
 const SERVICES: [(&str, &str); 3] = [
     ("survivor", "a service that survives (SurviveFinalKillSignal=)"),
-    ("asked", "a client of a socket that survives"),
+    ("asked", "answers of a web service behind a socket that survives"),
     ("ordinary", "an ordinary service, stopped and started again"),
 ];
+/// Characters of a timeline.
+const WIDTH: usize = 64;
 
 /// Shows it.
 pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
@@ -68,39 +70,67 @@ pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     Ok(if problem.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the guest said of the services: the longest that each was away, after each switch.
+/// What the guest said of the services: what each did during each switch.
 fn interruptions(heard: &Heard, progress: &Progress) {
-    let said = |life: u32, name: &str| {
-        let start = format!("rig: {life} {name}=");
-        heard.witness.iter().rev().find_map(|line| line.strip_prefix(&start)).unwrap_or_default()
-    };
-    let value = |text: &str, name: &str| -> Option<u64> {
-        text.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok())
-    };
     progress.line("");
     for life in 1..=3 {
+        let status =
+            said(&heard.witness, life, "status").last().unwrap_or_default().replace("current:    ", "");
+        progress.line(&format!("   life {life} of userspace  {status}"));
+    }
+    for (life, about) in [(2, "A to B"), (3, "B to A")] {
+        progress.line("");
         progress.line(&format!(
-            "   life {life} of userspace  {}",
-            said(life, "status").replace("current:    ", "")
+            "   {about}, from the wish until the new system had started ('#' serves, '.' is away)"
         ));
+        timeline(&heard.witness, life).iter().for_each(|line| progress.line(line));
     }
+    let asked = said(&heard.witness, 3, "asked").last().unwrap_or_default();
+    let count = |name: &str| {
+        let value = asked.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());
+        value.map_or("?".to_owned(), |count| count.to_string())
+    };
     progress.line("");
-    progress.line("   longest silence so far, in ms               in A    after A to B   after B to A");
-    for (name, about) in SERVICES {
-        let of = |life| {
-            let text = said(life, name);
-            value(text, "gap=").or(value(text, "slowest=")).map_or("?".to_owned(), |ms| ms.to_string())
-        };
-        progress.line(&format!("   {name:10} {:>37} {:>15} {:>14}   {about}", of(1), of(2), of(3)));
-    }
-    let asked = said(3, "asked");
-    let count = |name| value(asked, name).map_or("?".to_owned(), |count| count.to_string());
     progress.line(&format!(
         "   the client was answered {} times by {} processes, and refused {} times",
         count("answered="),
         count("servers="),
         count("failed=")
     ));
+}
+
+/// What the guest said of a name in one of its lives.
+fn said<'a>(witness: &'a [String], life: u32, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
+    let start = format!("rig: {life} {name}=");
+    witness.iter().filter_map(move |line| line.strip_prefix(&start))
+}
+
+/// A switch as lines: the seconds, and each service below them.
+fn timeline(witness: &[String], life: u32) -> Vec<String> {
+    let span = |text: &str| -> Option<(u64, u64)> {
+        let (from, to) = text.split_once(' ')?;
+        Some((from.parse().ok()?, to.parse().ok()?))
+    };
+    let Some(switch) = said(witness, life, "switch").find_map(span).filter(|(from, to)| from < to) else {
+        return vec!["   the guest did not tell of it".to_owned()];
+    };
+    let seconds = (switch.1 - switch.0) as f64 / 1e3;
+    let mut lines = vec![format!("   {:9} 0 s{:>width$}", "", format!("{seconds:.1} s"), width = WIDTH - 3)];
+    for (name, about) in SERVICES {
+        let silences: Vec<(u64, u64)> =
+            said(witness, life, &format!("silent-{name}")).filter_map(span).collect();
+        let longest = silences.iter().map(|(from, to)| to.saturating_sub(*from)).max();
+        let away = longest.map_or("never".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1e3));
+        lines.push(format!("   {name:9} {} away {away:>6}  {about}", bar(switch, &silences)));
+    }
+    lines
+}
+
+/// A span of time, and what of it a service was silent, in characters.
+fn bar((from, to): (u64, u64), silences: &[(u64, u64)]) -> String {
+    let middle = |column: usize| from + (to - from) * (2 * column as u64 + 1) / (2 * WIDTH as u64);
+    let is_silent = |time: u64| silences.iter().any(|(begin, end)| (*begin..*end).contains(&time));
+    (0..WIDTH).map(|column| if is_silent(middle(column)) { '.' } else { '#' }).collect()
 }
 
 /// Prints a boot's story while it happens.
@@ -133,4 +163,31 @@ fn tell(started: &mut Started, progress: &Progress) -> Outcome<Heard> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_is_drawn_as_it_was() {
+        let witness = [
+            "rig: 2 switch=1000 7400",
+            "rig: 2 silent-ordinary=1600 4600",
+            "rig: 2 silent-asked=2000 2400",
+            "rig: 2 silent-asked=7000 7400",
+            "rig: 3 silent-survivor=1000 7400",
+        ];
+        let witness = witness.map(str::to_owned);
+        let [scale, survivor, asked, ordinary] = timeline(&witness, 2).try_into().unwrap();
+        assert_eq!(scale.trim_start(), format!("0 s{:>61}", "6.4 s"));
+        for (line, bar, away) in [
+            (survivor, "#".repeat(64), "never"),
+            (asked, format!("{}{}{}{}", "#".repeat(10), "....", "#".repeat(46), "...."), "0.4 s"),
+            (ordinary, format!("{}{}{}", "#".repeat(6), ".".repeat(30), "#".repeat(28)), "3.0 s"),
+        ] {
+            assert!(line.contains(&format!(" {bar} away ")) && line.contains(away), "{line}");
+        }
+        assert_eq!(timeline(&witness, 3), ["   the guest did not tell of it"]);
+    }
 }

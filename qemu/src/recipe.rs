@@ -110,6 +110,12 @@ const THIRD: [&str; 2] = [
     ROOT_VERITY[1],
 ];
 
+/// The same, of squashfs, and without modules for any kernel.
+const SQUASHED: [&str; 2] = [
+    "[Partition]\nType=root\nLabel=root\nFormat=squashfs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/usr/lib/modules/\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
+    ROOT_VERITY[1],
+];
+
 /// A slot that runs, an empty one, and a /var: what systemd-sysupdate begins with.
 const HALF: [&str; 5] = [
     "[Partition]\nType=root\nLabel=os_1\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-1:/usr/lib/os-release\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
@@ -244,6 +250,9 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("third-trixie", "trixie", &THIRD).mini(),
     Recipe::system("third-bookworm", "bookworm", &THIRD).mini(),
     Recipe::system("third-forky", "forky", &THIRD).mini(),
+    Recipe::system("squashed-trixie", "trixie", &SQUASHED).mini(),
+    Recipe::system("squashed-bookworm", "bookworm", &SQUASHED).mini(),
+    Recipe::system("squashed-forky", "forky", &SQUASHED).mini(),
     Recipe::system("managed-trixie", "managed", &PAIR).mini(),
     Recipe::system(
         "controller",

@@ -151,6 +151,9 @@ pub(crate) struct Boot {
     /// What the guest must say of these names is the same in every life that says it.
     #[serde(default)]
     pub(crate) same: Vec<String>,
+    /// Names of what it says that is printed, and kept with the results, also where all went well.
+    #[serde(default)]
+    pub(crate) tells: Vec<String>,
     /// What neither may show.
     #[serde(default)]
     pub(crate) never: Vec<String>,
@@ -235,7 +238,7 @@ fn disks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Disk>, D::Err
     Ok(written.into_iter().flat_map(|disk| std::iter::repeat_n(disk.clone(), disk.times)).collect())
 }
 
-/// A sector that fails.
+/// A sector that fails, or a request.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct BadSector {
@@ -254,6 +257,9 @@ pub(crate) struct BadSector {
     /// Whether only the first such request fails.
     #[serde(default)]
     pub(crate) once: bool,
+    /// Not a sector, but this one of all requests to the disk, from 1.
+    #[serde(default)]
+    pub(crate) nth: Option<u64>,
 }
 
 /// What is done to a sector.
@@ -315,13 +321,16 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 21] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
     ("policy.toml", include_str!("../scenarios/policy.toml")),
     ("systems.toml", include_str!("../scenarios/systems.toml")),
     ("soft.toml", include_str!("../scenarios/soft.toml")),
+    ("survivors.toml", include_str!("../scenarios/survivors.toml")),
+    ("stage.toml", include_str!("../scenarios/stage.toml")),
+    ("hook.toml", include_str!("../scenarios/hook.toml")),
     ("signed.toml", include_str!("../scenarios/signed.toml")),
     ("uefi.toml", include_str!("../scenarios/uefi.toml")),
     ("verity.toml", include_str!("../scenarios/verity.toml")),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     Outcome,
     boot::{self, Left, Place},
+    listen::values,
     machine::Console,
     progress::Progress,
     rig::Rig,
@@ -22,6 +23,8 @@ pub(crate) struct Verdict {
     guest_s: f64,
     wall_s: f64,
     log: String,
+    /// What its guests said of what their boots tell.
+    told: Vec<String>,
 }
 
 /// Runs a scenario to its end.
@@ -34,6 +37,7 @@ pub(crate) fn run(rig: &Rig, scenario: &Scenario, progress: &Progress) -> Verdic
         guest_s: 0.0,
         wall_s: 0.0,
         log: String::new(),
+        told: Vec::new(),
     };
     let mut left = None;
     for (number, boot) in scenario.boot.iter().enumerate() {
@@ -68,10 +72,16 @@ fn run_boot(
     let mut started = boot::start_in(work, place, rig, boot, Console::Log, progress)?;
     let heard = started.listen(|_| ())?;
     verdict.guest_s += heard.guest_s;
-    let reason = started.judge(&heard)?;
+    let mut reason = started.judge(&heard)?;
     if reason.is_some() {
         for lines in [&heard.console, &heard.witness] {
             lines.iter().skip(lines.len().saturating_sub(30)).for_each(|line| progress.line(line));
+        }
+    }
+    for name in &boot.tells {
+        match values(&heard.witness, name).last() {
+            Some(said) => verdict.told.push(format!("{name}: {said}")),
+            None => reason = reason.or_else(|| Some(format!("nobody told {name}"))),
         }
     }
     let left = started.left();
@@ -99,10 +109,11 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, reason, guest_s, wall_s, log, .. } = self;
+        let Self { name, reason, guest_s, wall_s, log, told, .. } = self;
         match self.passed() {
-            true => write!(f, "PASS {name} guest={guest_s:.1} wall={wall_s:.1}"),
-            false => write!(f, "FAIL {name} {reason} log={log}"),
+            true => write!(f, "PASS {name} guest={guest_s:.1} wall={wall_s:.1}")?,
+            false => write!(f, "FAIL {name} {reason} log={log}")?,
         }
+        told.iter().try_for_each(|told| write!(f, "\n     {told}"))
     }
 }

@@ -50,30 +50,43 @@ pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
     }
 }
 
-/// Counts ten times a second, for ever; the file has the count, the largest gap between two counts in
-/// milliseconds, the process, and the time. One that is started again counts on, and the time in between is a
-/// gap. Every count is written to `held`, too, which stays open.
+/// Counts ten times a second, for ever; the file has the count. One that is started again counts on. Every count is written to
+/// `held`, too, which stays open.
 fn beat(file: &str, held: Option<&str>) -> io::Result<()> {
+    let mut beats = Beats::of(file)?;
     let before = std::fs::read_to_string(file).unwrap_or_default();
-    let value = |name: &str| -> Option<u128> {
-        before.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok())
-    };
+    let mut count: u64 =
+        before.trim().strip_prefix("count=").and_then(|count| count.parse().ok()).unwrap_or(0);
     let file = File::options().create(true).truncate(false).write(true).open(file)?;
     let held = held.map(File::create).transpose()?;
-    let (mut count, mut largest) = (value("count=").unwrap_or(0), value("gap=").unwrap_or(0));
-    let mut last = value("time=").map_or_else(now, Ok)?;
     loop {
-        let time = now()?;
         count += 1;
-        largest = largest.max(time.saturating_sub(last));
-        last = time;
-        let text =
-            format!("count={count:08} gap={largest:06} pid={:06} time={time:010}\n", std::process::id());
+        let text = format!("count={count:08}\n");
         file.write_all_at(text.as_bytes(), 0)?;
         if let Some(held) = &held {
             held.write_all_at(text.as_bytes(), 0)?;
         }
+        beats.note(count)?;
         sleep(BEAT);
+    }
+}
+
+/// What a service did when: FILE.beats has a line for each time, with its number, the milliseconds since the machine was started,
+/// and the process. `heart` and `silences` of main.sh read it.
+struct Beats(File);
+
+impl Beats {
+    fn of(file: &str) -> io::Result<Self> {
+        Ok(Self(File::options().create(true).append(true).open(format!("{file}.beats"))?))
+    }
+
+    fn note(&mut self, number: u64) -> io::Result<()> {
+        let line = format!("{number} {} {}\n", now()?, std::process::id());
+        // Where there is no space left, its number is missing.
+        match self.0.write_all(line.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            other => other,
+        }
     }
 }
 
@@ -136,7 +149,7 @@ fn now() -> io::Result<u128> {
     Ok(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_millis())
 }
 
-/// Answers each line on the listening socket that is standard input with the number of this process. Asked to
+/// Answers each request (HTTP/1.0) on the listening socket that is standard input with the number of this process. Asked to
 /// end, it ends between two answers; asked to drain (SIGUSR1), it answers nobody any more, and stays.
 fn serve() -> io::Result<()> {
     let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -159,17 +172,22 @@ fn serve() -> io::Result<()> {
             continue;
         }
         let (stream, _) = listener.accept()?;
-        let mut line = String::new();
-        if BufReader::new(&stream).read_line(&mut line).is_ok() {
-            // A client that went away has no use for an answer.
-            let _ = writeln!(&stream, "{}", std::process::id());
-        }
+        // The request and its headers, to the empty line. A client that went away has no use for an answer.
+        let asked = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let status = if asked.collect::<Vec<_>>().first().is_some_and(|line| line.starts_with("GET / ")) {
+            "200 OK"
+        } else {
+            "400 Bad Request"
+        };
+        let _ =
+            write!(&stream, "HTTP/1.0 {status}\r\nContent-Type: text/plain\r\n\r\n{}\n", std::process::id());
     }
 }
 
 /// Asks ten times a second, for ever; the file has how many were answered and how many were not, the slowest
 /// answer in milliseconds, how many processes answered, which was the last, and why the last failure was one.
 fn ask(address: &str, file: &str) -> io::Result<()> {
+    let mut beats = Beats::of(file)?;
     let file = File::create(file)?;
     let (mut answered, mut failed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
     let (mut servers, mut last, mut error_text) = (BTreeSet::new(), String::new(), String::new());
@@ -177,10 +195,15 @@ fn ask(address: &str, file: &str) -> io::Result<()> {
         let begun = Instant::now();
         let answer = TcpStream::connect(address).and_then(|mut stream| {
             stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-            stream.write_all(b"?\n")?;
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
             let mut text = String::new();
             stream.read_to_string(&mut text)?;
-            if text.is_empty() { Err(io::Error::from(io::ErrorKind::UnexpectedEof)) } else { Ok(text) }
+            let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+            if head.starts_with("HTTP/1.0 200 ") {
+                Ok(body.to_owned())
+            } else {
+                Err(io::Error::other(head.to_owned()))
+            }
         });
         match answer {
             Ok(text) => {
@@ -188,6 +211,7 @@ fn ask(address: &str, file: &str) -> io::Result<()> {
                 slowest = slowest.max(begun.elapsed());
                 text.trim_end().clone_into(&mut last);
                 servers.insert(text);
+                beats.note(answered)?;
             }
             Err(error) => {
                 failed += 1;
