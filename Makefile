@@ -104,9 +104,9 @@ N ?= 50
 soak: build ## many soft reboots in a row (3 at least) leave nothing behind: make soak N=50
 	@$(RIG) run --rounds $(N) --json target/rig/results-soak.json 39-soak-257
 
-matrix: build ## hash trees and policies against the newest veritysetup and systemd, from a Debian tree of their own
-	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
-		$(CARGO) test --locked --workspace --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
+matrix: build ## hash trees, policies and metrics against the newest veritysetup and systemd, and promtool, from Debian trees of their own
+	@PROMTOOL="$$($(RIG) tool prometheus promtool)" VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
+		$(CARGO) test --locked --workspace --test verity --test fec --test systemd_analyze --test fleet -- each_ trees_of repaired here versions promtool
 
 bench: bench-initrd bench-mkinitrd bench-verity bench-soft-reboot bench-growth ## all figures and pictures, in target/bench/
 

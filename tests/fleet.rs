@@ -119,7 +119,7 @@ fn promtool(arguments: &[&str]) -> Option<Command> {
     let mut words = words.split_whitespace();
     let program = words.next().unwrap();
     if !is_there(program) {
-        left_out::left_out("promtool is not installed");
+        left_out::left_to("make matrix", "promtool is not installed");
         return None;
     }
     let mut command = Command::new(program);

@@ -84,7 +84,7 @@ const BACKPORTED: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 15] = [
+const RECIPES: [Recipe; 16] = [
     Recipe::tools("tools", "trixie", &[TOOLS]),
     Recipe::tools("openssl", "trixie", &[&["openssl"]]),
     // What lays out images of the newest systemd: signatures of its repart are not those of 257.
@@ -109,6 +109,8 @@ const RECIPES: [Recipe; 15] = [
     Recipe { seldom: true, ..Recipe::system("managed", "trixie", &[SYSTEM, &["openssh-server", "python3"]]) },
     // A system with services that are asked while it changes.
     Recipe { seldom: true, ..Recipe::system(serving::TREE, "trixie", &[SYSTEM, serving::PACKAGES]) },
+    // What reads our metrics.
+    Recipe { seldom: true, ..Recipe::tools("prometheus", "trixie", &[&["prometheus"]]) },
     // What benches compare with.
     Recipe {
         seldom: true,
