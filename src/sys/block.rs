@@ -98,11 +98,14 @@ impl Entry {
     }
 
     /// What tells a disk from any other that had, or will have, its number; kernels before 5.15 have none. A drive with a
-    /// removable medium counts on when it is opened, too (block/disk-events.c), and has none here.
+    /// removable medium counts on when it is opened, too (block/disk-events.c), and has none here. Nor has any in an
+    /// initramfs, where nobody is who could exchange the file of a loop device (docs/decisions/0003).
     #[must_use]
     pub fn diskseq(&self) -> Option<u64> {
-        let is_fixed = self.attribute("removable").is_none_or(|removable| removable == "0");
-        self.attribute("diskseq").filter(|_| is_fixed)?.parse().ok()
+        if !cfg!(feature = "cli") || self.attribute("removable")? != "0" {
+            return None;
+        }
+        self.attribute("diskseq")?.parse().ok()
     }
 
     fn path(&self) -> PathBuf {
@@ -117,14 +120,10 @@ impl Entry {
 }
 
 /// `ioctl(BLKGETDISKSEQ)`, Linux 5.15; `None` before. A partition has its disk's.
-pub(super) fn diskseq(file: &File, node: &Path) -> Result<Option<u64>, Error> {
+pub(super) fn diskseq(file: &File) -> Option<u64> {
     let mut sequence = 0;
     // SAFETY: the file is a block device, and the kernel writes one u64 to `sequence`.
-    match unsafe { request::diskseq(file.as_raw_fd(), &raw mut sequence) } {
-        Ok(_) => Ok(Some(sequence)),
-        Err(nix::Error::ENOTTY | nix::Error::EINVAL) => Ok(None),
-        Err(error) => Err(Error::at("BLKGETDISKSEQ", node, error)),
-    }
+    unsafe { request::diskseq(file.as_raw_fd(), &raw mut sequence) }.is_ok().then_some(sequence)
 }
 
 /// An open block device.
@@ -142,14 +141,15 @@ impl Device {
         let file = File::open(node).map_err(|e| Error::at("open", node, e))?;
         let number = file.metadata().map_err(|e| Error::at("stat", node, e))?.rdev();
         let is = Devno { major: libc::major(number), minor: libc::minor(number) };
-        if is != devno {
-            let why = io::Error::new(ErrorKind::NotFound, format!("it is {is}, not {devno}"));
-            return Err(Error::at("open", node, why));
-        }
-        if known.is_some() && diskseq(&file, node)? != known {
-            let why =
-                io::Error::new(ErrorKind::NotFound, "it is another disk than the one that was looked at");
-            return Err(Error::at("open", node, why));
+        let why = if is != devno {
+            format!("it is {is}, not {devno}")
+        } else if cfg!(feature = "cli") && known.is_some() && diskseq(&file) != known {
+            "it is another disk than the one that was looked at".to_owned()
+        } else {
+            String::new()
+        };
+        if !why.is_empty() {
+            return Err(Error::at("open", node, io::Error::new(ErrorKind::NotFound, why)));
         }
         // SAFETY: the descriptor is open; the call changes nothing but how far ahead the kernel reads.
         unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };

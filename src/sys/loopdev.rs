@@ -7,7 +7,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::MetadataExt,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use crate::{
@@ -135,7 +135,7 @@ pub fn detach(device: &LoopDevice) -> Result<bool, Error> {
         }
         Err(error) => return Err(error),
     };
-    if device.diskseq.is_some() && diskseq(&node, Path::new(&device.name))? != device.diskseq {
+    if device.diskseq.is_some() && diskseq(&node) != device.diskseq {
         return Ok(false);
     }
     match clear(&node) {
@@ -197,7 +197,7 @@ fn checked(name: String, node: File, file: &RegularFile, extent: Extent) -> Resu
             return Err(wrong(format!("it has {size} bytes, not {}: the file was cut off", extent.size.0)));
         }
         let devno = devno(&node).ok_or_else(|| wrong("it is gone".to_owned()))?;
-        Ok(LoopDevice { diskseq: diskseq(&node, Path::new(&name))?, devno, name: name.clone() })
+        Ok(LoopDevice { diskseq: diskseq(&node), devno, name: name.clone() })
     };
     match check() {
         Ok(device) => Ok(Attached { device, node }),
@@ -314,7 +314,7 @@ mod request {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::FileExt};
+    use std::{fs, os::unix::fs::FileExt, path::Path};
 
     use super::*;
     use crate::sys::{
