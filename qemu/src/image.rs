@@ -72,6 +72,13 @@ pub(crate) enum Fault {
         /// The text.
         marker: String,
     },
+    /// Zeros, on the disk itself.
+    Zero {
+        /// Bytes from its start.
+        at: u64,
+        /// How many.
+        bytes: usize,
+    },
     /// A partition less.
     Delete {
         /// Its label.
@@ -163,6 +170,10 @@ impl Image {
                 }
                 Fault::FlipMarker { partition, marker } => {
                     flip(to, search(to, self.partition(partition)?, marker.as_bytes())?)?;
+                }
+                Fault::Zero { at, bytes } => {
+                    let disk = File::options().write(true).open(to)?;
+                    disk.write_all_at(&vec![0; *bytes], *at)?;
                 }
                 Fault::Delete { partition } => {
                     let place = self.facts.partitions.iter().position(|other| other.label == *partition);
