@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use crate::format::{
-    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed},
+    config::{image_filter::ImageFilter, ini::Placed},
     disk::discoverable::Purpose,
     system::version,
 };
@@ -73,10 +73,8 @@ pub(super) fn discover<'a>(facts: &'a Facts, filters: &[Placed<ImageFilter>]) ->
 }
 
 fn is_candidate(partition: &Partition, filters: &[Placed<ImageFilter>]) -> bool {
-    let label = partition.label.as_deref().unwrap_or_default();
-    partition.purpose() == Some(Purpose::Root)
-        && Row { of: &(), partition }.usable().is_ok()
-        && filters.iter().all(|filter| filter.value.refuses(Designator::Root, label).is_none())
+    let row = Row { of: &(), partition };
+    partition.purpose() == Some(Purpose::Root) && row.usable().is_ok() && row.passes(filters).is_ok()
 }
 
 /// By the version in the label, as systemd-sysupdate writes it.

@@ -44,7 +44,7 @@ pub(super) fn dissect(
         .iter()
         .filter_map(row)
         .filter(|row| row.partition.disk == own.partition.disk)
-        .filter(|row| row.of.devno == data.devno || passes(*row, filters))
+        .filter(|row| row.of.devno == data.devno || row.passes(filters).is_ok())
         .collect();
     if let Some(why) = rows.iter().find_map(|row| row.of.table_error.clone()) {
         return Err(incomplete(format!(
@@ -119,16 +119,4 @@ fn verity(asked: &Dissect, slot: Slot) -> Verity {
 
 fn row(device: &BlockDevice) -> Option<Row<'_, BlockDevice>> {
     Some(Row { of: device, partition: device.partition.as_ref()? })
-}
-
-/// Whether the filters take a partition, by its label.
-fn passes(row: Row<'_, BlockDevice>, filters: &[Placed<ImageFilter>]) -> bool {
-    let which = match row.purpose() {
-        Some(Purpose::Root) => Designator::Root,
-        Some(Purpose::RootVerity) => Designator::RootVerity,
-        Some(Purpose::RootVeritySig) => Designator::RootVeritySig,
-        _ => return true,
-    };
-    let label = row.partition.label.as_deref().unwrap_or_default();
-    filters.iter().all(|filter| filter.value.refuses(which, label).is_none())
 }

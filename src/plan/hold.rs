@@ -1,7 +1,11 @@
 //! Holds the steps that open and mount a file system against what is demanded of it, as far as facts can tell.
 
 use crate::format::{
-    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed},
+    config::{
+        image_filter::{self, ImageFilter},
+        image_policy::Designator,
+        ini::Placed,
+    },
     kernel::devno::Devno,
 };
 
@@ -93,11 +97,9 @@ fn hold_label(
 ) -> Result<(), Refusal> {
     let device = facts.devices.iter().find(|device| device.devno == devno);
     let label = device.and_then(|device| device.partition.as_ref()?.label.as_deref()).unwrap_or_default();
-    let refused =
-        filters.iter().find_map(|filter| Some((filter.value.refuses(which, label)?, filter.place.clone())));
-    let Some((pattern, place)) = refused else { return Ok(()) };
+    let Some((pattern, place)) = image_filter::refusal(filters, which, label) else { return Ok(()) };
     let device = device.map_or_else(|| devno.to_string(), ToString::to_string);
-    Err(Refusal::Label { device, pattern: pattern.to_owned(), which, place })
+    Err(Refusal::Label { device, pattern: pattern.to_owned(), which, place: place.to_owned() })
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 use std::fmt;
 
 use crate::format::{
-    config::{image_filter::ImageFilter, image_policy::Designator, ini::Placed},
+    config::{
+        image_filter::{self, ImageFilter},
+        image_policy::Designator,
+        ini::Placed,
+    },
     disk::{
         discoverable::{NO_AUTO, Purpose},
         guid::Guid,
@@ -131,10 +135,10 @@ impl<'a, T> Row<'a, T> {
             Some(Purpose::UsrVeritySig) => Designator::UsrVeritySig,
             _ => return Ok(()),
         };
-        filters.iter().try_for_each(|filter| match filter.value.refuses(designator, label) {
-            Some(pattern) => Err(Reason::Label(pattern.to_owned(), filter.place.clone())),
+        match image_filter::refusal(filters, designator, label) {
+            Some((pattern, place)) => Err(Reason::Label(pattern.to_owned(), place.to_owned())),
             None => Ok(()),
-        })
+        }
     }
 
     /// Whether it may be found by its type at all.

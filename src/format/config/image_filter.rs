@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::image_policy::Designator;
+use super::{image_policy::Designator, ini::Placed};
 
 /// Patterns of labels, by what the partition is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,16 @@ impl ImageFilter {
         let pattern = self.0.get(&designator)?;
         (!matches(pattern, label)).then_some(pattern)
     }
+}
+
+/// The first of several filters that does not take a label: the pattern that it has to match, and where that stands.
+#[must_use]
+pub fn refusal<'a>(
+    filters: &'a [Placed<ImageFilter>],
+    designator: Designator,
+    label: &str,
+) -> Option<(&'a str, &'a str)> {
+    filters.iter().find_map(|filter| Some((filter.value.refuses(designator, label)?, filter.place.as_str())))
 }
 
 impl FromStr for ImageFilter {
