@@ -158,10 +158,13 @@ pub fn go(
     can_be_asked()?;
     let state = running::settled::<Error>(&Store::default())?;
     let force = written.force;
+    let mut named = match written.names_a_root() {
+        true => Some(configured(written.clone(), &mut tell)?),
+        false => None,
+    };
     // What was ended half-way leaves nothing to lose.
-    let whole =
-        state.staged.as_ref().filter(|it| it.complete || !(written.replace || written.names_a_root()));
-    let fits = match whole.map(|staged| is_it(&written, staged, &state, &mut tell)) {
+    let whole = state.staged.as_ref().filter(|it| it.complete || !(written.replace || named.is_some()));
+    let fits = match whole.map(|staged| is_it((&written, named.as_ref()), staged, &state)) {
         Some(Err(error)) if !(written.replace && error.is_of_another()) => return Err(error),
         fits => fits.is_some_and(|fits| fits.is_ok()),
     };
@@ -169,8 +172,8 @@ pub fn go(
         Some(staged) => staged.clone(),
         None => {
             let replace = written.replace || state.staged.is_some();
-            let request = configured(Request { replace, ..written }, &mut tell)?;
-            stage::run(&request, progress, &mut tell)?.staged
+            let request = named.take().map_or_else(|| configured(written, &mut tell), Ok)?;
+            stage::run(&Request { replace, ..request }, progress, &mut tell)?.staged
         }
     };
     ask(&staged, force, tell)?;
@@ -185,17 +188,15 @@ fn can_be_asked() -> Result<(), Error> {
     }
 }
 
-/// Whether what is staged is what the arguments name: the same root, and no other wishes for it.
+/// Whether what is staged is what the arguments name: the same root, where they name one, and no other wishes for it.
 fn is_it(
-    written: &Request,
+    (written, named): (&Request, Option<&Request>),
     staged: &Staged,
     state: &State,
-    tell: &mut impl FnMut(&str),
 ) -> Result<(), Error> {
     let source_name = staged.root.source.clone();
-    if written.names_a_root() {
-        let request = configured(written.clone(), tell)?;
-        let wanted = request::prepare(&request, state)?.opening.root;
+    if let Some(request) = named {
+        let wanted = request::prepare(request, state)?.opening.root;
         // One by which the running root is given up is more than a switch.
         if !is_same_image(&wanted, &staged.root) || staged.gives_up.is_some() {
             return Err(request::Error::Staged { source_name }.into());
@@ -241,12 +242,13 @@ fn ask(staged: &Staged, force: bool, tell: impl FnMut(&str)) -> Result<(), Error
             Err(cancel::take_back(&store).map_or_else(Error::Stays, |_| Error::Ended))
         }
         Err(_) => there,
-        // logind, which would have looked, is not asked. What was seen when it was staged may be long ago.
-        Ok(()) if !force => {
-            preflight::held_back(&staged.root.source, tell)?;
+        Ok(()) => {
+            // logind, which would have looked, is not asked. What was seen when it was staged may be long ago.
+            if !force {
+                preflight::held_back(&staged.root.source, tell)?;
+            }
             running::soft_reboot().map_err(|e| Error::Signal(e.into()))
         }
-        Ok(()) => running::soft_reboot().map_err(|e| Error::Signal(e.into())),
     }
 }
 
