@@ -188,18 +188,11 @@ fn bad_sectors(sectors: &[BadSector], image: &Image) -> Outcome<String> {
             Access::Read => "read_aio",
             Access::Write => "write_aio",
         };
-        if let Some(nth) = nth {
-            // Each request before it leads to the next state.
-            for state in 1..*nth {
-                let next = state + 1;
-                rules += &format!(
-                    "[set-state]\nevent = \"{event}\"\nstate = \"{state}\"\nnew_state = \"{next}\"\n"
-                );
-            }
-            rules += &format!(
-                "[inject-error]\nevent = \"{event}\"\nerrno = \"5\"\nstate = \"{nth}\"\nonce = \"on\"\n"
-            );
-            continue;
+        // Each request before the one that is meant leads to the next state.
+        for state in 1..nth.unwrap_or(1) {
+            let next = state + 1;
+            rules +=
+                &format!("[set-state]\nevent = \"{event}\"\nstate = \"{state}\"\nnew_state = \"{next}\"\n");
         }
         let start = match (partition, marker) {
             (None, None) => 0,
@@ -207,11 +200,12 @@ fn bad_sectors(sectors: &[BadSector], image: &Image) -> Outcome<String> {
             (Some(label), None) => image.partition(label)?.offset,
             (Some(label), Some(marker)) => image.find(label, marker)?,
         };
-        let sector = (start + at) / 512;
-        let once = if *once { "on" } else { "off" };
-        rules += &format!(
-            "[inject-error]\nevent = \"{event}\"\nerrno = \"5\"\nsector = \"{sector}\"\nonce = \"{once}\"\n"
-        );
+        let which = match nth {
+            Some(nth) => format!("state = \"{nth}\""),
+            None => format!("sector = \"{}\"", (start + at) / 512),
+        };
+        let once = if *once || nth.is_some() { "on" } else { "off" };
+        rules += &format!("[inject-error]\nevent = \"{event}\"\nerrno = \"5\"\n{which}\nonce = \"{once}\"\n");
     }
     Ok(rules)
 }
