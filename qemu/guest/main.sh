@@ -187,6 +187,40 @@ things() {
 same() {
 	if cmp -s "$2" "$3"; then say "$1" same; else diff "$2" "$3" | say "$1"; fi
 }
+# killed_at_each NAME BEFORE COMMAND...: nextroot COMMAND, killed with SIGKILL when it has said so many lines, once for each that it
+# says, after BEFORE; then it is taken back, twice, which has to leave what is in the file `before`. Says what was killed, and what is left
+killed_at_each() {
+	cat >kill-at <<-'END'
+		# Tells whether it was still running.
+		my ($lines, @command) = @ARGV;
+		my $process = open(my $out, "-|", @command) or die;
+		while ($lines-- > 0) { defined(my $line = <$out>) or last; $last = $line; }
+		kill("KILL", $process);
+		waitpid($process, 0);
+		print(($? & 127) == 9 ? "killed at $last" : "ended\n");
+	END
+	what=$1 first=$2
+	shift 2
+	at=1
+	while [ $at -le 40 ]; do
+		[ -z "$first" ] || $first >/dev/null 2>&1
+		said=$(perl kill-at $at nextroot "$@")
+		say "$what" "$at $said"
+		does cancel nextroot cancel
+		does cancel nextroot cancel
+		udevadm settle
+		things >after
+		same left before after
+		case $said in ended*) break ;; esac
+		at=$((at + 1))
+	done
+}
+# loader_entries NAME: the boot loader's entries on the ESP, in a line
+loader_entries() {
+	mkdir -p /run/esp && mount -o ro /dev/disk/by-partlabel/esp /run/esp
+	say "$1" "$(ls /run/esp/loader/entries | tr '\n' ' ')"
+	umount /run/esp
+}
 # soft_reboot COMMAND...: what it says, and the end of this life
 soft_reboot() {
 	trap 'stopped=yes' TERM
