@@ -247,7 +247,8 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
     match found {
         Verdict::NotYet(why) if seen.since >= rules.timeout() => late(&format!(": {why}")),
         // What a look found that began in time was so in time, however long it took.
-        Verdict::Healthy | Verdict::RunCommand if seen.begun >= rules.timeout() => late(", but later"),
+        Verdict::Healthy if seen.begun >= rules.timeout() => late(", but later"),
+        Verdict::RunCommand if seen.begun >= rules.timeout() => late(": its command has not ended well"),
         other => other,
     }
 }
@@ -489,7 +490,13 @@ mod tests {
             (&plain, 300, 300, None, failed()),
             (&command, 299, 299, None, Verdict::RunCommand),
             (&command, 299, 301, ended_well.clone(), Verdict::Healthy),
-            (&command, 300, 300, None, failed()),
+            (
+                &command,
+                300,
+                300,
+                None,
+                Verdict::Failed("it was not healthy within 300 s: its command has not ended well".to_owned()),
+            ),
             (&command, 300, 301, ended_well, failed()),
         ] {
             let seen = seen(Ok(Manager::Up), &["a.service active"]);

@@ -56,6 +56,9 @@ const CALM: Duration = Duration::from_millis(500);
 const TO_NOTE: Duration = Duration::from_secs(10);
 /// How long one run of the command may take: PID 1 is not asked meanwhile.
 const TO_CHECK: Duration = Duration::from_secs(30);
+/// What a run that begins in time has for itself, also where its time is over before: one that would have failed would be told as one
+/// that took too long.
+const AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Watches as long as something is staged or on trial. Nobody reads what it writes: it speaks through the kernel log.
 pub fn run() -> Result<(), Error> {
@@ -277,7 +280,7 @@ impl<'a> Watch<'a> {
         let Some((program, arguments)) = self.rules.command.split_first() else { return Ok(()) };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let left = self.rules.timeout().saturating_sub(machine::monotonic().saturating_sub(self.since));
-        let limit = left.min(TO_CHECK);
+        let limit = left.clamp(AT_LEAST, TO_CHECK);
         match bounded::last_words(program, &arguments, limit) {
             Ok((Ended::Exit(Some(0)), _)) => Ok(()),
             Ok((ended, None)) => Err(format!("{program} {ended}")),
