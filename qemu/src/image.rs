@@ -79,6 +79,13 @@ pub(crate) enum Fault {
         /// How many.
         bytes: usize,
     },
+    /// What one partition holds, in another of the same size.
+    Copy {
+        /// The label of the one.
+        from: String,
+        /// The label of the other.
+        to: String,
+    },
     /// A partition less.
     Delete {
         /// Its label.
@@ -174,6 +181,16 @@ impl Image {
                 Fault::Zero { at, bytes } => {
                     let disk = File::options().write(true).open(to)?;
                     disk.write_all_at(&vec![0; *bytes], *at)?;
+                }
+                Fault::Copy { from, to: other } => {
+                    let (from, other) = (self.partition(from)?, self.partition(other)?);
+                    if from.size != other.size {
+                        return Err("partitions of different sizes".into());
+                    }
+                    let disk = File::options().read(true).write(true).open(to)?;
+                    let mut bytes = vec![0; usize::try_from(from.size)?];
+                    disk.read_exact_at(&mut bytes, from.offset)?;
+                    disk.write_all_at(&bytes, other.offset)?;
                 }
                 Fault::Delete { partition } => {
                     let place = self.facts.partitions.iter().position(|other| other.label == *partition);
