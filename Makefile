@@ -139,8 +139,8 @@ test: prepared ## what a change has to pass
 	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
 	@$(RIG) run --json target/rig/results.json
 
-test-full: prepared ## every scenario on every systemd: hours
-	@$(RIG) run --full --json target/rig/results-full.json
+test-full: prepared ## every scenario on every systemd: hours; goes on where it was interrupted
+	@$(RIG) run --full --go-on --json target/rig/results-full.json
 
 # Tests are built first, the rig with them: what it makes goes beside lints, tests and the links, which have one processor.
 prepared: deps rig

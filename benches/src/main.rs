@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
-mod begun;
 mod chart;
 mod growth;
 mod initramfs;

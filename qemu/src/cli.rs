@@ -8,7 +8,9 @@ use std::{
 use argh::FromArgs;
 
 use crate::{
-    Outcome, boot, demo, faults, image,
+    Outcome,
+    begun::Begun,
+    boot, demo, faults, image,
     machine::Console,
     parallel,
     progress::Progress,
@@ -57,6 +59,9 @@ struct Run {
     /// write the results there, as a JSON array
     #[argh(option)]
     json: Option<PathBuf>,
+    /// go on where the same run was interrupted, with --json: what passed then, by the same programs, is not run again
+    #[argh(switch)]
+    go_on: bool,
     /// how many machines at once; default: 2
     #[argh(option, default = "2")]
     jobs: usize,
@@ -209,21 +214,52 @@ fn chosen(names: &[String], full: bool, from: Option<&Path>, rounds: Option<u64>
 fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     let chosen = chosen(&run.names, run.full, run.from.as_deref(), run.rounds)?;
     let scenarios: Vec<Scenario> = std::iter::repeat_n(chosen, run.times).flatten().collect();
+    let begun = match (&run.json, run.go_on) {
+        (Some(json), true) => Some(Begun::new(json, &rig.dist)?),
+        (None, true) => return Err("--go-on needs --json: beside that is what it goes on from".into()),
+        (_, false) => None,
+    };
+    let (mut kept, scenarios) = kept(begun.as_ref(), scenarios)?;
+    if !kept.is_empty() {
+        progress.line(&format!("{} have passed before the run was interrupted", kept.len()));
+    }
     // What the machines need is made before the first of them starts: their times are theirs alone.
-    rig.prepare(&scenarios, progress)?;
-    let mut verdicts: Vec<Verdict> = parallel::map(&scenarios, run.jobs, |scenario| {
+    rig.prepare(&scenarios.iter().map(|(_, scenario)| scenario).collect::<Vec<_>>(), progress)?;
+    let verdicts: Vec<Outcome<Verdict>> = parallel::map(&scenarios, run.jobs, |(place, scenario)| {
         progress.say(&format!("running {}", scenario.name));
         let verdict = trial::run(rig, scenario, progress);
         progress.line(&verdict.to_string());
-        verdict
+        if let Some(begun) = begun.as_ref().filter(|_| verdict.passed()) {
+            begun.keep(place, &verdict)?;
+        }
+        Ok(verdict)
     });
     progress.finish();
+    kept.extend(verdicts.into_iter().collect::<Outcome<Vec<Verdict>>>()?);
+    let mut verdicts = kept;
     verdicts.sort_by(|one, other| one.name.cmp(&other.name));
     if let Some(path) = &run.json {
         std::fs::write(path, serde_json::to_vec_pretty(&verdicts)?)?;
     }
+    begun.map_or(Ok(()), |begun| begun.end())?;
     let failed = verdicts.iter().filter(|verdict| !verdict.passed()).count();
     println!("{} passed, {failed} failed", verdicts.len() - failed);
     // Nothing run is no success.
     Ok(if failed == 0 && !verdicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A scenario, by the name under which its verdict is kept.
+type Named = (String, Scenario);
+
+/// What has passed, and what is to be run.
+fn kept(begun: Option<&Begun>, scenarios: Vec<Scenario>) -> Outcome<(Vec<Verdict>, Vec<Named>)> {
+    let (mut passed, mut left) = (Vec::new(), Vec::new());
+    for (number, scenario) in scenarios.into_iter().enumerate() {
+        let place = format!("{}-{number}", scenario.name);
+        match begun.map(|begun| begun.find(&place)).transpose()?.flatten() {
+            Some(verdict) => passed.push(verdict),
+            None => left.push((place, scenario)),
+        }
+    }
+    Ok((passed, left))
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     let scenario = scenario::all()?.into_iter().find(|scenario| scenario.name == SCENARIO);
     let scenario: Scenario = scenario.ok_or("the scenario to show is gone")?;
     let good = scenario.boot.first().ok_or("the scenario has no boot")?;
-    rig.prepare(std::slice::from_ref(&scenario), progress)?;
+    rig.prepare(&[&scenario], progress)?;
 
     progress.line(
         "1. Debian 13 from power-on, root A on dm-verity; then B is staged while A serves, a soft reboot into B, and one back to A",

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+pub mod begun;
 mod boot;
 mod cache;
 mod cli;

@@ -50,7 +50,7 @@ impl Rig {
     }
 
     /// Makes what the scenarios need.
-    pub(crate) fn prepare(&self, scenarios: &[Scenario], progress: &Progress) -> Outcome<()> {
+    pub(crate) fn prepare(&self, scenarios: &[&Scenario], progress: &Progress) -> Outcome<()> {
         let boots = || scenarios.iter().flat_map(|scenario| &scenario.boot);
         let kernels: BTreeSet<&str> = boots().map(|boot| boot.kernel.as_str()).collect();
         let images: BTreeSet<&str> =

@@ -1,8 +1,8 @@
 //! Runs a scenario, boot by boot, and says how it went.
 
-use std::{fmt, fs, time::Instant};
+use std::{borrow::Cow, fmt, fs, time::Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Outcome,
@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// How a scenario went.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) name: String,
-    result: &'static str,
+    result: Cow<'static, str>,
     pub(crate) reason: String,
     guest_s: f64,
     wall_s: f64,
@@ -32,7 +32,7 @@ pub(crate) fn run(rig: &Rig, scenario: &Scenario, progress: &Progress) -> Verdic
     let begun = Instant::now();
     let mut verdict = Verdict {
         name: scenario.name.clone(),
-        result: "pass",
+        result: "pass".into(),
         reason: String::new(),
         guest_s: 0.0,
         wall_s: 0.0,
@@ -102,7 +102,7 @@ impl Verdict {
     }
 
     fn fail(&mut self, reason: String) {
-        self.result = "fail";
+        self.result = "fail".into();
         self.reason = reason;
     }
 }

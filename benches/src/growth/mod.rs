@@ -6,10 +6,10 @@ use std::{
 };
 
 use argh::FromArgs;
-use nextroot_qemu::measured::Measured;
+use nextroot_qemu::{begun::Begun, measured::Measured};
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, begun::Begun, chart};
+use crate::{Outcome, chart};
 
 mod boots;
 mod lives;

@@ -4,12 +4,14 @@
 use std::{fs, path::PathBuf};
 
 use argh::FromArgs;
-use nextroot_qemu::measured::{Boot, Disk, Measured, Told};
+use nextroot_qemu::{
+    begun::Begun,
+    measured::{Boot, Disk, Measured, Told},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Outcome,
-    begun::Begun,
     chart::{self, Bar, Span},
     runs::{chosen, median},
 };

@@ -1,11 +1,14 @@
 //! nextroot beside the floor with two processors, on which it loads at the same time what does not need each other. Two processors
 //! count no instructions: their time is the host's, so both are booted in turn, again and again.
 
-use nextroot_qemu::measured::{Boot, Measured};
+use nextroot_qemu::{
+    begun::Begun,
+    measured::{Boot, Measured},
+};
 use serde::Serialize;
 
 use super::{DISK, MEMORY, QUIET, peers::Made, times};
-use crate::{Outcome, begun::Begun, runs::median};
+use crate::{Outcome, runs::median};
 
 /// How often each is booted.
 const RUNS: usize = 10;

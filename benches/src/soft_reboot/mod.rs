@@ -4,13 +4,15 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use argh::FromArgs;
-use nextroot_qemu::measured::{Boot, Disk, Measured, Port, Scripted, Told};
+use nextroot_qemu::{
+    begun::Begun,
+    measured::{Boot, Disk, Measured, Port, Scripted, Told},
+};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Outcome,
-    begun::Begun,
     chart::{Bar, bars},
     initramfs::peers::Made,
     runs::{chosen, median},

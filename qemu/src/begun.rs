@@ -1,4 +1,4 @@
-//! Measurements of a bench that was interrupted: the next time it goes on from them. Once it is through, they go.
+//! What a bench or a run of scenarios had when it was interrupted: the next time it goes on from there. Once it is through, that goes.
 
 use std::{
     fs,
@@ -11,16 +11,16 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::Outcome;
 
-/// What was measured so far, a file each, in a directory beside where the figures go.
+/// What there is so far, a file each, in a directory beside where all of it goes.
 #[derive(Debug)]
-pub(crate) struct Begun(PathBuf);
+pub struct Begun(PathBuf);
 
 /// What says by which programs.
 const PROGRAMS: &str = "programs";
 
 impl Begun {
-    /// Of the bench whose figures go to `output`. What other programs than those in `dist` and this one measured is not kept.
-    pub(crate) fn new(output: &Path, dist: &Path) -> Outcome<Self> {
+    /// Of what goes to `output`. What comes of other programs than those in `dist` and this one is not kept.
+    pub fn new(output: &Path, dist: &Path) -> Outcome<Self> {
         let mut hasher = DefaultHasher::new();
         fs::read(std::env::current_exe()?)?.hash(&mut hasher);
         let mut names: Vec<PathBuf> =
@@ -39,31 +39,47 @@ impl Begun {
         Ok(begun)
     }
 
-    /// What was measured by this name, or is now.
-    pub(crate) fn get<T: Serialize + DeserializeOwned>(
+    /// What there is by this name, or is measured now.
+    pub fn get<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
         measure: impl FnOnce() -> Outcome<T>,
     ) -> Outcome<T> {
-        let file = self.0.join(format!("{name}.json"));
+        if let Some(kept) = self.find(name)? {
+            return Ok(kept);
+        }
+        let measured = measure()?;
+        self.keep(name, &measured)?;
+        Ok(measured)
+    }
+
+    /// What there is by this name.
+    pub fn find<T: DeserializeOwned>(&self, name: &str) -> Outcome<Option<T>> {
+        let file = self.file(name);
         match fs::read(&file) {
             Ok(text) => {
-                let kept = serde_json::from_slice(&text);
+                let kept = serde_json::from_slice(&text).map(Some);
                 kept.map_err(|error| format!("read {}: {error}; remove it", file.display()).into())
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let measured = measure()?;
-                let new = file.with_extension("new");
-                fs::write(&new, serde_json::to_vec(&measured)?)?;
-                fs::rename(&new, &file)?;
-                Ok(measured)
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("read {}: {error}", file.display()).into()),
         }
     }
 
-    /// All is measured, and written elsewhere.
-    pub(crate) fn end(&self) -> Outcome<()> {
+    /// Keeps something by this name.
+    pub fn keep<T: Serialize>(&self, name: &str, value: &T) -> Outcome<()> {
+        let file = self.file(name);
+        let new = file.with_extension("new");
+        fs::write(&new, serde_json::to_vec(value)?)?;
+        Ok(fs::rename(&new, &file)?)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.json"))
+    }
+
+    /// All of it is there, and written elsewhere.
+    pub fn end(&self) -> Outcome<()> {
         match fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
