@@ -10,7 +10,7 @@ use std::{
 use nextroot::mode::{
     bless, cancel, complain, gc, hook,
     plan::{self, Form},
-    preflight, reboot,
+    preflight, reboot, report,
     request::{self, Request, Wanted, Way},
     say, stage, status, watch,
 };
@@ -95,6 +95,15 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 None if asked.json => show(status.json()?)?,
                 None if asked.metrics => show(status.metrics()?)?,
                 None => show(status)?,
+            }
+        }
+        Command::Report(asked) => {
+            let report = report::Report::look()?;
+            match (asked.json, asked.svg) {
+                (true, true) => return Err("report: --json and --svg are two reports: ask for one".into()),
+                (true, false) => show(report.json()?)?,
+                (false, true) => show(report.svg()?)?,
+                (false, false) => show(report)?,
             }
         }
         Command::Cancel(Cancel {}) => took_back(cancel::run()?),

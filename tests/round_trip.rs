@@ -7,7 +7,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
 
 use nextroot::{
     format::{
-        config::time_span,
+        config::{time_span, trial::Trial},
         disk::guid::Guid,
         kernel::{
             cmdline::{CommandLine, Parameter},
@@ -22,9 +22,11 @@ use nextroot::{
     },
     plan::{
         Plan, Step,
+        report::Phase,
         source::Source,
         state::{Blessing, Failed, On, Pass, Root, Staged, State, Verity},
         step::{HashOrigin, Relay},
+        watchdog::Watchdog,
     },
     units::BlockSize,
 };
@@ -131,16 +133,53 @@ fn root() -> impl Strategy<Value = Root> {
 
 fn plan() -> impl Strategy<Value = Plan> {
     let text = any::<String>;
+    let one = text().prop_flat_map(|at| {
+        prop::sample::select(vec![
+            Step::Isolate { at: at.clone() },
+            Step::Follow { at: at.clone() },
+            Step::FurnishRelay { at: at.clone() },
+            Step::BaseFileSystem { root: at.clone() },
+            Step::MoveApi { root: at.clone() },
+            Step::Pivot { root: at },
+            Step::KeepExitrd,
+            Step::LeaveExitrd,
+            Step::Exec,
+        ])
+    });
+    let two = (text(), text()).prop_flat_map(|(from, to)| {
+        prop::sample::select(vec![
+            Step::Carry { from: from.clone(), at: to.clone() },
+            Step::Bind { from: from.clone(), at: to.clone() },
+            Step::Overlay { at: from.clone(), store: to.clone() },
+            Step::VolatileUsr { at: from.clone(), store: to.clone() },
+            Step::Tmpfs { at: from.clone(), options: to.clone() },
+            Step::Move { from, to },
+        ])
+    });
+    let watch = (vec(text(), 0..3), vec(text(), 0..3), any::<[u32; 2]>(), option::of(text()));
+    let watchdog = (text(), option::of(any::<u32>()), any::<bool>());
     let step = prop_oneof![
+        one,
+        two,
         table().prop_map(|table| Step::ReuseVerity {
             name: table.algorithm.clone(),
             devno: table.data,
             table
         }),
-        (text(), text()).prop_map(|(from, to)| Step::Move { from, to }),
-        (text(), text()).prop_map(|(at, options)| Step::Tmpfs { at, options }),
+        (text(), any::<bool>(), any::<bool>()).prop_map(|(name, corruption_ignored, repaired)| {
+            Step::CheckVerity { name, corruption_ignored, repaired }
+        }),
+        (text(), vec(text(), 0..3)).prop_map(|(root, candidates)| Step::FindInit { root, candidates }),
         vec(text(), 0..3).prop_map(|names| Step::LoadModules { names }),
-        Just(Step::Exec),
+        vec(text(), 0..3).prop_map(|names| Step::LeaveUnits { names }),
+        watch.prop_map(|(units, command, [timeout, without], program)| {
+            let (timeout_sec, without_failures_sec) = (timeout.into(), without.into());
+            let trial = Trial { units, command, timeout_sec, without_failures_sec, ..Trial::default() };
+            Step::Watch { trial, program }
+        }),
+        watchdog.prop_map(|(device, timeout_sec, runs_on)| {
+            Step::ArmWatchdog(Watchdog { device, timeout_sec, runs_on })
+        }),
     ];
     vec(step, 0..5).prop_map(|steps| Plan { steps })
 }
@@ -150,19 +189,23 @@ prop_compose! {
         (generation, current, previous, retired) in
             (any::<u64>(), option::of(root()), option::of(root()), vec(root(), 0..3)),
         staged in option::of((root(), any::<bool>(), any::<bool>(), plan(), option::of(any::<String>()))),
+        stage in vec((any::<String>(), any::<u64>(), any::<u64>()), 0..3),
         blessing in option::of((any::<u64>(), option::of(root_hash()))),
         failed in vec((root_hash(), any::<String>()), 0..3),
         relay in option::of((any::<bool>(), any::<u64>(), option::of(any::<String>()), any::<bool>())),
     ) -> State {
+        let phase = |(name, begin_us, end_us): (String, _, _)| Phase { name: name.into(), begin_us, end_us };
+        let stage: Vec<Phase> = stage.into_iter().map(phase).collect();
         let staged = staged.map(|(root, direct, complete, begun, gives_up)| {
-            Staged { root, direct, complete, begun, mounts: Vec::new(), prewarmed: None, gives_up }
+            let (mounts, prewarmed, phases) = (Vec::new(), None, stage.clone());
+            Staged { root, direct, complete, begun, mounts, prewarmed, gives_up, phases }
         });
         let failed = failed.into_iter().map(|(hash, why)| Failed { root_hash: hash.to_string(), why }).collect();
         let relay = relay.map(|(switched, took_us, error, blames_image)| {
             Pass { switched, took_us, error, blames_image }
         });
         let blessing = blessing.map(|(at, hash)| Blessing { at, root_hash: hash.map(|hash| hash.to_string()) });
-        State { generation, current, previous, retired, staged, failed, relay, blessing, ..State::default() }
+        State { generation, current, previous, retired, staged, failed, relay, blessing, stage, ..State::default() }
     }
 }
 

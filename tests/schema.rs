@@ -1,9 +1,9 @@
-//! The JSON of `status`, `preflight`, `plan` and `stage`, held to the schemas in docs/, both ways: what is written is described, and
+//! The JSON of `status`, `preflight`, `plan`, `stage` and `report`, held to the schemas in docs/, both ways: what is written is described, and
 //! what is described is written.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, time::Duration};
 
 use nextroot::{
     format::config::{prewarm::Prewarm, trial::Trial},
@@ -17,6 +17,7 @@ use nextroot::{
         carry::Row,
         preflight::{Asked, NewRoot, Refused, Report, Survives, Survivor, System, examine},
         prewarm::{Limit, Prewarmed},
+        report::Phase,
         signed::CheckedBy,
         state::{Blessing, Failed, On, OnTrial, Pass, Root, Staged, Verity},
         step::{HashOrigin, Relay},
@@ -252,6 +253,7 @@ fn staged(complete: bool) -> Staged {
             ..Prewarmed::default()
         }),
         gives_up: complete.then(|| "it was given up".to_owned()),
+        phases: vec![Phase::new("find", Duration::from_secs(1), Duration::from_secs(2))],
     }
 }
 
@@ -308,6 +310,22 @@ fn status_is_described() {
     // The one of this machine, as it is printed.
     let printed = Status::look().unwrap().json().unwrap();
     checker.hold(&serde_json::from_str(&printed).unwrap()).unwrap();
+}
+
+#[test]
+fn report_is_described() {
+    let mut checker = Checker::new("report");
+    let mut own = fields("src/mode/report/mod.rs", "Report");
+    own.extend(fields("src/plan/report/mod.rs", "Report"));
+    for entry in fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/report")).unwrap()
+    {
+        let value: Value =
+            serde_json::from_str(&fs::read_to_string(entry.unwrap().path().join("report.json")).unwrap())
+                .unwrap();
+        checker.hold(&value).unwrap();
+        assert_eq!(names(&value), own);
+    }
+    assert_eq!(checker.never_met(), Vec::<String>::new());
 }
 
 /// The variants of an enum, as serde's kebab-case has them.

@@ -1,6 +1,6 @@
 # fish completion for nextroot(8)
 
-set -l commands plan preflight stage status cancel reboot rollback bless gc verity
+set -l commands plan preflight stage status cancel reboot rollback bless gc report verity
 set -l trees format verify dump open close status
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -14,13 +14,14 @@ complete -c nextroot -n $none -a reboot -d 'Soft reboot into the staged root, or
 complete -c nextroot -n $none -a rollback -d 'Soft reboot into the root that ran before'
 complete -c nextroot -n $none -a bless -d 'Declare the running root healthy'
 complete -c nextroot -n $none -a gc -d 'Close the devices of earlier roots'
+complete -c nextroot -n $none -a report -d 'What the last soft reboot cost'
 complete -c nextroot -n $none -a verity -d 'Hash trees, and devices over them'
 complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
-complete -c nextroot -n '__fish_seen_subcommand_from status cancel rollback bless gc' -f
-complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status' -l json -d 'For programs'
+complete -c nextroot -n '__fish_seen_subcommand_from status cancel rollback bless gc report' -f
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status report' -l json -d 'For programs'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l cmdline -x -d 'Kernel command line'
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l facts -r -d 'What the machine has'
@@ -35,6 +36,7 @@ complete -c nextroot -n '__fish_seen_subcommand_from stage reboot rollback' -l n
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot' -l prewarm-timeout -x -d 'How long reading ahead may take'
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot' -l replace -d 'Replace what is staged'
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot rollback' -l force -d 'Although a check failed, or a switch to it'
+complete -c nextroot -n '__fish_seen_subcommand_from report' -l svg -d 'A picture'
 complete -c nextroot -n '__fish_seen_subcommand_from status' -l metrics -d 'For Prometheus'
 complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged trial blessed idle restored' -d 'Answer by the exit code'
 

@@ -75,6 +75,7 @@ impl Scenario {
                     boot.took.clear();
                 }
                 boot.disks.iter_mut().for_each(|disk| fill(&mut disk.image));
+                boot.script.iter_mut().for_each(fill);
                 boot.patterns().for_each(fill);
             }
             one
@@ -321,7 +322,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 21] = [
+const FILES: [(&str, &str); 22] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -340,6 +341,7 @@ const FILES: [(&str, &str); 21] = [
     ("exit.toml", include_str!("../scenarios/exit.toml")),
     ("injected.toml", include_str!("../scenarios/injected.toml")),
     ("prewarm.toml", include_str!("../scenarios/prewarm.toml")),
+    ("report.toml", include_str!("../scenarios/report.toml")),
     ("fleet.toml", include_str!("../scenarios/fleet.toml")),
     ("late.toml", include_str!("../scenarios/late.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
@@ -382,6 +384,19 @@ mod tests {
         }
         let once = text.replace("rounds = 5\n", "");
         assert_eq!(repeating(&once, Some(2)).unwrap_err().to_string(), "1: it repeats nothing");
+    }
+
+    /// A script asked which systemd it is on, and was told nothing: it looked at less than it said.
+    #[test]
+    fn which_systemd_it_is_stands_in_every_text() {
+        for mut scenario in all().unwrap() {
+            for boot in &mut scenario.boot {
+                let texts: Vec<String> = boot.patterns().map(|text| text.clone()).collect();
+                for text in boot.script.iter().chain(&texts) {
+                    assert!(!text.contains("{system"), "{}: {text}", scenario.name);
+                }
+            }
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) enum Command {
     Rollback(Rollback),
     Bless(Bless),
     Gc(Gc),
+    Report(Report),
     Hook(Hook),
     Watch(Watch),
     Verity(Verity),
@@ -165,6 +166,20 @@ pub(super) struct Status {
     /// answer by the exit code: staged, trial, blessed, idle or restored
     #[argh(option)]
     pub(super) is: Option<status::Question>,
+}
+
+/// Tell what the last soft reboot cost: its phases, how long each service and socket was away, and what would make it shorter.
+///
+/// By the time stamps of systemd and of its journal; nothing of ours has to run.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "report")]
+pub(super) struct Report {
+    /// as JSON (docs/report.schema.json)
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// as a picture, for a browser
+    #[argh(switch)]
+    pub(super) svg: bool,
 }
 
 /// Take back what is staged, or what an interrupted stage left; twice does no harm.

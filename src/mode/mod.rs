@@ -23,6 +23,8 @@ pub mod reboot;
 #[cfg(feature = "cli")]
 pub mod relay;
 #[cfg(feature = "cli")]
+pub mod report;
+#[cfg(feature = "cli")]
 pub mod request;
 pub mod shutdown;
 #[cfg(feature = "cli")]

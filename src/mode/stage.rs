@@ -1,6 +1,6 @@
 //! `nextroot stage`: everything of a soft reboot that can fail, while the old system serves.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::{
         facts::Facts,
         preflight::{Report, Verdict},
         prewarm::Prewarmed,
+        report::Phase,
         soft_reboot::Opening,
         stage::{self, Left},
         state::{Root, Staged, State},
@@ -136,7 +137,8 @@ pub fn run(
         return Err(Error::Foreign);
     }
     let executor = Executor::new(None, Vec::new()).showing(progress);
-    let mut staging = Staging { store, state, executor, tell: &mut tell };
+    let (phases, since) = (Vec::new(), machine::monotonic());
+    let mut staging = Staging { store, state, executor, tell: &mut tell, phases, since };
     staging.end_look()?;
     if staging.state.staged.as_ref().is_some_and(|staged| !staged.complete) {
         staging.put_away(&Plan::default())?; // a killed stage left nothing to lose
@@ -146,6 +148,7 @@ pub fn run(
         let replaced = staging.replace(request, &prepared).and_then(|()| prepare(request, &staging.state));
         prepared = replaced.inspect_err(|_| staging.try_end_look())?;
     }
+    staging.passed("find");
     let outcome = staging.all(request, prepared);
     if outcome.is_err() {
         staging.take_back();
@@ -159,9 +162,18 @@ struct Staging<'a> {
     state: State,
     executor: Executor<'a>,
     tell: &'a mut dyn FnMut(&str),
+    /// What it took, and up to when that was noted.
+    phases: Vec<Phase>,
+    since: Duration,
 }
 
 impl Staging<'_> {
+    /// A part of it is over.
+    fn passed(&mut self, name: &'static str) {
+        let begin = std::mem::replace(&mut self.since, machine::monotonic());
+        self.phases.push(Phase::new(name, begin, self.since));
+    }
+
     /// Makes room for another root: what is staged goes once the other was opened, mounted and looked at, and
     /// would do. That stays open, so that what was seen is what is staged.
     fn replace(&mut self, request: &Request, prepared: &Prepared) -> Result<(), Error> {
@@ -208,8 +220,10 @@ impl Staging<'_> {
             mounts: Vec::new(),
             prewarmed: None,
             gives_up: request.gives_up.clone(),
+            phases: Vec::new(),
         });
         self.steps(&mounting)?;
+        self.passed("open and mount");
         let mounting = self.executor.proven(&mounting);
         let new = intent.mounted_at();
         let new = Path::new(&new);
@@ -218,6 +232,7 @@ impl Staging<'_> {
         carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
         let report = examine(request, &mounting, &rows, new, None);
         let warnings = self.fit(request, &report)?;
+        self.passed("examine");
         if let Some(staged) = &mut self.state.staged {
             staged.root.system = Some(release.name().to_owned());
             staged.root.version = release.image_version;
@@ -232,8 +247,10 @@ impl Staging<'_> {
         let left =
             Left { units: &units, trial, watcher, prewarm, exitrd, watchdog, bad_entries: &bad_entries };
         self.steps(&stage::carrying(&intent, &rows, &left))?;
+        self.passed("carry and publish");
         if let Some(staged) = &mut self.state.staged {
             staged.complete = true;
+            staged.phases = std::mem::take(&mut self.phases);
             staged.prewarmed = self.executor.prewarmed();
         }
         self.store.save(&self.state)?;
@@ -287,6 +304,9 @@ impl Staging<'_> {
                 staged.begun.steps.pop();
             }
             done?;
+            if matches!(step, Step::Prewarm { .. }) {
+                self.passed("read ahead");
+            }
             self.executor.take_notes().iter().for_each(|line| (self.tell)(line));
             if let Step::OpenVerity(open) = step
                 && let (Some(by), Some(staged)) = (self.executor.checked(&open.name), &mut self.state.staged)

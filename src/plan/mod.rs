@@ -35,6 +35,7 @@ mod policy;
 pub mod preflight;
 pub mod prewarm;
 pub mod refusal;
+pub mod report;
 pub mod request;
 mod resolve;
 mod settings;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{config::trial::Trial, verity::table::VerityTable};
 
-use super::{Plan, Step, carry::Row, plain::Plain, prewarm::Prewarmed, signed::CheckedBy, step::HashOrigin};
+use super::{
+    Plan, Step, carry::Row, plain::Plain, prewarm::Prewarmed, report::Phase, signed::CheckedBy,
+    step::HashOrigin,
+};
 
 /// Version of the layout: raised whenever a field changes its meaning or goes away. Fields that a version
 /// does not know are passed over, so an older program reads what a newer one wrote.
@@ -49,6 +52,9 @@ pub struct State {
     pub restored: bool,
     /// How the last pass of the relay went.
     pub relay: Option<Pass>,
+    /// What stage took to make the running root ready, part by part.
+    #[serde(default)]
+    pub stage: Vec<Phase>,
 }
 
 impl Default for State {
@@ -67,6 +73,7 @@ impl Default for State {
             trial: None,
             restored: false,
             relay: None,
+            stage: Vec::new(),
         }
     }
 }
@@ -286,7 +293,8 @@ impl State {
         let came_back = staged.gives_up.is_some();
         self.trial =
             rules.map(|rules| OnTrial { rules, since_us: None, came_back, asked_back: false, stays: None });
-        let Staged { root: to, gives_up, .. } = staged;
+        let Staged { root: to, gives_up, phases, .. } = staged;
+        self.stage = phases;
         self.restored = gives_up.is_some();
         if let (Some(why), Some(left)) = (gives_up, self.current.clone()) {
             self.mark_failed(&left, Some(&why));
@@ -396,6 +404,9 @@ pub struct Staged {
     /// Why the root that is left for it counts as failed; `None` where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gives_up: Option<String>,
+    /// What it took, part by part; nothing until it is complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
 }
 
 impl Staged {
@@ -456,7 +467,16 @@ mod tests {
 
     fn staged(name: &str, direct: bool) -> Option<Staged> {
         let (root, begun, mounts) = (root(name), Plan::default(), Vec::new());
-        Some(Staged { root, direct, complete: true, begun, mounts, prewarmed: None, gives_up: None })
+        Some(Staged {
+            root,
+            direct,
+            complete: true,
+            begun,
+            mounts,
+            prewarmed: None,
+            gives_up: None,
+            phases: Vec::new(),
+        })
     }
 
     fn pass(switched: bool) -> Pass {

@@ -22,6 +22,7 @@ mod inhibitor;
 mod ini;
 mod initramfs_config;
 mod intent;
+mod journal_entry;
 mod kernel_release;
 mod mbr;
 mod meminfo;
@@ -87,6 +88,7 @@ pub const ALL: &[Target] = targets![
     ini,
     initramfs_config,
     intent,
+    journal_entry,
     kernel_release,
     mbr,
     meminfo,

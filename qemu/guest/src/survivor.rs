@@ -8,7 +8,10 @@ use std::{
     net::{TcpListener, TcpStream},
     os::{
         fd::AsFd,
-        unix::fs::{FileExt, MetadataExt},
+        unix::{
+            fs::{FileExt, MetadataExt},
+            net::UnixDatagram,
+        },
     },
     path::Path,
     thread::sleep,
@@ -26,15 +29,20 @@ use nix::{
 
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve`, `ask ADDRESS FILE`, `unguarded FILE`,
+/// Runs the program that the first argument names: `beat FILE [HELD]`, `serve`, `listen ADDRESS`, `ask ADDRESS FILE [MS]`,
+/// `unguarded FILE`,
 /// `fill FILE [FLAG]`, `clock` or `kexec KERNEL INITRD COMMAND-LINE`.
 pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["beat", file] => beat(file, None),
         ["beat", file, held] => beat(file, Some(held)),
-        ["serve"] => serve(),
-        ["ask", address, file] => ask(address, file),
+        ["serve"] => serve(&TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?)),
+        ["listen", address] => listen(address),
+        ["ask", address, file] => ask(address, file, BEAT),
+        ["ask", address, file, beat] => {
+            ask(address, file, Duration::from_millis(beat.parse().map_err(io::Error::other)?))
+        }
         ["unguarded", file] => unguarded(file),
         ["fill", file] => fill(file, None),
         ["fill", file, flag] => fill(file, Some(Path::new(flag))),
@@ -45,7 +53,7 @@ pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
         }
         ["kexec", kernel, initrd, line] => crate::kexec::load(kernel, initrd, line),
         _ => Err(io::Error::other(
-            "beat FILE [HELD], serve, ask ADDRESS FILE, unguarded FILE, fill FILE [FLAG], clock or kexec KERNEL INITRD COMMAND-LINE",
+            "beat FILE [HELD], serve, listen ADDRESS, ask ADDRESS FILE [MS], unguarded FILE, fill FILE [FLAG], clock or kexec KERNEL INITRD COMMAND-LINE",
         )),
     }
 }
@@ -149,10 +157,18 @@ fn now() -> io::Result<u128> {
     Ok(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_millis())
 }
 
-/// Answers each request (HTTP/1.0) on the listening socket that is standard input with the number of this process. Asked to
+/// Serves at an address of its own, and tells systemd as soon as it does (`Type=notify`).
+fn listen(address: &str) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    let socket =
+        std::env::var_os("NOTIFY_SOCKET").ok_or_else(|| io::Error::other("nobody is to be notified"))?;
+    UnixDatagram::unbound()?.send_to(b"READY=1", socket)?;
+    serve(&listener)
+}
+
+/// Answers each request (HTTP/1.0) on a listening socket with the number of this process. Asked to
 /// end, it ends between two answers; asked to drain (SIGUSR1), it answers nobody any more, and stays.
-fn serve() -> io::Result<()> {
-    let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+fn serve(listener: &TcpListener) -> io::Result<()> {
     let mut asked = SigSet::empty();
     asked.add(Signal::SIGTERM);
     asked.add(Signal::SIGUSR1);
@@ -184,9 +200,9 @@ fn serve() -> io::Result<()> {
     }
 }
 
-/// Asks ten times a second, for ever; the file has how many were answered and how many were not, the slowest
+/// Asks, with a pause after each answer, for ever; the file has how many were answered and how many were not, the slowest
 /// answer in milliseconds, how many processes answered, which was the last, and why the last failure was one.
-fn ask(address: &str, file: &str) -> io::Result<()> {
+fn ask(address: &str, file: &str, pause: Duration) -> io::Result<()> {
     let mut beats = Beats::of(file)?;
     let file = File::create(file)?;
     let (mut answered, mut failed, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
@@ -223,6 +239,6 @@ fn ask(address: &str, file: &str) -> io::Result<()> {
             "answered={answered:06} failed={failed:06} slowest={slowest:06} servers={servers} last={last:<10} error={error_text:<40}\n"
         );
         file.write_all_at(text.as_bytes(), 0)?;
-        sleep(BEAT);
+        sleep(pause);
     }
 }

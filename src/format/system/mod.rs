@@ -5,6 +5,7 @@ pub mod elf;
 pub mod fstab;
 pub mod inhibitor;
 pub mod journal;
+pub mod journal_entry;
 pub mod mount_unit;
 pub mod os_release;
 pub mod systemd_version;

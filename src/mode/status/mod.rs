@@ -147,7 +147,7 @@ impl Status {
 }
 
 /// Seconds since 1970 as RFC 3339 has them; a number that is no date is shown as it is.
-fn date(at: u64) -> String {
+pub(super) fn date(at: u64) -> String {
     match at {
         0..=LAST_DATE => humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(at)).to_string(),
         _ => format!("{at} s after 1970"),

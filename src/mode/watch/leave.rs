@@ -17,8 +17,9 @@ use crate::{
         bounded::{self, Ended, SELF},
         journal, machine,
         soft_reboot::{
+            asking,
             handover::{chain, is_relay},
-            running, units,
+            running,
         },
     },
 };
@@ -146,7 +147,7 @@ impl Watch<'_> {
     fn answer(&self) -> Answer {
         match self.systemctl.manager() {
             Ok(manager) => Answer::Is(manager),
-            Err(units::Error::Start { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(asking::Error::Start { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 Answer::NobodyAsks
             }
             Err(_) => Answer::Silent,

@@ -1,5 +1,6 @@
 //! What only a soft reboot does: looking at the running system, image files, staging, the relay, and the state of it all.
 
+pub mod asking;
 pub mod boot_entries;
 pub mod exitrd;
 pub mod handover;
@@ -7,6 +8,7 @@ pub mod holders;
 pub mod image;
 pub mod in_files;
 pub mod inspect;
+pub mod journalctl;
 pub mod lock_holders;
 pub mod manager_conf;
 pub mod mount_units;

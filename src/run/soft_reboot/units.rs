@@ -1,10 +1,6 @@
 //! Asks systemd for its units, by `systemctl show` and `list-units`: docs/decisions/0011-asking-systemd.md says why.
 
-use std::{
-    io,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use crate::{
     format::system::{
@@ -15,66 +11,12 @@ use crate::{
     plan::{
         health::{self, Manager},
         preflight::unit::{PROPERTIES, Unit},
+        report,
         watchdog::{self, Watchdog},
     },
-    run::bounded,
-    sys::file::until_end,
-    units::Bytes,
 };
 
-/// systemd's answers that cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The program.
-    #[error("start {program}: is systemd installed, and in PATH?")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It does not end.
-    #[error("{command} has not answered for {} s: PID 1 may be frozen, see its last lines in the kernel log", LONGEST.as_secs())]
-    Late {
-        /// The command.
-        command: String,
-    },
-    /// It ended, but not well.
-    #[error("{command} failed ({status}): {message}")]
-    Failed {
-        /// The command.
-        command: String,
-        /// How it ended.
-        status: String,
-        /// What it said.
-        message: String,
-    },
-    /// What it wrote cannot be read.
-    #[error("read what {command} wrote")]
-    Answer {
-        /// The command.
-        command: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// Its output broke off.
-    #[error("read from {command}")]
-    Read {
-        /// The command.
-        command: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// PID 1 answers within milliseconds; under heavy load within seconds.
-const LONGEST: Duration = Duration::from_secs(30);
-
-/// What is read of an answer: of a unit there is a KiB or two, and a machine may have thousands of them.
-const LONGEST_ANSWER: Bytes = Bytes(64 << 20);
+use super::asking::{Error, ask};
 
 /// Who is asked.
 #[derive(Clone, Debug)]
@@ -132,6 +74,18 @@ impl Systemctl {
         Ok(self.show(&arguments)?.iter().filter_map(|unit| health::Unit::of(unit, since)).collect())
     }
 
+    /// The time stamps of PID 1.
+    pub fn stamps(&self) -> Result<report::Manager, Error> {
+        let properties = format!("--property={}", report::MANAGER_PROPERTIES.join(","));
+        Ok(self.show(&[&properties])?.first().map(report::Manager::of).unwrap_or_default())
+    }
+
+    /// Every active unit with its time stamps.
+    pub fn active(&self) -> Result<Vec<report::Active>, Error> {
+        let properties = format!("--property={}", report::UNIT_PROPERTIES.join(","));
+        Ok(self.show(&[&properties, "*"])?.iter().filter_map(report::Active::of).collect())
+    }
+
     /// The units that PID 1 has in memory, with their states only.
     pub fn listed(&self) -> Result<Vec<Listed>, Error> {
         let (text, command) = self.ask("list-units", &["--all", "--output=json"])?;
@@ -148,43 +102,9 @@ impl Systemctl {
         let whose = arguments.iter().filter(|argument| !argument.starts_with('-'));
         let whose: Vec<String> = whose.map(|argument| format!(" '{argument}'")).collect();
         let command = format!("{} {verb}{}", self.program, whose.concat());
-        let mut asked = Command::new(&self.program);
-        asked
-            .args(["--no-pager", verb])
-            .args(arguments)
-            .envs([("LC_ALL", "C"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_URLIFY", "0")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let ended = bounded::within(asked, LONGEST, answer);
-        let (answer, status) = match ended {
-            Ok(Some(ended)) => ended,
-            Ok(None) => return Err(Error::Late { command }),
-            Err(source) => return Err(Error::Start { program: self.program.clone(), source }),
-        };
-        let (answer, message) = match answer {
-            Ok(answer) => answer,
-            Err(source) => return Err(Error::Read { command, source }),
-        };
-        if !status.success() {
-            let message = String::from_utf8_lossy(&message).trim().replace('\n', " ");
-            return Err(Error::Failed { command, status: status.to_string(), message });
-        }
-        Ok((String::from_utf8_lossy(&answer).into_owned(), command))
+        let arguments: Vec<&str> = [verb].into_iter().chain(arguments.iter().copied()).collect();
+        Ok((ask(&self.program, &arguments, &command)?, command))
     }
-}
-
-/// What a program writes until it ends, to its standard output and its standard error.
-fn answer(program: &mut Child) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let (stdout, stderr) = (program.stdout.take(), program.stderr.take());
-    let answer = stdout.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
-    let message = || stderr.map_or(Ok(Vec::new()), |pipe| until_end(pipe, LONGEST_ANSWER));
-    let both = answer.and_then(|answer| Ok((answer, message()?)));
-    if both.is_err() {
-        // It may have ended meanwhile, ignoring.
-        let _ = program.kill();
-    }
-    both
 }
 
 #[cfg(test)]

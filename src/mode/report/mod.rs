@@ -1,0 +1,126 @@
+//! `nextroot report`: what the last soft reboot cost.
+
+mod svg;
+mod text;
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+
+use crate::{
+    plan::{
+        report::{self, Given, Phase},
+        state::{Root, State},
+    },
+    run::{
+        execute, machine,
+        soft_reboot::{
+            asking, journalctl, running,
+            state::{self, Store},
+            units::Systemctl,
+        },
+    },
+};
+
+/// Version of the JSON, docs/report.schema.json: raised whenever a field changes its meaning or goes away.
+const VERSION: u32 = 1;
+
+/// It cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// Mounts.
+    #[error(transparent)]
+    Mounts(#[from] execute::Error),
+    /// PID 1 or the journal.
+    #[error(transparent)]
+    Asked(#[from] asking::Error),
+    /// What they say.
+    #[error(transparent)]
+    Report(#[from] report::Error),
+}
+
+/// Where the way begins or ends.
+#[derive(Clone, Debug, Serialize)]
+struct End {
+    /// The root, as `status` has it.
+    root: String,
+    /// `None` where it is not verified.
+    root_hash: Option<String>,
+}
+
+impl End {
+    fn of(root: &Root) -> Self {
+        Self { root: root.to_string(), root_hash: root.verity().map(|verity| verity.root_hash.clone()) }
+    }
+}
+
+/// A report, and what it is about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    version: u32,
+    /// Lives of userspace since the machine was started.
+    generation: u64,
+    /// The root that ran before, as far as it is known.
+    from: Option<End>,
+    /// The root that runs.
+    to: Option<End>,
+    /// When it was asked for, by the wall clock: seconds since 1970.
+    asked_at: u64,
+    /// What stage took before, while everything ran on.
+    stage: Vec<Phase>,
+    #[serde(flatten)]
+    report: report::Report,
+}
+
+impl Report {
+    /// Looks.
+    pub fn look() -> Result<Self, Error> {
+        let state = running::settled::<Error>(&Store::default())?;
+        let systemctl = Systemctl::default();
+        let manager = systemctl.stamps()?;
+        let switched = manager.userspace.unwrap_or_default();
+        let entries = journalctl::of_switches(switched.saturating_sub(report::LONGEST))?;
+        let report = report::Report::of(&Given { manager, units: systemctl.active()?, entries })?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ago = machine::monotonic().saturating_sub(Duration::from_micros(report.asked_us));
+        let asked_at = now.saturating_sub(ago).as_secs();
+        Ok(Self::of(report, &state, asked_at))
+    }
+
+    /// With what the state says, and when it was asked for, in seconds since 1970.
+    #[must_use]
+    pub fn of(report: report::Report, state: &State, asked_at: u64) -> Self {
+        let [from, to] = [&state.previous, &state.current].map(|root| root.as_ref().map(End::of));
+        Self {
+            version: VERSION,
+            generation: state.generation,
+            from,
+            to,
+            asked_at,
+            stage: state.stage.clone(),
+            report,
+        }
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// As a picture.
+    pub fn svg(&self) -> Result<String, fmt::Error> {
+        svg::draw(self)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::write(self, f)
+    }
+}
