@@ -140,6 +140,8 @@ if [ -e /var/lib/second ]; then
 	say read \"$(read_of_next)\"
 	for service in survivor asked; do [ ! -e $service ] || say $service \"$(cat $service)\"; done
 	say status \"$(nextroot status | head -n 1)\"
+	# Where the time went, as far as systemd knows
+	nextroot report 2>&1 | say report
 	finish
 else
 	{survivors}
