@@ -20,7 +20,7 @@ pub(crate) struct Scenario {
     /// `make test-full`. `{system}` and `{systemd}` are filled in with the tree and the version.
     #[serde(default)]
     pub(crate) systemd: Option<Vec<String>>,
-    /// On which of them it cannot be, by what they are.
+    /// On which of them it cannot be, by what they are, or need not, where nothing of it is systemd's.
     #[serde(default)]
     pub(crate) except: Vec<String>,
     /// How often it does what it repeats, `{rounds}` in its script; `run --rounds` takes another number.

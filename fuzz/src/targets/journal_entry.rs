@@ -26,8 +26,15 @@ pub(super) fn run(data: &[u8]) {
     let soft_reboots = shutdown.map(|_| 1);
     let stamps = [[at(121), at(122)], [at(122), at(125)]];
     let [generators, units_load] = stamps;
-    let manager =
-        Manager { userspace: at(120), shutdown, generators, units_load, finished: at(150), soft_reboots };
+    let manager = Manager {
+        version: None,
+        userspace: at(120),
+        shutdown,
+        generators,
+        units_load,
+        finished: at(150),
+        soft_reboots,
+    };
     let Ok(report) = Report::of(&Given { manager, units, entries }) else { return };
     let mut end = report.asked_us;
     for phase in &report.phases {

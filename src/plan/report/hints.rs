@@ -4,8 +4,6 @@ use super::{Fate, Phase, Unit, seconds};
 
 /// What takes less is not worth a word.
 const SLOW_US: u64 = 500_000;
-/// Who stopped so shortly before the last is one of those that the switch waited for.
-const TOGETHER_US: u64 = 200_000;
 
 /// What costs most comes first.
 pub(super) fn hints(phases: &[Phase], units: &[Unit]) -> Vec<String> {
@@ -15,13 +13,13 @@ pub(super) fn hints(phases: &[Phase], units: &[Unit]) -> Vec<String> {
             found.push((took, text));
         }
     };
-    let last = units.iter().filter(|unit| !unit.killed).filter_map(|unit| unit.stopped_us).max().unwrap_or(0);
+    let waited_for = waited_for(units);
     for unit in units {
         let [stop, start] = unit.took();
         let name = &unit.unit;
         if let Some(took) = stop {
-            let waited = unit.stopped_us.is_some_and(|stopped| stopped + TOGETHER_US >= last);
-            let waited = if waited { ", and the switch waited for it" } else { "" };
+            let waited =
+                if waited_for.contains(&name.as_str()) { ", and the switch waited for it" } else { "" };
             tell(
                 took,
                 format!(
@@ -34,7 +32,7 @@ pub(super) fn hints(phases: &[Phase], units: &[Unit]) -> Vec<String> {
             tell(took, format!("{name} took {:.3} s to start", seconds(took)));
         }
         if let (Fate::Interrupted, true, Some(away)) =
-            (unit.fate, name.ends_with(".socket"), unit.interruption_us)
+            (unit.fate, name.ends_with(".socket") && !name.starts_with("systemd-"), unit.interruption_us)
         {
             tell(
                 away,
@@ -66,4 +64,21 @@ pub(super) fn hints(phases: &[Phase], units: &[Unit]) -> Vec<String> {
     }
     found.sort_by(|(one, _), (other, _)| other.cmp(one));
     found.into_iter().map(|(_, text)| text).collect()
+}
+
+/// Those that the switch waited for: the last that stopped, the last of those that had stopped when it was told to, and so on.
+fn waited_for(units: &[Unit]) -> Vec<&str> {
+    let stopped: Vec<(u64, u64, &str)> = units
+        .iter()
+        .filter(|unit| !unit.killed)
+        .filter_map(|unit| Some((unit.stopped_us?, unit.stopping_us?, unit.unit.as_str())))
+        .collect();
+    let (mut found, mut before) = (Vec::new(), u64::MAX);
+    while let Some((_, stopping, name)) =
+        stopped.iter().filter(|(stopped, _, name)| *stopped <= before && !found.contains(name)).max()
+    {
+        found.push(*name);
+        before = *stopping;
+    }
+    found
 }

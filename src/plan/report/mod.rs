@@ -24,6 +24,9 @@ use events::{Event, What};
 /// soft-reboot.target).
 pub const LONGEST: Duration = Duration::from_secs(2100);
 
+/// The first systemd whose time stamps are those of the userspace that it started.
+const KEEPS: u32 = 255;
+
 /// What is known.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
@@ -134,6 +137,9 @@ pub enum Error {
     /// Not one.
     #[error("there was no soft reboot since this machine was started")]
     None,
+    /// Its systemd has the time stamps of the machine's start (src/core/manager-serialize.c, `manager_timestamp_shall_serialize`).
+    #[error("systemd {0} does not tell when its last soft reboot was: {KEEPS} and later do")]
+    Old(u32),
     /// Its beginning.
     #[error(
         "when the last soft reboot was asked for is not known: the journal of the system before is gone (Storage=none, or it was vacuumed)"
@@ -144,6 +150,9 @@ pub enum Error {
 impl Report {
     /// Puts it together.
     pub fn of(given: &Given) -> Result<Self, Error> {
+        if let Some(old) = given.manager.version.filter(|version| *version < KEEPS) {
+            return Err(Error::Old(old));
+        }
         let events = Event::all(&given.entries);
         let switched = given.manager.userspace.filter(|_| given.has_switched()).ok_or(Error::None)?;
         let asked = given.asked(&events, switched).ok_or(Error::Forgotten)?;
@@ -349,6 +358,7 @@ mod tests {
     /// A switch that was asked for at 100 s, with a new PID 1 at 110 s.
     fn given(units: Vec<Active>, entries: Vec<Entry>) -> Given {
         let manager = Manager {
+            version: Some(257),
             userspace: Some(at(110.0)),
             shutdown: Some(at(100.0)),
             generators: [111.0, 112.0].map(|seconds| Some(at(seconds))),
@@ -508,6 +518,8 @@ mod tests {
         assert_eq!(Report::of(&old), Err(Error::Forgotten));
         old.manager.soft_reboots = Some(0);
         assert_eq!(Report::of(&old), Err(Error::None));
+        old.manager.version = Some(254);
+        assert_eq!(Report::of(&old), Err(Error::Old(254)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::system::unit_properties::UnitProperties;
+use crate::format::system::{systemd_version::SystemdVersion, unit_properties::UnitProperties};
 
 /// What is asked of PID 1.
 pub const MANAGER_PROPERTIES: &[&str] = &[
@@ -17,6 +17,7 @@ pub const MANAGER_PROPERTIES: &[&str] = &[
     "UnitsLoadFinishTimestampMonotonic",
     "UnitsLoadStartTimestampMonotonic",
     "UserspaceTimestampMonotonic",
+    "Version",
 ];
 
 /// What is asked of units.
@@ -33,6 +34,8 @@ pub const UNIT_PROPERTIES: &[&str] = &[
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manager {
+    /// The version of its systemd; `None` where that is not known.
+    pub version: Option<u32>,
     /// It began.
     pub userspace: Option<Duration>,
     /// The shutdown before began; `None` before systemd 256.
@@ -55,7 +58,9 @@ impl Manager {
         // From 262 on it has a name of its own, as the shutdown that is under way has one, too.
         let shutdown =
             at("PreviousShutdownStartTimestampMonotonic").or_else(|| at("ShutdownStartTimestampMonotonic"));
+        let version = properties.get("Version").and_then(|version| version.parse::<SystemdVersion>().ok());
         Self {
+            version: version.map(|version| version.number),
             userspace: at("UserspaceTimestampMonotonic"),
             shutdown,
             generators: ["GeneratorsStartTimestampMonotonic", "GeneratorsFinishTimestampMonotonic"].map(at),
