@@ -123,7 +123,17 @@ pub fn monotonic() -> Duration {
 /// Seconds since 1970, as far as this machine knows.
 #[must_use]
 pub fn clock() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    since_1970().as_secs()
+}
+
+/// The same, when it was that time by CLOCK_MONOTONIC, where the clock was not set since.
+#[must_use]
+pub fn clock_at(moment: Duration) -> u64 {
+    since_1970().saturating_sub(monotonic().saturating_sub(moment)).as_secs()
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Lets the kernel ask `program` for modules; gives the program that it asked before.

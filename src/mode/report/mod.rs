@@ -3,10 +3,7 @@
 mod svg;
 mod text;
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
@@ -87,9 +84,7 @@ impl Report {
         let switched = manager.userspace.unwrap_or_default();
         let entries = journalctl::of_switches(switched.saturating_sub(report::LONGEST))?;
         let report = report::Report::of(&Given { manager, units: systemctl.active()?, entries })?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ago = machine::monotonic().saturating_sub(Duration::from_micros(report.asked_us));
-        let asked_at = now.saturating_sub(ago).as_secs();
+        let asked_at = machine::clock_at(Duration::from_micros(report.asked_us));
         Ok(Self::of(report, &state, asked_at))
     }
 
