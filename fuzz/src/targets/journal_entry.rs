@@ -24,14 +24,12 @@ pub(super) fn run(data: &[u8]) {
     let at = |second| Some(Duration::from_secs(second));
     let shutdown = at(100).filter(|_| !text.contains("254"));
     let soft_reboots = shutdown.map(|_| 1);
-    let stamps = [[at(121), at(122)], [at(122), at(125)]];
-    let [generators, units_load] = stamps;
     let manager = Manager {
         version: None,
         userspace: at(120),
         shutdown,
-        generators,
-        units_load,
+        generators: [at(121), at(122)],
+        loaded: at(125),
         finished: at(150),
         soft_reboots,
     };

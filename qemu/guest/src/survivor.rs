@@ -30,8 +30,7 @@ use nix::{
 const BEAT: Duration = Duration::from_millis(100);
 
 /// Runs the program that the first argument names: `beat FILE [HELD]`, `serve`, `listen ADDRESS`, `ask ADDRESS FILE [MS]`,
-/// `unguarded FILE`,
-/// `fill FILE [FLAG]`, `clock` or `kexec KERNEL INITRD COMMAND-LINE`.
+/// `unguarded FILE`, `fill FILE [FLAG]`, `clock` or `kexec KERNEL INITRD COMMAND-LINE`.
 pub(crate) fn run(arguments: &[String]) -> io::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {

@@ -16,7 +16,6 @@ pub const FIELDS: &[&str] = &[
     "_PID",
     "_SOURCE_MONOTONIC_TIMESTAMP",
     "_SOURCE_REALTIME_TIMESTAMP",
-    "_TRANSPORT",
 ];
 
 /// An entry.

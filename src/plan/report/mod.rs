@@ -256,7 +256,7 @@ fn phases(given: &Given, span: &Span, finished: Option<Duration>) -> Vec<Phase> 
     until("execute systemd", Some(span.switched));
     until("set up systemd", manager.generators[0]);
     until("run generators", manager.generators[1]);
-    until("load units", manager.units_load[1]);
+    until("load units", manager.loaded);
     until("start units", finished);
     phases
 }
@@ -286,7 +286,8 @@ fn unit(name: &str, events: &[&Event<'_>], active: Option<&Active>, span: &Span)
     let own = |time: Option<Duration>| time.filter(|time| *time >= span.switched);
     // The new PID 1 finds it dead: nothing had stopped it.
     let found_dead = active.and_then(|unit| own(unit.left)).is_some();
-    let stopping = before(&[What::Stopping]).or_else(|| before(&[What::Stopped, What::Ended]));
+    let ended = before(&[What::Stopped, What::Ended]);
+    let stopping = before(&[What::Stopping]).or(ended);
     let killed = stopping.is_none() && found_dead;
     let left = stopping.or_else(|| killed.then_some(span.killed));
     let entered = active.and_then(|unit| unit.entered);
@@ -311,8 +312,7 @@ fn unit(name: &str, events: &[&Event<'_>], active: Option<&Active>, span: &Span)
         kind: active.and_then(|unit| unit.kind.clone()),
         interruption_us: if survived { Some(0) } else { interruption.map(micros) },
         stopping_us: left.map(micros),
-        stopped_us: if killed { Some(span.killed) } else { before(&[What::Stopped, What::Ended]) }
-            .map(micros),
+        stopped_us: if killed { Some(span.killed) } else { ended }.map(micros),
         starting_us: starting.map(micros),
         active_us: active_from.map(micros),
         killed,
@@ -362,7 +362,7 @@ mod tests {
             userspace: Some(at(110.0)),
             shutdown: Some(at(100.0)),
             generators: [111.0, 112.0].map(|seconds| Some(at(seconds))),
-            units_load: [112.0, 114.0].map(|seconds| Some(at(seconds))),
+            loaded: Some(at(114.0)),
             finished: Some(at(120.0)),
             soft_reboots: Some(1),
         };

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::format::system::{systemd_version::SystemdVersion, unit_properties::UnitProperties};
 
 /// What is asked of PID 1.
@@ -15,7 +13,6 @@ pub const MANAGER_PROPERTIES: &[&str] = &[
     "ShutdownStartTimestampMonotonic",
     "SoftRebootsCount",
     "UnitsLoadFinishTimestampMonotonic",
-    "UnitsLoadStartTimestampMonotonic",
     "UserspaceTimestampMonotonic",
     "Version",
 ];
@@ -31,8 +28,7 @@ pub const UNIT_PROPERTIES: &[&str] = &[
 ];
 
 /// When PID 1 did what, since it is PID 1 of this userspace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct Manager {
     /// The version of its systemd; `None` where that is not known.
     pub version: Option<u32>,
@@ -42,8 +38,8 @@ pub struct Manager {
     pub shutdown: Option<Duration>,
     /// Generators: from, to.
     pub generators: [Option<Duration>; 2],
-    /// Units are loaded, and what the PID 1 before left is taken in: from, to.
-    pub units_load: [Option<Duration>; 2],
+    /// Units were loaded, and what the PID 1 before left was taken in.
+    pub loaded: Option<Duration>,
     /// Start-up was over.
     pub finished: Option<Duration>,
     /// How many soft reboots there were; `None` before systemd 256.
@@ -64,7 +60,7 @@ impl Manager {
             userspace: at("UserspaceTimestampMonotonic"),
             shutdown,
             generators: ["GeneratorsStartTimestampMonotonic", "GeneratorsFinishTimestampMonotonic"].map(at),
-            units_load: ["UnitsLoadStartTimestampMonotonic", "UnitsLoadFinishTimestampMonotonic"].map(at),
+            loaded: at("UnitsLoadFinishTimestampMonotonic"),
             finished: at("FinishTimestampMonotonic"),
             soft_reboots: properties.number("SoftRebootsCount"),
         }
@@ -72,8 +68,7 @@ impl Manager {
 }
 
 /// A unit that is active.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Active {
     /// Its name.
     pub id: String,
