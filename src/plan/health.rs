@@ -49,8 +49,11 @@ impl Duty {
 pub enum Manager {
     /// It is starting up.
     Starting,
-    /// It has started up.
-    Up,
+    /// It has started up; jobs have failed, so many since the machine was booted.
+    Up {
+        /// How many.
+        failed_jobs: u32,
+    },
     /// It is in rescue or emergency mode.
     Maintenance,
     /// It is shutting down, or on its way into another root.
@@ -58,7 +61,7 @@ pub enum Manager {
 }
 
 /// What is asked of the manager itself.
-pub const MANAGER_PROPERTIES: [&str; 3] = ["Version", "SystemState", "NJobs"];
+pub const MANAGER_PROPERTIES: [&str; 4] = ["Version", "SystemState", "NJobs", "NFailedJobs"];
 
 impl Manager {
     /// By its properties; `None` where they say nothing that is known.
@@ -72,7 +75,9 @@ impl Manager {
         match properties.get("SystemState")? {
             "initializing" | "starting" => Some(Self::Starting),
             "running" | "degraded" if !tells && has_jobs() => Some(Self::Starting),
-            "running" | "degraded" => Some(Self::Up),
+            "running" | "degraded" => {
+                Some(Self::Up { failed_jobs: properties.number("NFailedJobs").unwrap_or_default() })
+            }
             "maintenance" => Some(Self::Maintenance),
             "stopping" => Some(Self::Stopping),
             _ => None,
@@ -89,6 +94,8 @@ pub struct Unit {
     names: BTreeSet<String>,
     /// `active`, `inactive`, `failed` ...
     active: String,
+    /// Whether it failed, and waits for being started again: `activating`, as a matter of form.
+    restarts: bool,
     /// Whether it came to that in this life of the system: what failed in one before is failed until it is started again.
     is_new: bool,
     /// Units that it pulls in.
@@ -96,10 +103,12 @@ pub struct Unit {
 }
 
 /// What is asked of systemd for each unit.
-pub const UNIT_PROPERTIES: [&str; 8] = [
+pub const UNIT_PROPERTIES: [&str; 10] = [
     "Id",
     "Names",
     "ActiveState",
+    "SubState",
+    "Result",
     "StateChangeTimestampMonotonic",
     "Requires",
     "BindsTo",
@@ -117,6 +126,8 @@ impl Unit {
         Some(Self {
             names: words("Names").chain([id.clone()]).collect(),
             active: properties.get("ActiveState").unwrap_or_default().to_owned(),
+            restarts: properties.get("SubState").is_some_and(waits_for_restart)
+                && properties.get("Result") != Some("success"),
             is_new: changed.is_none_or(|changed| Duration::from_micros(changed) >= since),
             pulls: ["Requires", "BindsTo", "Wants", "Upholds"].into_iter().flat_map(words).collect(),
             id,
@@ -126,6 +137,16 @@ impl Unit {
     fn is_failed(&self) -> bool {
         self.active == "failed" && self.is_new
     }
+
+    /// Whether it failed, also where it is started again for that.
+    fn has_failed(&self) -> bool {
+        self.is_failed() || self.restarts && self.is_new
+    }
+}
+
+/// `auto-restart`, since 254 `auto-restart-queued` as well (src/basic/unit-def.c).
+fn waits_for_restart(sub_state: &str) -> bool {
+    sub_state.starts_with("auto-restart")
 }
 
 /// What was seen of a root on trial.
@@ -215,6 +236,42 @@ impl Descent {
     }
 }
 
+/// Since when it has been up without a failed unit, by CLOCK_MONOTONIC.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clean {
+    since: Option<Duration>,
+    failed_jobs: u32,
+}
+
+impl Clean {
+    /// Takes in a look at the system, which was up `now`: how long it is so. What failed since the look before, and was started again,
+    /// is none of its units that are failed now: a job of it failed.
+    pub fn after(
+        &mut self,
+        now: Duration,
+        manager: &Result<Option<Manager>, String>,
+        units: &Result<Vec<Unit>, String>,
+    ) -> Duration {
+        match (manager, units) {
+            (Ok(Some(Manager::Maintenance | Manager::Stopping)), _) => self.since = None,
+            (_, Ok(units)) if units.iter().any(Unit::has_failed) => self.since = None,
+            (Ok(Some(Manager::Up { failed_jobs })), Ok(_)) => {
+                let more = std::mem::replace(&mut self.failed_jobs, *failed_jobs) != *failed_jobs;
+                self.since = self.since.filter(|_| !more).or(Some(now));
+            }
+            // Nothing is known of failures.
+            _ => {}
+        }
+        self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// Whether it has been up.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.since.is_some()
+    }
+}
+
 /// Judges.
 #[must_use]
 pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
@@ -265,7 +322,7 @@ fn up(rules: &Trial, seen: &Seen, units: &[Unit]) -> Verdict {
     }
     if seen.clean < rules.without_failures() {
         let failed: Vec<&str> =
-            units.iter().filter(|unit| unit.is_failed()).map(|unit| unit.id.as_str()).collect();
+            units.iter().filter(|unit| unit.has_failed()).map(|unit| unit.id.as_str()).collect();
         return Verdict::NotYet(match failed.as_slice() {
             [] => format!("no unit has been failed for {} s only", seen.clean.as_secs()),
             failed => format!("failed: {}", failed.join(" ")),
@@ -307,7 +364,8 @@ pub fn to_ask(rules: &Trial, listed: &[Listed]) -> Vec<String> {
     if !told(&|unit| unit.unit == BOOT_COMPLETE && unit.active != "active").is_empty() {
         return vec!["*".to_owned()];
     }
-    let named = told(&|unit| unit.active == "failed" || unit.unit == BOOT_COMPLETE);
+    let named =
+        told(&|unit| unit.active == "failed" || waits_for_restart(&unit.sub) || unit.unit == BOOT_COMPLETE);
     rules.units.iter().cloned().chain(named).collect()
 }
 
@@ -330,12 +388,6 @@ fn find<'a>(units: &'a [Unit], name: &str) -> Option<&'a Unit> {
     units.iter().find(|unit| unit.names.contains(name))
 }
 
-/// Whether any unit is failed.
-#[must_use]
-pub fn any_failed(units: &[Unit]) -> bool {
-    units.iter().any(Unit::is_failed)
-}
-
 /// The least that is waited between two looks at the system.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -352,13 +404,17 @@ pub fn pause_after(look: Duration, left: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    const UP: Manager = Manager::Up { failed_jobs: 0 };
+
     fn unit(line: &str) -> Unit {
         let (names, rest) = line.split_once(' ').unwrap();
         let (active, pulls) = rest.split_once(" > ").unwrap_or((rest, ""));
         let (active, changed) = active.split_once('@').unwrap_or((active, "9000001"));
+        let (active, sub) = active.split_once('/').unwrap_or((active, active));
+        let (sub, result) = sub.split_once('=').unwrap_or((sub, "success"));
         let names: Vec<&str> = names.split('=').collect();
         let text = format!(
-            "Id={}\nNames={}\nActiveState={active}\nStateChangeTimestampMonotonic={changed}\nWants={pulls}\n",
+            "Id={}\nNames={}\nActiveState={active}\nSubState={sub}\nResult={result}\nStateChangeTimestampMonotonic={changed}\nWants={pulls}\n",
             names[0],
             names.join(" ")
         );
@@ -391,14 +447,21 @@ mod tests {
             (&[][..], &["a.service"][..]),
             (&["a.service active", "b.service active", "c.service inactive"], &["a.service"]),
             (&["a.service failed", "b.service failed"], &["a.service", "a.service", "b.service"]),
+            (
+                &["b.service activating auto-restart", "c.service activating start"],
+                &["a.service", "b.service"],
+            ),
             // What has to be active may pull it in.
             (&["boot-complete.target active"], &["a.service", "boot-complete.target"]),
             (&["boot-complete.target inactive", "b.service failed"], &["*"]),
         ] {
             let listed: Vec<Listed> = listed
                 .iter()
-                .filter_map(|line| line.split_once(' '))
-                .map(|(unit, active)| Listed { unit: unit.to_owned(), active: active.to_owned() })
+                .map(|line| {
+                    let mut words = line.split(' ').map(str::to_owned);
+                    let (unit, active) = (words.next().unwrap(), words.next().unwrap());
+                    Listed { unit, sub: words.next().unwrap_or_else(|| active.clone()), active }
+                })
                 .collect();
             assert_eq!(to_ask(&rules(), &listed), asked, "{listed:?}");
         }
@@ -445,11 +508,15 @@ mod tests {
             ("SystemState=initializing\nNJobs=3", Some(Manager::Starting)),
             ("Version=257\nSystemState=starting\nNJobs=0", Some(Manager::Starting)),
             ("Version=254.26-1~bpo12+1\nSystemState=running\nNJobs=2", Some(Manager::Starting)),
-            ("Version=254.26-1~bpo12+1\nSystemState=running\nNJobs=0", Some(Manager::Up)),
+            ("Version=254.26-1~bpo12+1\nSystemState=running\nNJobs=0", Some(UP)),
             ("SystemState=running", Some(Manager::Starting)),
             // A job that a timer began says nothing of start-up.
-            ("Version=257.9-1\nSystemState=running\nNJobs=2", Some(Manager::Up)),
-            ("Version=257.9-1\nSystemState=degraded\nNJobs=0", Some(Manager::Up)),
+            ("Version=257.9-1\nSystemState=running\nNJobs=2", Some(UP)),
+            ("Version=257.9-1\nSystemState=degraded\nNJobs=0", Some(UP)),
+            (
+                "Version=257.9-1\nSystemState=degraded\nNJobs=0\nNFailedJobs=7",
+                Some(Manager::Up { failed_jobs: 7 }),
+            ),
             ("SystemState=maintenance\nNJobs=0", Some(Manager::Maintenance)),
             ("SystemState=stopping\nNJobs=9", Some(Manager::Stopping)),
             ("SystemState=offline\nNJobs=9", None),
@@ -499,7 +566,7 @@ mod tests {
             ),
             (&command, 300, 301, ended_well, failed()),
         ] {
-            let seen = seen(Ok(Manager::Up), &["a.service active"]);
+            let seen = seen(Ok(UP), &["a.service active"]);
             let seen = Seen { begun: second(begun), since: second(since), command, ..seen };
             assert_eq!(judge(rules, &seen), expected, "{seen:?}");
         }
@@ -518,19 +585,19 @@ mod tests {
             (Ok(Manager::Starting), &["a.service failed"], failed("a.service failed")),
             // It failed in the root before.
             (Ok(Manager::Starting), &["a.service failed@8999999"], not_yet("start-up has not finished")),
-            (Ok(Manager::Up), &["a.service failed@8999999"], not_yet("a.service is failed")),
+            (Ok(UP), &["a.service failed@8999999"], not_yet("a.service is failed")),
             (Ok(Manager::Stopping), &["a.service failed"], Leaving),
             (Ok(Manager::Maintenance), &[], failed("it came up in rescue or emergency mode")),
-            (Ok(Manager::Up), &[], not_yet("a.service is not loaded")),
-            (Ok(Manager::Up), &["a.service activating"], not_yet("a.service is activating")),
-            (Ok(Manager::Up), &["a.service active"], Healthy),
-            (Ok(Manager::Up), &["b.service=a.service active"], Healthy),
+            (Ok(UP), &[], not_yet("a.service is not loaded")),
+            (Ok(UP), &["a.service activating"], not_yet("a.service is activating")),
+            (Ok(UP), &["a.service active"], Healthy),
+            (Ok(UP), &["b.service=a.service active"], Healthy),
             // Others may fail, where nobody asks for a time without.
-            (Ok(Manager::Up), &["a.service active", "b.service failed"], Healthy),
+            (Ok(UP), &["a.service active", "b.service failed"], Healthy),
             // boot-complete.target counts where it is pulled in by what is started.
-            (Ok(Manager::Up), &[default, "a.service active", "boot-complete.target inactive"], Healthy),
+            (Ok(UP), &[default, "a.service active", "boot-complete.target inactive"], Healthy),
             (
-                Ok(Manager::Up),
+                Ok(UP),
                 &[
                     default,
                     "a.service active",
@@ -540,7 +607,7 @@ mod tests {
                 failed("boot-complete.target is inactive, and start-up is over"),
             ),
             (
-                Ok(Manager::Up),
+                Ok(UP),
                 &[
                     default,
                     "a.service active",
@@ -550,7 +617,7 @@ mod tests {
                 Healthy,
             ),
             (
-                Ok(Manager::Up),
+                Ok(UP),
                 &[
                     default,
                     "a.service active",
@@ -569,7 +636,7 @@ mod tests {
         let second = Duration::from_secs;
         let late = |manager| Seen { since: second(300), ..seen(manager, &[]) };
         assert_eq!(
-            judge(&rules(), &late(Ok(Manager::Up))),
+            judge(&rules(), &late(Ok(UP))),
             Verdict::Failed("it was not healthy within 300 s: a.service is not loaded".to_owned())
         );
         assert_eq!(judge(&rules(), &late(Ok(Manager::Stopping))), Verdict::Leaving);
@@ -581,12 +648,12 @@ mod tests {
         );
         // A list that is late says nothing of PID 1.
         let unlisted = Seen { units: Err("late".to_owned()), silent: second(0), ..silent(90) };
-        let unlisted = Seen { manager: Ok(Some(Manager::Up)), ..unlisted };
+        let unlisted = Seen { manager: Ok(Some(UP)), ..unlisted };
         assert_eq!(
             judge(&rules(), &unlisted),
             Verdict::NotYet("its units cannot be listed: late".to_owned())
         );
-        let unknown = |since| Seen { since: second(since), manager: Ok(None), ..seen(Ok(Manager::Up), &[]) };
+        let unknown = |since| Seen { since: second(since), manager: Ok(None), ..seen(Ok(UP), &[]) };
         assert!(matches!(judge(&rules(), &unknown(299)), Verdict::NotYet(_)));
         assert!(matches!(judge(&rules(), &unknown(300)), Verdict::Failed(_)));
         let short = Trial { timeout_sec: 10, ..rules() };
@@ -631,12 +698,12 @@ mod tests {
         let silent = || Err("late".to_owned());
         for (now, manager, expected) in [
             (5, silent(), None),
-            (10, Ok(Some(Manager::Up)), None),
+            (10, Ok(Some(UP)), None),
             (20, Ok(Some(Manager::Stopping)), Some(0)),
             (50, silent(), Some(30)),
             (60, Ok(Some(Manager::Stopping)), Some(40)),
             // It was called off.
-            (70, Ok(Some(Manager::Up)), None),
+            (70, Ok(Some(UP)), None),
             (80, silent(), None),
             (90, Ok(Some(Manager::Stopping)), Some(0)),
             // The same root, started again.
@@ -682,12 +749,48 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_that_failed_twice_a_second_was_missed_by_every_look() {
+        let second = Duration::from_secs;
+        let up = |failed_jobs| Ok(Some(Manager::Up { failed_jobs }));
+        let restarts = "b.service activating/auto-restart=exit-code";
+        let mut clean = Clean::default();
+        for (now, manager, units, expected) in [
+            (5, Ok(Some(Manager::Starting)), &[][..], 0),
+            // What failed in the root before is none of this one's.
+            (10, up(7), &[], 0),
+            (12, up(7), &["b.service active"], 2),
+            // It is starting again, when it is looked at.
+            (14, up(8), &["b.service activating/start"], 0),
+            (17, up(8), &["b.service activating/start"], 3),
+            // Up to 254 it says so with any job.
+            (18, Ok(Some(Manager::Starting)), &[], 4),
+            (19, Err("late".to_owned()), &[], 5),
+            (20, up(8), &["b.service activating/auto-restart=success"], 6),
+            (21, up(8), &[restarts], 0),
+            (22, up(8), &["b.service active"], 0),
+            (23, up(8), &["b.service activating/auto-restart=exit-code@8999999"], 1),
+            (24, up(8), &["b.service failed@8999999"], 2),
+            (25, up(8), &["b.service failed"], 0),
+            (26, up(8), &[], 0),
+            (30, up(8), &[], 4),
+            (31, Ok(Some(Manager::Stopping)), &[], 0),
+        ] {
+            let units: Vec<Unit> = units.iter().map(|line| unit(line)).collect();
+            assert_eq!(clean.after(second(now), &manager, &Ok(units)), second(expected), "{now}");
+        }
+        assert_eq!(clean.after(second(40), &up(8), &Err("late".to_owned())), second(0));
+        let rules = Trial { without_failures_sec: 30, ..Trial::default() };
+        let seen = Seen { clean: second(0), ..seen(Ok(UP), &[restarts]) };
+        assert_eq!(judge(&rules, &seen), Verdict::NotYet("failed: b.service".to_owned()));
+    }
+
+    #[test]
     fn failures_and_the_command() {
         let rules =
             Trial { without_failures_sec: 30, command: vec!["/check".to_owned()], ..Trial::default() };
         let second = Duration::from_secs;
         let is = |clean, units: &[&str], command| {
-            judge(&rules, &Seen { clean: second(clean), command, ..seen(Ok(Manager::Up), units) })
+            judge(&rules, &Seen { clean: second(clean), command, ..seen(Ok(UP), units) })
         };
         assert_eq!(is(0, &["b.service failed"], None), Verdict::NotYet("failed: b.service".to_owned()));
         assert_eq!(is(29, &[], None), Verdict::NotYet("no unit has been failed for 29 s only".to_owned()));

@@ -75,7 +75,7 @@ impl Leaving {
             At::CameBack(error) => return Next::Stays(format!("the switch came back: {error}")),
             At::Same if !seen.staged => return Next::Stays("the soft reboot was taken back".to_owned()),
             At::Same => match seen.answer {
-                Answer::Is(Some(Manager::Up | Manager::Starting)) if self.began => {
+                Answer::Is(Some(Manager::Up { .. } | Manager::Starting)) if self.began => {
                     return Next::Stays("the soft reboot was called off, see the journal".to_owned());
                 }
                 Answer::Is(Some(Manager::Stopping)) | Answer::NobodyAsks => self.began = true,
@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn roots_are_left() {
-        let (up, stopping) = (Answer::Is(Some(Manager::Up)), Answer::Is(Some(Manager::Stopping)));
+        let (up, stopping) =
+            (Answer::Is(Some(Manager::Up { failed_jobs: 0 })), Answer::Is(Some(Manager::Stopping)));
         let stays = |why: &str| Next::Stays(why.to_owned());
         let came_back = || At::CameBack("move /proc".to_owned());
         // The looks one after another: seconds, where, whether something is staged, the answer.

@@ -9,6 +9,8 @@ pub struct Listed {
     pub unit: String,
     /// `active`, `inactive`, `failed` ...
     pub active: String,
+    /// What that means for its type: `running`, `auto-restart`, `failed` ...
+    pub sub: String,
 }
 
 /// Reads the list.
@@ -22,17 +24,25 @@ mod tests {
 
     #[test]
     fn lists() {
-        let listed = |unit: &str, active: &str| Listed { unit: unit.to_owned(), active: active.to_owned() };
+        let listed = |unit: &str, active: &str, sub: &str| Listed {
+            unit: unit.to_owned(),
+            active: active.to_owned(),
+            sub: sub.to_owned(),
+        };
         for (text, expected) in [
             ("[]\n", Some(vec![])),
             (
                 // Of 254, 257 and 262.
                 r#"[{"unit":"a.service","load":"loaded","active":"failed","sub":"failed","description":"A"},
                     {"unit":"dev-disk-by\\x2duuid.device","load":"loaded","active":"active","sub":"plugged","description":"B"}]"#,
-                Some(vec![listed("a.service", "failed"), listed("dev-disk-by\\x2duuid.device", "active")]),
+                Some(vec![
+                    listed("a.service", "failed", "failed"),
+                    listed("dev-disk-by\\x2duuid.device", "active", "plugged"),
+                ]),
             ),
             (r#"[{"unit":"a.service"}]"#, None),
-            (r#"{"unit":"a.service","active":"active"}"#, None),
+            (r#"[{"unit":"a.service","active":"active"}]"#, None),
+            (r#"{"unit":"a.service","active":"active","sub":"running"}"#, None),
             ("", None),
         ] {
             assert_eq!(parse(text).ok(), expected, "{text}");

@@ -7,7 +7,7 @@ use crate::{
     format::config::trial::Trial,
     plan::{
         event::Event,
-        health::{self, Descent, Duty, Manager, Seen, Silence, Verdict, judge},
+        health::{self, Clean, Descent, Duty, Manager, Seen, Silence, Verdict, judge},
         locked::Locked,
         state::{OnTrial, Pass, Root, State},
     },
@@ -143,8 +143,7 @@ struct Watch<'a> {
     is_noted: bool,
     silence: Silence,
     descent: Descent,
-    /// Since when it has been up without a failed unit.
-    clean: Option<Duration>,
+    clean: Clean,
     /// The lock of another nextroot, as long as that keeps the root from being left, or from being blessed.
     locked: Locked,
     /// Why it is being left, as far as that was told.
@@ -168,7 +167,7 @@ impl<'a> Watch<'a> {
             is_noted: false,
             silence: Silence::default(),
             descent: Descent::default(),
-            clean: None,
+            clean: Clean::default(),
             locked: Locked::default(),
             told: None,
             systemctl: Systemctl::default(),
@@ -239,23 +238,17 @@ impl<'a> Watch<'a> {
         // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all. Up to 254 it says so
         // with any job, also later.
         let units = match manager {
-            Ok(Some(Manager::Starting)) if self.clean.is_none() => {
+            Ok(Some(Manager::Starting)) if !self.clean.has_begun() => {
                 self.systemctl.health(&self.rules.units, self.since)
             }
-            Ok(Some(Manager::Starting | Manager::Up)) => self
+            Ok(Some(Manager::Starting | Manager::Up { .. })) => self
                 .systemctl
                 .listed()
                 .and_then(|listed| self.systemctl.health(&health::to_ask(&self.rules, &listed), self.since)),
             _ => Ok(Vec::new()),
         };
         let units = units.map_err(|error| chain(&error));
-        match (&manager, &units) {
-            (Ok(Some(Manager::Maintenance | Manager::Stopping)), _) => self.clean = None,
-            (_, Ok(units)) if health::any_failed(units) => self.clean = None,
-            (Ok(Some(Manager::Up)), Ok(_)) => drop(self.clean.get_or_insert(now)),
-            // Nothing is known of failures.
-            _ => {}
-        }
+        let clean = self.clean.after(now, &manager, &units);
         let begun = asked.saturating_sub(self.since);
         Seen {
             begun,
@@ -264,7 +257,7 @@ impl<'a> Watch<'a> {
             stopping,
             manager,
             units,
-            clean: self.clean.map_or(Duration::ZERO, |clean| now.saturating_sub(clean)),
+            clean,
             command: None,
         }
     }

@@ -144,10 +144,9 @@ mod tests {
 
     #[test]
     fn lists_of_systemd() {
-        let list =
-            r#"[ "$*" = "--no-pager list-units --all --output=json" ] && echo '[{"unit":"a","active":"b"}]'"#;
+        let list = r#"[ "$*" = "--no-pager list-units --all --output=json" ] && echo '[{"unit":"a","active":"b","sub":"c"}]'"#;
         let listed = asked(list, Systemctl::listed).unwrap();
-        assert_eq!(listed, [Listed { unit: "a".to_owned(), active: "b".to_owned() }]);
+        assert_eq!(listed, [Listed { unit: "a".to_owned(), active: "b".to_owned(), sub: "c".to_owned() }]);
         let message = asked("echo nonsense", Systemctl::listed).unwrap_err().to_string();
         assert!(message.ends_with("/systemctl list-units wrote"), "{message}");
     }
