@@ -215,7 +215,8 @@ fn root(
 
 fn examined(asked: Preflight) -> Result<ExitCode, Box<dyn Error>> {
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
-    let request = configured(root(asked.source, hash, asked.direct, mounts))?;
+    let request = root(asked.source, hash, asked.direct, mounts);
+    let request = configured(Request { critical: asked.critical, ..request })?;
     let examined = preflight::run(&request)?;
     if asked.json {
         show(examined.json()?)?;
@@ -230,6 +231,7 @@ fn rebooted(asked: Reboot) -> Result<(), reboot::Error> {
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
     let request = Request {
         replace: asked.replace,
+        critical: asked.critical,
         force: asked.force,
         no_prewarm: asked.no_prewarm,
         prewarm_timeout_sec: asked.prewarm_timeout,
@@ -244,6 +246,7 @@ fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
     let request = Request {
         replace: asked.replace,
+        critical: asked.critical,
         force: asked.force,
         no_prewarm: asked.no_prewarm,
         prewarm_timeout_sec: asked.prewarm_timeout,
@@ -280,8 +283,9 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
     };
     let Some(source) = asked.source else {
         let of_root = asked.roothash.is_some() || asked.hash_device.is_some() || asked.direct;
-        if of_root || !asked.carry.is_empty() || !asked.no_carry.is_empty() {
-            return Err("--roothash, --hash-device, --direct, --carry and --no-carry are for a soft reboot: name a SOURCE, or leave these out".into());
+        let lists = [&asked.carry, &asked.no_carry, &asked.critical];
+        if of_root || lists.iter().any(|list| !list.is_empty()) {
+            return Err("--roothash, --hash-device, --direct, --carry, --no-carry and --critical are for a soft reboot: name a SOURCE, or leave these out".into());
         }
         return Ok(plan::boot::run(&plan::boot::Request {
             command_line: asked.cmdline,
@@ -293,8 +297,12 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
     if asked.cmdline.is_some() || asked.config.is_some() {
         return Err("--cmdline and --config are for a boot: leave SOURCE out, or leave these out".into());
     }
+    if asked.facts.is_some() && !asked.critical.is_empty() {
+        return Err("--critical is worked out on the machine itself: give it to --show-facts, which writes down what came of it".into());
+    }
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
     let request = root(Some(source), hash, asked.direct, mounts);
+    let request = Request { critical: asked.critical, ..request };
     Ok(match asked.facts {
         Some(path) => plan::soft_reboot::of_facts(request, &path, form)?,
         None => plan::soft_reboot::of_machine(&configured(request)?, form)?,

@@ -22,6 +22,7 @@ use nextroot::{
     },
     plan::{
         Plan, Step,
+        order::Order,
         report::Phase,
         source::Source,
         state::{Blessing, Failed, On, Pass, Root, Staged, State, Verity},
@@ -172,6 +173,8 @@ fn plan() -> impl Strategy<Value = Plan> {
         (text(), vec(text(), 0..3)).prop_map(|(root, candidates)| Step::FindInit { root, candidates }),
         vec(text(), 0..3).prop_map(|names| Step::LoadModules { names }),
         vec(text(), 0..3).prop_map(|names| Step::LeaveUnits { names }),
+        (text(), vec(text(), 0..3))
+            .prop_map(|(unit, before)| { Step::Order { orders: vec![Order { unit, before }] } }),
         watch.prop_map(|(units, command, [timeout, without], program)| {
             let (timeout_sec, without_failures_sec) = (timeout.into(), without.into());
             let trial = Trial { units, command, timeout_sec, without_failures_sec, ..Trial::default() };

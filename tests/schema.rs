@@ -15,6 +15,7 @@ use nextroot::{
     plan::{
         Plan, Step,
         carry::Row,
+        order::Order,
         preflight::{Asked, NewRoot, Refused, Report, Survives, Survivor, System, examine},
         prewarm::{Limit, Prewarmed},
         report::Phase,
@@ -232,6 +233,9 @@ fn staged(complete: bool) -> Staged {
         Step::Isolate { at: at() },
         Step::Prewarm { at: at(), limits: Prewarm::default() },
         Step::LeaveUnits { names: vec!["a.service".to_owned()] },
+        Step::Order {
+            orders: vec![Order { unit: "a.service".to_owned(), before: vec!["b.service".to_owned()] }],
+        },
         Step::ArmWatchdog(Watchdog {
             device: "/dev/watchdog0".to_owned(),
             timeout_sec: Some(30),

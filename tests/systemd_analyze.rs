@@ -8,11 +8,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::{cmp::Ordering, collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    cmp::Ordering,
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use nextroot::format::{
-    config::image_policy::{Designator, ImagePolicy},
-    system::version,
+use nextroot::{
+    format::{
+        config::image_policy::{Designator, ImagePolicy},
+        system::version,
+    },
+    plan::preflight::{self, Unit},
+    run::soft_reboot::unit_order,
 };
 
 mod left_out;
@@ -266,4 +276,92 @@ fn versions() {
         count += 1;
     }
     assert!(count >= 80, "only {count} rows");
+}
+
+/// Services of a root, two hundred, each after some of those before it in `order`: as files.
+fn write_services(root: &Path, order: &[usize], seed: u32) -> Vec<(String, BTreeSet<String>)> {
+    let directory = root.join("usr/lib/systemd/system");
+    fs::create_dir_all(directory.join("default.target.wants")).unwrap();
+    fs::write(directory.join("default.target"), "[Unit]\nDescription=all of them\n").unwrap();
+    let mut number = seed;
+    let mut next = move |below: usize| {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (number >> 8) as usize % below.max(1)
+    };
+    let name = |number: usize| format!("u{number}.service");
+    let mut all = Vec::new();
+    for (place, unit) in order.iter().enumerate() {
+        let after: BTreeSet<String> =
+            (0..next(3)).map(|_| name(order[next(place)])).filter(|_| place > 0).collect();
+        let list: Vec<&str> = after.iter().map(String::as_str).collect();
+        let text = format!(
+            "[Unit]\nDescription=one\nDefaultDependencies=no\nAfter={}\n[Service]\nExecStart=/bin/true\n",
+            list.join(" ")
+        );
+        fs::write(directory.join(name(*unit)), text).unwrap();
+        std::os::unix::fs::symlink(
+            format!("../{}", name(*unit)),
+            directory.join("default.target.wants").join(name(*unit)),
+        )
+        .unwrap();
+        all.push((name(*unit), after));
+    }
+    all
+}
+
+/// What systemd finds wrong with the order of a root's services.
+fn circles(program: &str, root: &Path) -> String {
+    let output = command(program)
+        .args(["verify", "--man=no", "--generators=no", "default.target"])
+        .env("SYSTEMD_UNIT_PATH", root.join("usr/lib/systemd/system"))
+        .env("SYSTEMD_LOG_LEVEL", "warning")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines().filter(|line| line.contains("cycl")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn no_order_of_critical_units_makes_a_circle_here() {
+    let Some((program, _)) = analyze() else {
+        let why = format!("no systemd-analyze of {OLDEST} or newer is here (SYSTEMD_ANALYZE names one)");
+        left_out::left_to("make matrix", &why);
+        return;
+    };
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let forward: Vec<usize> = (0..200).collect();
+    let mixed: Vec<usize> = (0..200).map(|number| number * 77 % 200).collect();
+    let services = write_services(old.path(), &forward, 1);
+    write_services(new.path(), &mixed, 2);
+    let running: Vec<Unit> = services
+        .into_iter()
+        .map(|(id, after)| Unit {
+            id,
+            after,
+            active: "active".to_owned(),
+            sub: "running".to_owned(),
+            conflicts: BTreeSet::from(["shutdown.target".to_owned()]),
+            ..Unit::default()
+        })
+        .collect();
+    // Of files alone that say DefaultDependencies=no it would be thought that they have their place.
+    let (mut files, unread) = unit_order::look(new.path());
+    files.iter_mut().for_each(|told| told.special = false);
+    assert_eq!(unread, [""; 0]);
+    let critical: Vec<String> = ["u3.service", "u140.service", "u77.service"].map(str::to_owned).to_vec();
+    let orders = preflight::orders(&critical, &running, &files);
+    assert!(orders.len() == 3 && orders[0].before.len() > 50, "{orders:?}");
+    for root in [old.path(), new.path()] {
+        for order in &orders {
+            let directory = root.join("usr/lib/systemd/system").join(format!("{}.d", order.unit));
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("50-nextroot.conf"), order.to_string()).unwrap();
+        }
+        assert_eq!(circles(&program, root), "", "{}", root.display());
+    }
+    // One that is there is found.
+    let directory = new.path().join("usr/lib/systemd/system").join(format!("{}.d", orders[0].before[0]));
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("x.conf"), "[Unit]\nBefore=u3.service u140.service u77.service\n").unwrap();
+    assert_ne!(circles(&program, new.path()), "");
 }

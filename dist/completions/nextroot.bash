@@ -16,6 +16,10 @@ _nextroot() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
+	--critical)
+		mapfile -t COMPREPLY < <(compgen -W "$(systemctl list-units --type=service --plain --no-legend 2>/dev/null | cut -d' ' -f1)" -- "$word")
+		return
+		;;
 	--is)
 		mapfile -t COMPREPLY < <(compgen -W "staged trial blessed idle restored" -- "$word")
 		return
@@ -28,7 +32,7 @@ _nextroot() {
 	esac
 	local tree="--hash --format --data-block-size --hash-block-size --data-blocks --hash-offset --salt"
 	local fec="--fec-device --fec-offset --fec-roots"
-	local options= sources= how="--roothash --hash-device --direct --carry --no-carry"
+	local options= sources= how="--roothash --hash-device --direct --carry --no-carry --critical"
 	case $command in
 	'') options="plan preflight stage status cancel reboot rollback bless gc report verity --help --version" ;;
 	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;

@@ -32,6 +32,7 @@ complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l direct -d 'Without the relay'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l carry -r -d 'Carry a mount, too'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l no-carry -r -d 'Do not carry a mount'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l critical -x -a '(systemctl list-units --type=service --plain --no-legend 2>/dev/null | string split -f 1 " ")' -d 'Stop this service last and start it first'
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot rollback' -l no-prewarm -d 'Read nothing ahead'
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot' -l prewarm-timeout -x -d 'How long reading ahead may take'
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot' -l replace -d 'Replace what is staged'

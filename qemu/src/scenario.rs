@@ -322,7 +322,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 23] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -342,6 +342,7 @@ const FILES: [(&str, &str); 22] = [
     ("injected.toml", include_str!("../scenarios/injected.toml")),
     ("prewarm.toml", include_str!("../scenarios/prewarm.toml")),
     ("report.toml", include_str!("../scenarios/report.toml")),
+    ("critical.toml", include_str!("../scenarios/critical.toml")),
     ("fleet.toml", include_str!("../scenarios/fleet.toml")),
     ("late.toml", include_str!("../scenarios/late.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),

@@ -1,7 +1,10 @@
 //! The command line as it is written: its commands, their options, and what --help says of them.
 
 use argh::FromArgs;
-use nextroot::mode::{request, status};
+use nextroot::{
+    format::config::host_config,
+    mode::{request, status},
+};
 
 use super::verity::Verity;
 
@@ -64,6 +67,9 @@ pub(super) struct Plan {
     /// mount point to leave; may be given again
     #[argh(option)]
     pub(super) no_carry: Vec<String>,
+    /// service that stops last and starts first, beside those of Critical= in nextroot.conf; may be given again
+    #[argh(option, from_str_fn(service))]
+    pub(super) critical: Vec<String>,
     /// kernel command line; default: the running kernel's
     #[argh(option)]
     pub(super) cmdline: Option<String>,
@@ -105,6 +111,9 @@ pub(super) struct Stage {
     /// mount point to leave; may be given again
     #[argh(option)]
     pub(super) no_carry: Vec<String>,
+    /// service that stops last and starts first, beside those of Critical= in nextroot.conf; may be given again
+    #[argh(option, from_str_fn(service))]
+    pub(super) critical: Vec<String>,
     /// put it in the place of what is staged
     #[argh(switch)]
     pub(super) replace: bool,
@@ -146,6 +155,9 @@ pub(super) struct Preflight {
     /// as for stage
     #[argh(option)]
     pub(super) no_carry: Vec<String>,
+    /// as for stage
+    #[argh(option, from_str_fn(service))]
+    pub(super) critical: Vec<String>,
     /// as JSON (docs/preflight.md)
     #[argh(switch)]
     pub(super) json: bool,
@@ -211,6 +223,9 @@ pub(super) struct Reboot {
     /// as for stage
     #[argh(option)]
     pub(super) no_carry: Vec<String>,
+    /// as for stage
+    #[argh(option, from_str_fn(service))]
+    pub(super) critical: Vec<String>,
     /// put it in the place of what is staged, where that is another root
     #[argh(switch)]
     pub(super) replace: bool,
@@ -267,6 +282,10 @@ pub(super) struct Watch {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "gc")]
 pub(super) struct Gc {}
+
+fn service(text: &str) -> Result<String, String> {
+    host_config::service(text).ok_or_else(|| "a service is needed, as nginx.service".to_owned())
+}
 
 fn span(text: &str) -> Result<u64, String> {
     request::prewarm_timeout(text).ok_or_else(|| "a time from 1s to 1h is needed".to_owned())

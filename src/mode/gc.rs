@@ -5,7 +5,7 @@ use crate::{
     run::{
         closing, configuration, execute,
         soft_reboot::{
-            holders, running,
+            holders, orders, running,
             state::{self, Store},
         },
     },
@@ -56,5 +56,11 @@ pub(super) fn collect(state: &mut State) -> Result<Vec<String>, Error> {
         });
     }
     state.forget_closed();
+    let outlived = state.outlived_orders();
+    if !outlived.is_empty() {
+        orders::remove(&outlived)?;
+        lines.push(format!("ordered as before: {}", outlived.join(" ")));
+        state.ordered.retain(|unit| !outlived.contains(unit));
+    }
     Ok(lines)
 }

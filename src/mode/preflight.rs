@@ -17,7 +17,7 @@ use crate::{
     run::{
         execute::{self, Executor},
         machine,
-        soft_reboot::{handover, inspect, manager_conf, running, staging, state::Store, system},
+        soft_reboot::{handover, inspect, manager_conf, running, staging, state::Store, system, unit_order},
     },
 };
 
@@ -243,6 +243,7 @@ fn asked(request: &Request, rows: &[Row]) -> preflight::Asked {
         direct: request.way == Way::Direct,
         unwatched: !request.configured.trial.automatic_return,
         prewarm: request.configured.prewarm,
+        critical: request.configured.critical.clone(),
         ..preflight::Asked::default()
     }
 }
@@ -276,6 +277,11 @@ pub(super) fn examine(
     let mut found = inspect::look(new, &machine::kernel_release());
     if let Some(why) = no_init {
         found.init = Some(Err(why));
+    }
+    if !asked.critical.is_empty() {
+        let (unit_orders, unread) = unit_order::look(new);
+        found.unit_orders = unit_orders;
+        found.unread.extend(unread);
     }
     found.arms_watchdog = system.watchdog.as_ref().and_then(|watchdog| {
         manager_conf::arms_watchdog(new, Path::new("/"), &system.command_line, &watchdog.device)

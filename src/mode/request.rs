@@ -46,6 +46,8 @@ pub struct Request {
     pub force: bool,
     /// `--carry`, `--no-carry`
     pub wanted: Wanted,
+    /// `--critical`
+    pub critical: Vec<String>,
     /// `--replace`
     pub replace: bool,
     /// `--no-prewarm`
@@ -104,6 +106,9 @@ impl Request {
         self.wanted.carry.extend(carry);
         self.wanted.leave.extend(leave);
         self.configured = configured;
+        let named = self.critical.iter().filter(|unit| !self.configured.critical.contains(unit));
+        let named: Vec<String> = named.cloned().collect();
+        self.configured.critical.extend(named);
         self.configured.prewarm.wanted &= !self.no_prewarm;
         if let Some(seconds) = self.prewarm_timeout_sec {
             self.configured.prewarm.timeout_sec = seconds;
@@ -154,6 +159,7 @@ pub(super) fn of_config(config: &HostConfig, line: &CommandLine) -> Result<Confi
         trial: config.trial.clone(),
         prewarm: config.stage.prewarm,
         exitrd: config.stage.exitrd,
+        critical: config.stage.critical.clone(),
     })
 }
 

@@ -243,9 +243,18 @@ impl Staging<'_> {
         let bad_entries = self.bad_entries(request, &facts);
         let exitrd = configured.exitrd.then(exitrd::found);
         let (trial, prewarm) = (&configured.trial, configured.prewarm);
-        let (watcher, watchdog) = (report.watcher.as_ref(), report.watchdog.as_ref());
-        let left =
-            Left { units: &units, trial, watcher, prewarm, exitrd, watchdog, bad_entries: &bad_entries };
+        let (watcher, watchdog, orders) =
+            (report.watcher.as_ref(), report.watchdog.as_ref(), report.orders.as_slice());
+        let left = Left {
+            units: &units,
+            trial,
+            watcher,
+            prewarm,
+            exitrd,
+            watchdog,
+            orders,
+            bad_entries: &bad_entries,
+        };
         self.steps(&stage::carrying(&intent, &rows, &left))?;
         self.passed("carry and publish");
         if let Some(staged) = &mut self.state.staged {

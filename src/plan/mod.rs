@@ -28,6 +28,7 @@ pub mod leaving;
 pub mod locked;
 mod look;
 pub mod new_mounts;
+pub mod order;
 mod pair;
 mod partitioned;
 pub mod plain;

@@ -282,6 +282,7 @@ pub fn decide(
         watcher: watcher.as_ref(),
         prewarm: asked.prewarm,
         exitrd: asked.exitrd.then_some(facts.exitrd),
+        orders: &facts.orders,
         watchdog: watchdog.as_ref(),
         // Nothing is given up by a source alone.
         bad_entries: &[],

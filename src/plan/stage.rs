@@ -26,6 +26,7 @@ use super::{
     hold::{hold, hold_labels},
     intent::{FileSystem, From, Verity},
     look::Look,
+    order::Order,
     plain::Plain,
     step::{FilePart, Fstype, Relay, Volume},
     watchdog::{Rearming, Watchdog},
@@ -292,6 +293,8 @@ pub struct Left<'a> {
     pub exitrd: Option<Exitrd>,
     /// The watchdog that PID 1 feeds, where there is one.
     pub watchdog: Option<&'a Rearming>,
+    /// What is put behind critical units.
+    pub orders: &'a [Order],
     /// Entries of the boot loader that start a root which is given up.
     pub bad_entries: &'a [Renaming],
 }
@@ -299,7 +302,7 @@ pub struct Left<'a> {
 /// What is left of staging once the new root is mounted.
 #[must_use]
 pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
-    let Left { units, trial, watcher, prewarm, exitrd, watchdog, bad_entries } = *left;
+    let Left { units, trial, watcher, prewarm, exitrd, watchdog, orders, bad_entries } = *left;
     let carried: Vec<&Row> = mounts.iter().filter(|row| row.carried).collect();
     let mut steps = Vec::new();
     // Before anything else is mounted in it, whose server may not answer.
@@ -327,6 +330,9 @@ pub fn carrying(intent: &Intent, mounts: &[Row], left: &Left<'_>) -> Plan {
     }
     if !units.is_empty() {
         steps.push(Step::LeaveUnits { names: units.iter().map(|name| (*name).to_owned()).collect() });
+    }
+    if !orders.is_empty() {
+        steps.push(Step::Order { orders: orders.to_vec() });
     }
     steps.extend((exitrd == Some(Exitrd::Other)).then_some(Step::KeepExitrd));
     steps.extend(exitrd.filter(|there| *there != Exitrd::Same).map(|_| Step::LeaveExitrd));
@@ -420,6 +426,7 @@ mod tests {
                 prewarm: Prewarm::default(),
                 exitrd: None,
                 watchdog: None,
+                orders: &[],
                 bad_entries: &[],
             };
             let steps = carrying(&intent, &mounts, &left).steps;

@@ -55,6 +55,9 @@ pub struct State {
     /// What stage took to make the running root ready, part by part.
     #[serde(default)]
     pub stage: Vec<Phase>,
+    /// Critical units that have drop-ins of ours since the switch, until it is blessed.
+    #[serde(default)]
+    pub ordered: Vec<String>,
 }
 
 impl Default for State {
@@ -74,6 +77,7 @@ impl Default for State {
             restored: false,
             relay: None,
             stage: Vec::new(),
+            ordered: Vec::new(),
         }
     }
 }
@@ -92,7 +96,7 @@ impl State {
                     self.mark_failed(&staged.root, pass.error.as_deref());
                 }
                 // It is not left after all: what was done to leave it for good is undone with the next look.
-                let marks = |step: &&Step| matches!(step, Step::MarkEntryBad(_));
+                let marks = |step: &&Step| matches!(step, Step::MarkEntryBad(_) | Step::Order { .. });
                 self.looking.steps.extend(staged.begun.steps.iter().filter(marks).cloned());
                 if staged.has_opened() {
                     self.retired.push(staged.root);
@@ -293,6 +297,7 @@ impl State {
         let came_back = staged.gives_up.is_some();
         self.trial =
             rules.map(|rules| OnTrial { rules, since_us: None, came_back, asked_back: false, stays: None });
+        self.ordered.extend(staged.ordered());
         let Staged { root: to, gives_up, phases, .. } = staged;
         self.stage = phases;
         self.restored = gives_up.is_some();
@@ -308,6 +313,14 @@ impl State {
         self.retired.extend(older.filter(|root| root.verity().is_some()));
         self.blessed = false;
         self.blessing = None;
+    }
+
+    /// Drop-ins of critical units that the running root needs no more, and nothing that is staged has again.
+    #[must_use]
+    pub fn outlived_orders(&self) -> Vec<String> {
+        let again: Vec<String> = self.staged.iter().flat_map(Staged::ordered).collect();
+        let outlived = self.ordered.iter().filter(|unit| self.blessed && !again.contains(unit));
+        outlived.cloned().collect()
     }
 
     /// Gives up the way back to the root before, where the running one is healthy and the other takes a device. `previous` leads
@@ -416,6 +429,15 @@ impl Staged {
         let Some(verity) = self.root.verity() else { return false };
         let opens = |step: &Step| matches!(step, Step::OpenVerity(open) if open.name == verity.name);
         self.begun.steps.iter().any(opens)
+    }
+
+    /// Critical units that drop-ins were left for.
+    fn ordered(&self) -> Vec<String> {
+        let orders = self.begun.steps.iter().filter_map(|step| match step {
+            Step::Order { orders } => Some(orders),
+            _ => None,
+        });
+        orders.flatten().map(|order| order.unit.clone()).collect()
     }
 
     /// What the root will be held to by the watcher that was left for it.

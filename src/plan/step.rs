@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Plan, boot_entry::Renaming, demands::Proof, device::Device, plain::Plain, signed::Handed,
+    Plan, boot_entry::Renaming, demands::Proof, device::Device, order::Order, plain::Plain, signed::Handed,
     watchdog::Watchdog,
 };
 use crate::{
@@ -167,6 +167,11 @@ pub enum Step {
     LeaveUnits {
         /// Their names.
         names: Vec<String>,
+    },
+    /// Leaves drop-ins in /run by which critical units are the last to stop and the first to start, and has systemd read them.
+    Order {
+        /// What is put behind each.
+        orders: Vec<Order>,
     },
     /// Leaves a copy of this program in /run, and a service of it that outlives the soft reboot: it sees the new root come
     /// up, and goes back to this one where it is not healthy.
@@ -398,6 +403,11 @@ impl fmt::Display for Step {
             }
             Self::LeaveUnits { names } => {
                 write!(f, "leave units that do nothing in /run/systemd/system: {}", names.join(" "))
+            }
+            Self::Order { orders } => {
+                f.write_str("let stop last and start first:")?;
+                let each = |Order { unit, before }: &Order| write!(f, " {unit} ({} others)", before.len());
+                orders.iter().try_for_each(each)
             }
             Self::Watch { trial, program } => {
                 let by = program.as_ref().map(|program| format!(" by {program}")).unwrap_or_default();

@@ -13,6 +13,7 @@ use super::{
     demands::Demands,
     facts::Facts,
     new_mounts::{DropIn, NewMounts, UnitFile},
+    order::Order,
     preflight,
     stage::{Exitrd, VERITY_UNITS, Watcher},
     state::{Failed, Root, State},
@@ -66,6 +67,9 @@ pub struct SystemFacts {
     /// What is there for the end of the machine's run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub exitrd: Exitrd,
+    /// What is put behind critical units, by the running root's files, which stand for the new one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Order>,
     /// What nextroot.conf says.
     #[serde(default)]
     pub configured: Configured,
@@ -98,6 +102,9 @@ pub struct Configured {
     /// `Exitrd=`: whether this program is left for the end of the machine's run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exitrd: bool,
+    /// `Critical=`: units that must not be away for long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub critical: Vec<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -17,6 +17,8 @@ pub enum Undo {
     Unmount(String),
     /// Removes these units.
     RemoveUnits(Vec<String>),
+    /// Removes the drop-ins of these units.
+    RemoveOrders(Vec<String>),
     /// Removes the copy of this program for the end of the machine's run.
     RemoveExitrd,
     /// Puts the one back that was there before.
@@ -54,6 +56,9 @@ impl Step {
             Self::FurnishRelay { .. } | Self::Publish { .. } => Undo::Stays("it goes with the tmpfs"),
             Self::Prewarm { .. } => Undo::Stays("memory is had back when it is needed"),
             Self::LeaveUnits { names } => Undo::RemoveUnits(names.clone()),
+            Self::Order { orders } => {
+                Undo::RemoveOrders(orders.iter().map(|order| order.unit.clone()).collect())
+            }
             Self::Watch { .. } => Undo::EndWatcher,
             Self::MarkEntryBad(renaming) => Undo::Rename(renaming.back()),
             Self::ArmWatchdog(_) => Undo::Stays("the next PID 1 feeds it"),
@@ -83,6 +88,7 @@ impl fmt::Display for Undo {
             Self::Close(name) => write!(f, "close {name}"),
             Self::Unmount(at) => write!(f, "unmount {at}"),
             Self::RemoveUnits(names) => write!(f, "remove {}", names.join(" ")),
+            Self::RemoveOrders(units) => write!(f, "remove the drop-ins of {}", units.join(" ")),
             Self::RemoveExitrd => f.write_str("remove it"),
             Self::PutExitrdBack => f.write_str("put it back"),
             Self::EndWatcher => f.write_str("end it, unless this root is on trial"),

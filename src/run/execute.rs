@@ -157,6 +157,7 @@ impl<'a> Executor<'a> {
             | Step::Prewarm { .. }
             | Step::LeaveUnits { .. }
             | Step::Watch { .. }
+            | Step::Order { .. }
             | Step::MarkEntryBad(_)
             | Step::Publish { .. }
             | Step::ArmWatchdog(_)

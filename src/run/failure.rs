@@ -167,6 +167,15 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// systemd does not read its units again.
+    #[cfg(feature = "cli")]
+    #[error(
+        "let systemd read the order of critical units: {why}; without Critical= in nextroot.conf it need not"
+    )]
+    Reload {
+        /// Why not.
+        why: String,
+    },
     /// A dm device that was to be reused.
     #[cfg(feature = "cli")]
     #[error("go on with dm-verity {name}: its table is not that of this image any more")]

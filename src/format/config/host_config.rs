@@ -17,7 +17,7 @@ use crate::format::{
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 21] = [
+pub const KEYS: [(&str, &str); 22] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
     ("Stage", "ImageFilter"),
@@ -26,6 +26,7 @@ pub const KEYS: [(&str, &str); 21] = [
     ("Stage", "PrewarmMemory"),
     ("Stage", "PrewarmTimeoutSec"),
     ("Stage", "Exitrd"),
+    ("Stage", "Critical"),
     ("Carry", "Carry"),
     ("Carry", "NoCarry"),
     ("Hook", "TimeoutSec"),
@@ -80,6 +81,8 @@ pub struct Stage {
     pub prewarm: Prewarm,
     /// `Exitrd=`: this program is left for the end of the machine's run.
     pub exitrd: bool,
+    /// `Critical=`: services that must not be away for long.
+    pub critical: Vec<String>,
 }
 
 /// `[Carry]`: what differs from the mounts that are carried anyway. No path is in both lists.
@@ -232,6 +235,13 @@ impl Stage {
             "ImageFilter" => self.image_filter = demands::image_filter(assignment, file)?,
             "Direct" => self.direct = switch(Self::default().direct)?,
             "Exitrd" => self.exitrd = switch(Self::default().exitrd)?,
+            "Critical" if value.is_empty() => self.critical.clear(),
+            "Critical" => {
+                let units: Option<Vec<String>> = value.split_whitespace().map(service).collect();
+                let units = units.ok_or_else(|| assignment.impossible(file, SERVICES))?;
+                let new = units.into_iter().filter(|unit| !self.critical.contains(unit));
+                self.critical.extend(new.collect::<Vec<_>>());
+            }
             _ => return self.prewarm.assign(assignment, file),
         }
         Ok(true)
@@ -286,6 +296,18 @@ impl Hook {
     }
 }
 
+const SERVICES: &str = "a list of services, as nginx.service,";
+
+/// The name of a service (systemd.unit(5)); no template, which is nothing that runs.
+#[must_use]
+pub fn service(name: &str) -> Option<String> {
+    let stem = name.strip_suffix(".service")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    let usable =
+        !stem.is_empty() && !stem.ends_with('@') && !stem.starts_with(['.', '@']) && stem.bytes().all(plain);
+    usable.then(|| name.to_owned())
+}
+
 /// A mount point as /proc/self/mountinfo has it: without double and trailing slashes.
 fn path(word: &str) -> Option<String> {
     let names: Vec<&str> =
@@ -310,7 +332,7 @@ mod tests {
     fn a_file() {
         let hash = "0a".repeat(32);
         let config = config(&[&format!(
-            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nImageFilter=root=os_*:root-verity=os_*\nDirect=on\nPrewarm=no\nPrewarmMemory=25%\nPrewarmTimeoutSec=1min 30s\nExitrd=yes\n\
+            "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nImageFilter=root=os_*:root-verity=os_*\nDirect=on\nPrewarm=no\nPrewarmMemory=25%\nPrewarmTimeoutSec=1min 30s\nExitrd=yes\nCritical=b.service a@x.service\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
              [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\nKeep=0\n[Policy]\nVerity=required\n\
              ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
@@ -326,6 +348,7 @@ mod tests {
                 direct: true,
                 prewarm: Prewarm { wanted: false, memory_percent: 25, timeout_sec: 90 },
                 exitrd: true,
+                critical: vec!["b.service".to_owned(), "a@x.service".to_owned()],
             },
             carry: Carry {
                 paths: ["/srv/data", "/mnt/a b", "/home"].map(str::to_owned).to_vec(),
@@ -337,11 +360,11 @@ mod tests {
             verity_required: true,
             image_policy: Some(Placed {
                 value: "root=verity+signed".parse().unwrap(),
-                place: "f:23 (ImagePolicy=root=verity+signed)".to_owned(),
+                place: "f:24 (ImagePolicy=root=verity+signed)".to_owned(),
             }),
             minimum_version: Some(Placed {
                 value: "7".to_owned(),
-                place: "f:24 (MinimumVersion=7)".to_owned(),
+                place: "f:25 (MinimumVersion=7)".to_owned(),
             }),
             warnings: vec![],
         };

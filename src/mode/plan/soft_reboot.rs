@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::{
     plan::{
+        order::Order,
+        preflight,
         soft_reboot::{self, Answer, Planned},
         stage::VERITY_UNITS,
         system_facts::SystemFacts,
@@ -15,7 +17,10 @@ use crate::{
     run::{
         machine,
         probe::Prober,
-        soft_reboot::{exitrd, manager_conf, mount_units, running, staging, state::Store, system},
+        soft_reboot::{
+            exitrd, manager_conf, mount_units, running, staging, state::Store, system, unit_order,
+            units::Systemctl,
+        },
     },
 };
 
@@ -98,8 +103,23 @@ fn collect(request: &Request, prober: &Prober) -> Result<SystemFacts, Error> {
         program,
         watchdog,
         exitrd: exitrd::found(),
+        orders: orders(&request.configured.critical),
         configured: request.configured.clone(),
     })
+}
+
+/// What is put behind critical units.
+fn orders(critical: &[String]) -> Vec<Order> {
+    if critical.is_empty() {
+        return Vec::new();
+    }
+    let units = Systemctl::default().units().unwrap_or_else(|error| {
+        complain(format_args!(
+            "nextroot: warning: {error}, ignoring: the plan lacks the order of critical units"
+        ));
+        Vec::new()
+    });
+    preflight::orders(critical, &units, &unit_order::look(Path::new("/")).0)
 }
 
 /// The plan for programs: docs/plan.schema.json.

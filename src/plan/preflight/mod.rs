@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
-use super::{stage::Watcher, watchdog::Rearming};
+use super::{order::Order, stage::Watcher, watchdog::Rearming};
 
+mod critical;
 mod fate;
 mod image;
 mod kernel;
@@ -17,6 +18,7 @@ pub mod system;
 mod text;
 pub mod unit;
 
+pub use critical::{UnitOrder, orders};
 pub use fate::{Stopping, Survives, Survivor};
 pub use new_root::NewRoot;
 pub use policy::{Asked, DmName, HashFrom, Refused, RootHashUse, Wanted};
@@ -82,6 +84,9 @@ pub struct Report {
     /// What becomes of the watchdog. For people it is a check.
     #[serde(skip)]
     pub watchdog: Option<Rearming>,
+    /// What is put behind critical units. For people it is a check.
+    #[serde(skip)]
+    pub orders: Vec<Order>,
 }
 
 impl Report {
@@ -109,6 +114,7 @@ pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
         stops: fates.stops,
         watcher: running::watcher(asked, system),
         watchdog: running::rearming(system, new),
+        orders: critical::orders(&asked.critical, &system.units, &new.unit_orders),
     }
 }
 
@@ -194,7 +200,7 @@ impl Finding {
 }
 
 /// The checks, in the order in which they are printed.
-const TABLE: [Row; 27] = [
+const TABLE: [Row; 28] = [
     Row {
         name: "os-release",
         of_new_root: true,
@@ -333,6 +339,12 @@ const TABLE: [Row; 27] = [
         of_new_root: true,
         why: "the new systemd has to know the unit of what runs on",
         look: survivors::units,
+    },
+    Row {
+        name: "critical",
+        of_new_root: true,
+        why: "a critical unit is away for as long as what it waits for takes to stop and to start",
+        look: critical::check,
     },
     Row {
         name: "descriptors",

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::critical::UnitOrder;
 use crate::format::system::{os_release::OsRelease, systemd_version::SystemdVersion};
 
 /// The new root.
@@ -42,6 +43,9 @@ pub struct NewRoot {
     pub units: BTreeSet<String>,
     /// Units that others of its units pull in, by links.
     pub enabled: BTreeSet<String>,
+    /// What its unit files say of their order, where that is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unit_orders: Vec<UnitOrder>,
     /// Its .network files, as paths.
     pub networks: BTreeSet<String>,
     /// Extensions that it brings itself, below /etc or /usr, by name.

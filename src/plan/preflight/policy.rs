@@ -27,6 +27,9 @@ pub struct Asked {
     pub unwatched: bool,
     /// What is read ahead.
     pub prewarm: Prewarm,
+    /// Units that must not be away for long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub critical: Vec<String>,
     /// What has to hold.
     pub wanted: Wanted,
     /// What is demanded besides.

@@ -100,7 +100,7 @@ pub(super) fn units(given: &Given<'_>) -> Finding {
 }
 
 /// Whether its file is below /run and nobody clears it away: what generators write is written anew.
-fn in_run(unit: &Unit) -> bool {
+pub(super) fn in_run(unit: &Unit) -> bool {
     let file = unit.file.as_deref().unwrap_or_default();
     unit.transient || (file.starts_with("/run/") && !file.starts_with("/run/systemd/generator"))
 }

@@ -12,6 +12,8 @@ use crate::format::system::unit_properties::UnitProperties;
 pub struct Unit {
     /// Its name.
     pub id: String,
+    /// All its names.
+    pub names: BTreeSet<String>,
     /// `active`, `inactive`, `failed` ...
     pub active: String,
     /// `running`, `exited`, `listening` ...
@@ -46,13 +48,17 @@ pub struct Unit {
     pub named_by: BTreeSet<String>,
     /// Units that it is started after.
     pub after: BTreeSet<String>,
+    /// Whether it has a name on the bus, by which it is started when it is called.
+    pub on_bus: bool,
     /// Units whose stop stops it: what it requires, is bound to, or is part of.
     pub stopped_with: BTreeSet<String>,
 }
 
 /// What is asked of systemd for each unit.
-pub const PROPERTIES: [&str; 29] = [
+pub const PROPERTIES: [&str; 31] = [
     "Id",
+    "Names",
+    "BusName",
     "ActiveState",
     "SubState",
     "FragmentPath",
@@ -94,6 +100,8 @@ impl Unit {
         };
         Some(Self {
             id: text("Id")?,
+            names: names(&["Names"]),
+            on_bus: text("BusName").is_some(),
             active: text("ActiveState").unwrap_or_default(),
             sub: text("SubState").unwrap_or_default(),
             file: text("FragmentPath"),

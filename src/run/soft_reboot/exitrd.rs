@@ -2,8 +2,7 @@
 //! beside it, and put back where what was staged is taken back.
 
 use std::{
-    fs,
-    io::{self, ErrorKind},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +17,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::staging::write_error;
+use super::staging::{absent_is_fine, write_error};
 
 /// What is there.
 #[must_use]
@@ -86,10 +85,6 @@ fn take_away(place: &Path) -> io::Result<()> {
     // The directory is somebody else's, too, where anything is in it, ignoring.
     place.parent().into_iter().for_each(|directory| drop(fs::remove_dir(directory)));
     Ok(())
-}
-
-fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
-    done.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const INITS: [&str; 3] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/
 /// systemd's own program is smaller, also where it is linked statically.
 const PROGRAM: u64 = 32 << 20;
 /// Unit files outside of /run (systemd.unit(5)).
-const UNITS: [&str; 6] = [
+pub(super) const UNITS: [&str; 6] = [
     "/etc/systemd/system.control",
     "/etc/systemd/system",
     "/etc/systemd/system.attached",
@@ -54,6 +54,7 @@ pub fn look(root: &Path, release: &str) -> NewRoot {
     let mut new = NewRoot {
         sysext_level: level("SYSEXT_LEVEL"),
         arms_watchdog: None,
+        unit_orders: Vec::new(),
         confext_level: level("CONFEXT_LEVEL"),
         os_release: os_release
             .as_ref()

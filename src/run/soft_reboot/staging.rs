@@ -25,7 +25,7 @@ use crate::{
     units::Bytes,
 };
 
-use super::{boot_entries, exitrd, watcher};
+use super::{boot_entries, exitrd, orders, watcher};
 use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error, own_copy::copy_of_self};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
@@ -40,6 +40,11 @@ pub(super) const MOUNTS: Bytes = Bytes(64 << 20);
 
 pub(super) fn write_error(path: &Path, source: io::Error) -> Error {
     Error::Write { path: path.display().to_string(), source }
+}
+
+/// What is gone already need not be removed.
+pub(super) fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// This program, where systemd looks for the next init, with the directories that both need. 254 looks in
@@ -260,6 +265,7 @@ pub fn undo(step: &Step) -> Result<(), Error> {
         Undo::Close(name) => closing::close_if_there(&name),
         Undo::Unmount(at) => unmount(Path::new(&at)),
         Undo::RemoveUnits(names) => remove_units(&names),
+        Undo::RemoveOrders(units) => orders::remove(&units),
         Undo::RemoveExitrd => exitrd::remove(),
         Undo::PutExitrdBack => exitrd::put_back(),
         Undo::EndWatcher => watcher::take_away(),

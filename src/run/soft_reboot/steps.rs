@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{boot_entries, exitrd, image, prewarm, staging, watcher};
+use super::{boot_entries, exitrd, image, orders, prewarm, staging, watcher};
 use crate::{
     format::{kernel::devno::Devno, verity::table::VerityTable},
     plan::{Step, plain::Plain},
@@ -40,6 +40,7 @@ impl Executor<'_> {
             }
             Step::KeepExitrd => exitrd::keep_aside(),
             Step::LeaveUnits { names } => staging::leave_units(names),
+            Step::Order { orders } => orders::leave(orders),
             Step::MarkEntryBad(renaming) => Ok(boot_entries::mark_bad(renaming)?),
             Step::Watch { program, .. } => watcher::leave(program.as_deref()),
             Step::Publish { at, relay } => staging::publish(Path::new(at), relay),

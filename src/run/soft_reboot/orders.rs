@@ -1,0 +1,102 @@
+//! Drop-ins of critical units in /run, which outlive the soft reboot.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    plan::order::{OURS, Order},
+    run::{
+        bounded::{self, Ended},
+        failure::Error,
+    },
+};
+
+use super::staging::{UNITS, absent_is_fine, write_error};
+
+/// How long systemd may take to read its units: it runs its generators for that.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn place(units: &Path, unit: &str) -> PathBuf {
+    units.join(format!("{unit}.d")).join("50-nextroot.conf")
+}
+
+/// A name that systemd takes for no drop-in.
+fn unfinished(place: &Path) -> PathBuf {
+    place.with_extension("new")
+}
+
+/// Leaves them, each whole or not at all, and has systemd read them.
+pub(in crate::run) fn leave(orders: &[Order]) -> Result<(), Error> {
+    for order in orders {
+        let place = place(Path::new(UNITS), &order.unit);
+        write(&place, &order.to_string()).map_err(|e| write_error(&place, e))?;
+    }
+    reload()
+}
+
+fn write(place: &Path, text: &str) -> io::Result<()> {
+    place.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::write(unfinished(place), text)?;
+    fs::rename(unfinished(place), place)
+}
+
+/// Removes those of these units, and has systemd read them again where one was there.
+pub fn remove(units: &[String]) -> Result<(), Error> {
+    let mut was_there = false;
+    for unit in units {
+        let place = place(Path::new(UNITS), unit);
+        was_there |= take_away(&place).map_err(|e| write_error(&place, e))?;
+    }
+    if was_there { reload() } else { Ok(()) }
+}
+
+/// Whether it was there; one that somebody else wrote stays.
+fn take_away(place: &Path) -> io::Result<bool> {
+    absent_is_fine(fs::remove_file(unfinished(place)))?;
+    let is_ours = fs::read_to_string(place).is_ok_and(|text| text.starts_with(OURS));
+    if is_ours {
+        absent_is_fine(fs::remove_file(place))?;
+    }
+    // The directory is somebody else's, too, where anything is in it, ignoring.
+    place.parent().into_iter().for_each(|directory| drop(fs::remove_dir(directory)));
+    Ok(is_ours)
+}
+
+fn reload() -> Result<(), Error> {
+    let failed = |why| Err(Error::Reload { why });
+    match bounded::last_words("systemctl", &["--no-ask-password", "daemon-reload"], PATIENCE) {
+        Ok((Ended::Exit(Some(0)), _)) => Ok(()),
+        Ok((Ended::Exit(_), Some(last))) => failed(format!("systemctl daemon-reload: {last}")),
+        Ok((ended @ Ended::Exit(_), None)) => failed(format!("systemctl daemon-reload {ended}")),
+        Ok((Ended::Killed, _)) => failed(format!("PID 1 has not answered for {} s", PATIENCE.as_secs())),
+        Err(error) => failed(format!("run systemctl: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_are_ours_or_stay() {
+        let units = tempfile::tempdir().unwrap();
+        let place = place(units.path(), "a@b.service");
+        let order = Order { unit: "a@b.service".to_owned(), before: vec!["c.service".to_owned()] };
+        write(&place, &order.to_string()).unwrap();
+        assert_eq!(fs::read_to_string(&place).unwrap(), format!("{OURS}\n[Unit]\nBefore=c.service\n"));
+        assert!(take_away(&place).unwrap());
+        assert!(!place.parent().unwrap().exists());
+        assert!(!take_away(&place).unwrap());
+        // It was killed in between.
+        write(&place, "").unwrap();
+        fs::rename(&place, unfinished(&place)).unwrap();
+        assert!(!take_away(&place).unwrap());
+        assert!(!place.parent().unwrap().exists());
+        write(&place, "[Unit]\n").unwrap();
+        assert!(!take_away(&place).unwrap());
+        assert!(place.exists());
+    }
+}
