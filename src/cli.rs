@@ -8,7 +8,7 @@ use std::{
 };
 
 use nextroot::mode::{
-    bless, cancel, complain, gc, hook,
+    bless, cancel, complain, doctor, gc, hook,
     plan::{self, Form},
     preflight, reboot, report,
     request::{self, Request, Wanted, Way},
@@ -106,6 +106,15 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 (false, false) => show(report)?,
             }
         }
+        Command::Doctor(asked) => {
+            let diagnosis = doctor::run(asked.source);
+            if asked.json {
+                show(diagnosis.json()?)?;
+            } else {
+                show(&diagnosis)?;
+            }
+            return Ok(ExitCode::from(if diagnosis.is_able() { 0 } else { 2 }));
+        }
         Command::Cancel(Cancel {}) => took_back(cancel::run()?),
         Command::Hook(asked) => match asked.when.as_str() {
             "early" => hook::early()?,
@@ -197,6 +206,7 @@ fn needs_root(command: &Command) -> bool {
     match command {
         Command::Plan(asked) => asked.source.is_some() && asked.facts.is_none(),
         Command::Verity(asked) => asked.needs_root(),
+        Command::Doctor(_) => false,
         _ => true,
     }
 }

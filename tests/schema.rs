@@ -1,4 +1,4 @@
-//! The JSON of `status`, `preflight`, `plan`, `stage` and `report`, held to the schemas in docs/, both ways: what is written is described, and
+//! The JSON of `status`, `preflight`, `plan`, `stage`, `report` and `doctor`, held to the schemas in docs/, both ways: what is written is described, and
 //! what is described is written.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, time::Dura
 use nextroot::{
     format::config::{prewarm::Prewarm, trial::Trial},
     mode::{
+        doctor,
         request::{Passed, Request, Way},
         stage::{Done, Outcome},
         status::Status,
@@ -330,6 +331,21 @@ fn report_is_described() {
         assert_eq!(names(&value), own);
     }
     assert_eq!(checker.never_met(), Vec::<String>::new());
+}
+
+#[test]
+fn doctor_is_described() {
+    let mut checker = Checker::new("doctor");
+    // Of this machine, as it is printed: it has something to say of each.
+    let printed = doctor::run(None).json().unwrap();
+    let value: Value = serde_json::from_str(&printed).unwrap();
+    checker.hold(&value).unwrap();
+    assert_eq!(names(&value), fields("src/mode/doctor.rs", "Diagnosis"));
+    assert_eq!(checker.never_met(), Vec::<String>::new());
+    let own = &schema("doctor")["$defs"]["check"]["properties"]["name"]["examples"];
+    let checks: Vec<&Value> =
+        value["checks"].as_array().unwrap().iter().map(|check| &check["name"]).collect();
+    assert_eq!(*own, json!(checks[..own.as_array().unwrap().len()]));
 }
 
 /// The variants of an enum, as serde's kebab-case has them.

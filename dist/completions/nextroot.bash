@@ -34,12 +34,13 @@ _nextroot() {
 	local fec="--fec-device --fec-offset --fec-roots"
 	local options= sources= how="--roothash --hash-device --direct --carry --no-carry --critical"
 	case $command in
-	'') options="plan preflight stage status cancel reboot rollback bless gc report verity --help --version" ;;
+	'') options="plan preflight stage status cancel reboot rollback bless gc report doctor verity --help --version" ;;
 	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;
 	preflight) options="$how --json --help" sources=yes ;;
 	stage) options="$how --no-prewarm --prewarm-timeout --replace --force --json --help" sources=yes ;;
 	status) options="--json --metrics --is --help" ;;
 	report) options="--json --svg --help" ;;
+	doctor) options="--json --help" sources=yes ;;
 	cancel | bless | gc) options="--help" ;;
 	rollback) options="--force --no-prewarm --help" ;;
 	reboot) options="$how --no-prewarm --prewarm-timeout --replace --force --help" sources=yes ;;

@@ -1,6 +1,6 @@
 # fish completion for nextroot(8)
 
-set -l commands plan preflight stage status cancel reboot rollback bless gc report verity
+set -l commands plan preflight stage status cancel reboot rollback bless gc report doctor verity
 set -l trees format verify dump open close status
 set -l none "not __fish_seen_subcommand_from $commands"
 
@@ -15,13 +15,14 @@ complete -c nextroot -n $none -a rollback -d 'Soft reboot into the root that ran
 complete -c nextroot -n $none -a bless -d 'Declare the running root healthy'
 complete -c nextroot -n $none -a gc -d 'Close the devices of earlier roots'
 complete -c nextroot -n $none -a report -d 'What the last soft reboot cost'
+complete -c nextroot -n $none -a doctor -d 'Whether this machine could soft-reboot into another root'
 complete -c nextroot -n $none -a verity -d 'Hash trees, and devices over them'
 complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
-complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot doctor' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
 complete -c nextroot -n '__fish_seen_subcommand_from status cancel rollback bless gc report' -f
-complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status report' -l json -d 'For programs'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status report doctor' -l json -d 'For programs'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l cmdline -x -d 'Kernel command line'
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l facts -r -d 'What the machine has'

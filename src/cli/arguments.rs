@@ -38,6 +38,7 @@ pub(super) enum Command {
     Bless(Bless),
     Gc(Gc),
     Report(Report),
+    Doctor(Doctor),
     Hook(Hook),
     Watch(Watch),
     Verity(Verity),
@@ -178,6 +179,20 @@ pub(super) struct Status {
     /// answer by the exit code: staged, trial, blessed, idle or restored
     #[argh(option)]
     pub(super) is: Option<status::Question>,
+}
+
+/// Tell whether this machine could soft-reboot into another root, and for each thing that it lacks what mends it. Nothing is changed; who is not root is told less.
+///
+/// Exit code: 0 it could, 2 it could not.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "doctor")]
+pub(super) struct Doctor {
+    /// source of the next root; default: Source= of nextroot.conf, else slot:other
+    #[argh(positional)]
+    pub(super) source: Option<String>,
+    /// as JSON (docs/doctor.schema.json)
+    #[argh(switch)]
+    pub(super) json: bool,
 }
 
 /// Tell what the last soft reboot cost: its phases, how long each service and socket was away, and what would make it shorter.

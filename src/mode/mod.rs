@@ -7,6 +7,8 @@ use std::io::Write;
 pub mod bless;
 #[cfg(feature = "cli")]
 pub mod cancel;
+#[cfg(feature = "cli")]
+pub mod doctor;
 pub mod emergency;
 #[cfg(feature = "cli")]
 pub mod gc;

@@ -16,6 +16,7 @@ pub mod device;
 mod discover;
 #[cfg(feature = "dissect")]
 mod dissect;
+pub mod doctor;
 pub mod event;
 pub mod facts;
 mod find;

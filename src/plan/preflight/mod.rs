@@ -118,6 +118,14 @@ pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
     }
 }
 
+/// The checks that are of the running system alone.
+#[must_use]
+pub fn of_system(asked: &Asked, system: &System) -> Vec<Check> {
+    let fates = fate::decide(system);
+    let given = Given { asked, system, new: &NewRoot::default(), survives: &fates.survives };
+    TABLE.iter().filter(|row| !row.of_new_root).map(|row| row.says((row.look)(&given))).collect()
+}
+
 /// The check of who holds a shutdown back, alone: that may change until the last moment.
 #[must_use]
 pub fn inhibitors(system: &System) -> Vec<Check> {

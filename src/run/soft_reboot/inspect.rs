@@ -129,6 +129,12 @@ fn kernels(tree: &mut Tree) -> Vec<String> {
     all.into_iter().filter(real).collect()
 }
 
+/// Modules of a root for a kernel of this release, built in or not; `None` where it has none at all.
+#[must_use]
+pub fn modules(root: &Path, release: &str) -> Option<Result<BTreeSet<String>, String>> {
+    kernel_modules(&mut Tree::new(root), release)
+}
+
 fn kernel_modules(tree: &mut Tree, release: &str) -> Option<Result<BTreeSet<String>, String>> {
     let directory = of_kernel(tree, release)?;
     let builtin = tree.text(&format!("{directory}/modules.builtin"));
@@ -170,9 +176,9 @@ fn var_in_fstab(tree: &mut Tree) -> Option<String> {
     var.next().map(|entry| entry.what)
 }
 
-/// Whether this is a directory beside units, with links to what one of them pulls in.
-fn pulls(name: &str) -> bool {
-    [".wants", ".requires", ".upholds"].iter().any(|ending| name.ends_with(ending))
+/// The unit that a directory beside units is of, with links to what that pulls in.
+pub(super) fn pulling(name: &str) -> Option<&str> {
+    [".wants", ".requires", ".upholds"].iter().find_map(|ending| name.strip_suffix(ending))
 }
 
 /// The programs that enabled units of a root start (`ExecStart=` of systemd.service(5)), each once.
@@ -180,7 +186,7 @@ pub(super) fn programs(root: &Path) -> BTreeSet<String> {
     let mut tree = Tree::new(root);
     let mut programs = BTreeSet::new();
     for directory in UNITS {
-        for pulling in tree.names(directory).into_iter().filter(|name| pulls(name)) {
+        for pulling in tree.names(directory).into_iter().filter(|name| pulling(name).is_some()) {
             let links = format!("{directory}/{pulling}");
             for unit in tree.names(&links) {
                 let text = tree.text(&format!("{links}/{unit}")).unwrap_or_default();
@@ -198,7 +204,7 @@ fn units(tree: &mut Tree) -> (BTreeSet<String>, BTreeSet<String>) {
     for directory in UNITS {
         for name in tree.names(directory) {
             let path = format!("{directory}/{name}");
-            if pulls(&name) {
+            if pulling(&name).is_some() {
                 enabled.extend(tree.names(&path));
             } else if tree.has_file(&path) {
                 units.insert(name); // a link to /dev/null masks it, and is no file

@@ -12,12 +12,10 @@ use crate::{
     sys::root::link_below,
 };
 
-use super::inspect::UNITS;
+use super::inspect::{UNITS, pulling};
 
 /// What pulls units in (systemd.unit(5)).
 const PULLS: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
-/// The same as directories of links.
-const DIRECTORIES: [&str; 3] = [".wants", ".requires", ".upholds"];
 const KINDS: [&str; 11] = [
     "service",
     "socket",
@@ -40,7 +38,7 @@ pub fn look(root: &Path) -> (Vec<UnitOrder>, Vec<String>) {
     for directory in UNITS {
         for name in tree.names(directory) {
             let path = format!("{directory}/{name}");
-            if let Some(unit) = DIRECTORIES.iter().find_map(|ending| name.strip_suffix(ending)) {
+            if let Some(unit) = pulling(&name) {
                 let needs = tree.names(&path).into_iter().collect();
                 found.push(UnitOrder { unit: unit.to_owned(), needs, ..UnitOrder::default() });
             } else if let Some(pattern) = name.strip_suffix(".d") {

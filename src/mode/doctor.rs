@@ -1,0 +1,125 @@
+//! `nextroot doctor`: whether this machine could soft-reboot into another root, and what it lacks. Nothing is changed.
+
+use std::{fmt, path::Path};
+
+use serde::Serialize;
+
+use crate::{
+    plan::{
+        doctor::{self, Leads, Machine, Next, Verity},
+        preflight::{Check, Verdict},
+    },
+    run::{
+        configuration, machine,
+        soft_reboot::{handover, inspect, running, state::Store, system},
+    },
+};
+
+use super::{
+    is_root,
+    request::{Error, Request, find},
+};
+
+/// Version of doctor's JSON: raised whenever a field changes its meaning or goes away.
+const DOCTOR_VERSION: u32 = 1;
+
+/// What it found, for programs: docs/doctor.schema.json.
+#[derive(Debug, Serialize)]
+pub struct Diagnosis {
+    version: u32,
+    /// Whether nothing is missing.
+    able: bool,
+    checks: Vec<Check>,
+}
+
+/// Looks at the machine; `source` is looked for in the place of the configured one.
+#[must_use]
+pub fn run(source: Option<String>) -> Diagnosis {
+    Diagnosis::of(doctor::examine(&look(source)))
+}
+
+fn look(source: Option<String>) -> Machine {
+    let (config, unusable) = match configuration::read(None) {
+        Ok(config) => (config, None),
+        Err(error) => (Default::default(), Some(handover::chain(&error))),
+    };
+    let release = machine::kernel_release();
+    let has_module = || {
+        let modules = inspect::modules(Path::new("/"), &release);
+        modules.and_then(Result::ok).is_some_and(|modules| modules.contains("dm_verity"))
+    };
+    let verity = match Path::new("/sys/module/dm_verity").exists() {
+        true => Some(Verity::Loaded),
+        false => has_module().then_some(Verity::Module),
+    };
+    let configured = config.stage.source.clone();
+    let source = source.or_else(|| configured.clone()).unwrap_or_else(|| "slot:other".to_owned());
+    Machine {
+        is_root: is_root(),
+        system: system::Running::default().look(),
+        own_mounts: running::shares_mounts().is_err(),
+        verity,
+        root: running::root(),
+        unwatched: !config.trial.automatic_return,
+        next: (is_root() && unusable.is_none()).then(|| next(source)),
+        warnings: config.warnings,
+        configured,
+        unusable,
+    }
+}
+
+/// What a source leads to, opening nothing.
+fn next(source: String) -> Next {
+    let looked = || -> Result<Next, Error> {
+        let request = Request { source: source.clone(), ..Request::default() };
+        let (request, _) = request.configured()?;
+        let state = running::settled::<Error>(&Store::default())?;
+        let mut found = find(&request, &state)?;
+        let skipped = found.skipped().to_vec();
+        let prepared = found.open(&state)?;
+        let root = prepared.opening.root;
+        let on = root
+            .verity()
+            .map_or_else(|| root.to_string(), |verity| format!("root hash {}", verity.root_hash));
+        Ok(Next { source: source.clone(), is: Leads::To(on), skipped })
+    };
+    looked().unwrap_or_else(|error| {
+        let why = handover::chain(&error);
+        let is = if error.passed().is_some() { Leads::Nowhere(why) } else { Leads::Wrong(why) };
+        Next { source: source.clone(), is, skipped: Vec::new() }
+    })
+}
+
+impl Diagnosis {
+    fn of(checks: Vec<Check>) -> Self {
+        let able = checks.iter().all(|check| check.result != Verdict::Fail);
+        Self { version: DOCTOR_VERSION, able, checks }
+    }
+
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_able(&self) -> bool {
+        self.able
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.checks.iter().try_for_each(|check| writeln!(f, "{check}"))?;
+        let count = |wanted| self.checks.iter().filter(|check| check.result == wanted).count();
+        match (count(Verdict::Fail), count(Verdict::Warn)) {
+            (0, 0) => writeln!(f, "\nthis machine can soft-reboot into another root"),
+            (0, warned) => {
+                writeln!(f, "\nthis machine can soft-reboot into another root; {warned} checks warn")
+            }
+            (failed, _) => {
+                writeln!(f, "\nthis machine cannot soft-reboot into another root: {failed} checks failed")
+            }
+        }
+    }
+}
