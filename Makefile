@@ -28,7 +28,7 @@ PREFIX ?= /usr
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install demo test test-full check matrix vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install deb demo test test-full check matrix vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -60,20 +60,31 @@ init-size: ## fails where the init weighs more than it may
 		exit 1; \
 	fi
 
-install: ## binary, units, configuration, catalog, man pages, completions: DESTDIR= PREFIX=/usr
-	@test -x $(DIST)/nextroot || { echo "install: $(DIST)/nextroot is missing: run make build first" >&2; exit 1; }
+install: ## binaries, units, configuration, catalog, kernel-install plugin, man pages, completions: DESTDIR= PREFIX=/usr
+	@for file in nextroot mkinitrd nextroot-init nextroot-init-signatures; do \
+		test -x $(DIST)/$$file || { echo "install: $(DIST)/$$file is missing: run make build first" >&2; exit 1; }; \
+	done
 	install -D -m 0755 $(DIST)/nextroot $(DESTDIR)$(PREFIX)/bin/nextroot
+	install -D -m 0755 $(DIST)/mkinitrd $(DESTDIR)$(PREFIX)/bin/mkinitrd
+	install -D -m 0755 $(DIST)/nextroot-init $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot-init
+	install -D -m 0755 $(DIST)/nextroot-init-signatures $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot-init-signatures
+	install -D -m 0755 dist/kernel-install/50-nextroot.install $(DESTDIR)$(PREFIX)/lib/kernel/install.d/50-nextroot.install
 	cd dist/systemd && find . -type f -exec install -D -m 0644 '{}' '$(abspath $(UNITS))/{}' ';'
 	sed -i 's|=/usr/bin/nextroot |=$(PREFIX)/bin/nextroot |' $(UNITS)/nextroot-soft-reboot.service \
 		$(UNITS)/systemd-soft-reboot.service.d/10-nextroot.conf
 	install -D -m 0644 dist/nextroot.conf $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot.conf
 	install -D -m 0644 dist/nextroot.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/nextroot.catalog
 	install -D -m 0644 dist/man/nextroot.8 $(SHARE)/man/man8/nextroot.8
+	install -D -m 0644 dist/man/mkinitrd.8 $(SHARE)/man/man8/mkinitrd.8
 	install -D -m 0644 dist/man/nextroot-verity.8 $(SHARE)/man/man8/nextroot-verity.8
 	install -D -m 0644 dist/man/nextroot.conf.5 $(SHARE)/man/man5/nextroot.conf.5
 	install -D -m 0644 dist/completions/nextroot.bash $(SHARE)/bash-completion/completions/nextroot
 	install -D -m 0644 dist/completions/_nextroot $(SHARE)/zsh/site-functions/_nextroot
 	install -D -m 0644 dist/completions/nextroot.fish $(SHARE)/fish/vendor_completions.d/nextroot.fish
+
+deb: build ## a Debian package, in target/deb/
+	@mkdir -p target/deb
+	@./dist/deb/build $(abspath $(DIST)) target/deb $$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 demo: deps build ## watch a boot from a verified root, soft reboots, and the refusal of a damaged one
 	@$(RIG) demo

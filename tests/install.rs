@@ -10,8 +10,12 @@ use std::{
 };
 
 /// What is installed: the mode, and the path below DESTDIR with PREFIX=/usr.
-const INSTALLED: [(u32, &str); 15] = [
+const INSTALLED: [(u32, &str); 20] = [
+    (0o755, "usr/bin/mkinitrd"),
     (0o755, "usr/bin/nextroot"),
+    (0o755, "usr/lib/kernel/install.d/50-nextroot.install"),
+    (0o755, "usr/lib/nextroot/nextroot-init"),
+    (0o755, "usr/lib/nextroot/nextroot-init-signatures"),
     (0o644, "usr/lib/nextroot/nextroot.conf"),
     (0o644, "usr/lib/systemd/catalog/nextroot.catalog"),
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service"),
@@ -23,6 +27,7 @@ const INSTALLED: [(u32, &str); 15] = [
     (0o644, "usr/share/bash-completion/completions/nextroot"),
     (0o644, "usr/share/fish/vendor_completions.d/nextroot.fish"),
     (0o644, "usr/share/man/man5/nextroot.conf.5"),
+    (0o644, "usr/share/man/man8/mkinitrd.8"),
     (0o644, "usr/share/man/man8/nextroot-verity.8"),
     (0o644, "usr/share/man/man8/nextroot.8"),
     (0o644, "usr/share/zsh/site-functions/_nextroot"),
@@ -43,9 +48,11 @@ fn install(built: &Path, destination: &Path, prefix: &str) -> Output {
 /// A build, as far as installing is concerned.
 fn build() -> tempfile::TempDir {
     let built = tempfile::tempdir().unwrap();
-    let binary = built.path().join("nextroot");
-    fs::write(&binary, "a program").unwrap();
-    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["nextroot", "mkinitrd", "nextroot-init", "nextroot-init-signatures"] {
+        let binary = built.path().join(name);
+        fs::write(&binary, "a program").unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     built
 }
 
@@ -116,4 +123,51 @@ fn nothing_is_installed_without_a_build() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("run make build first"));
     assert_eq!(files(destination.path()), []);
+}
+
+/// The plugin of kernel-install(8): `add VERSION ENTRY_DIR IMAGE [INITRD...]`, with what is in its environment.
+#[test]
+fn kernel_install_makes_an_initramfs_where_it_is_asked_to() {
+    let work = tempfile::tempdir().unwrap();
+    let (bin, staging) = (work.path().join("bin"), work.path().join("staging"));
+    fs::create_dir(&bin).unwrap();
+    let program = bin.join("mkinitrd");
+    fs::write(&program, "#!/bin/sh\necho \"$*\" >\"$2\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = work.path().join("initramfs.conf");
+    for (arguments, generator, there, is_config, expected) in [
+        ("add 6.12 /e /k", Some("nextroot"), false, false, Some("--kernel 6.12")),
+        ("add 6.12 /e /k", None, false, false, Some("--kernel 6.12")),
+        ("add 6.12 /e /k", Some(""), false, true, Some("--kernel 6.12 --config ")),
+        ("add 6.12 /e /k /initrd", Some("nextroot"), false, false, Some("--kernel 6.12")),
+        // Somebody else's.
+        ("add 6.12 /e /k /initrd", None, false, false, None),
+        ("add 6.12 /e /k", None, true, false, None),
+        ("add 6.12 /e /k", Some("dracut"), false, false, None),
+        ("remove 6.12 /e", Some("nextroot"), false, false, None),
+    ] {
+        drop(fs::remove_dir_all(&staging));
+        fs::create_dir(&staging).unwrap();
+        let initrd = staging.join("initrd");
+        if there {
+            fs::write(&initrd, "another").unwrap();
+        }
+        drop(fs::remove_file(&config));
+        if is_config {
+            fs::write(&config, "").unwrap();
+        }
+        let mut command = Command::new("sh");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/kernel-install/50-nextroot.install"));
+        command.args(arguments.split(' ')).env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+        command.env("KERNEL_INSTALL_STAGING_AREA", &staging).env("NEXTROOT_INITRAMFS_CONF", &config);
+        command.env_remove("KERNEL_INSTALL_INITRD_GENERATOR").env_remove("KERNEL_INSTALL_VERBOSE");
+        command.envs(generator.map(|generator| ("KERNEL_INSTALL_INITRD_GENERATOR", generator)));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        let made = fs::read_to_string(&initrd).ok().filter(|text| text != "another");
+        match (made, expected) {
+            (Some(made), Some(expected)) => assert!(made.contains(expected), "{arguments}: {made}"),
+            (made, expected) => assert_eq!(made.as_deref(), expected, "{arguments} {generator:?}"),
+        }
+    }
 }
