@@ -12,8 +12,7 @@ use nextroot::format::config::host_config::{HostConfig, KEYS};
 
 mod left_out;
 
-const PAGES: [&str; 4] =
-    ["man/nextroot.8", "man/nextroot-verity.8", "man/nextroot.conf.5", "man/mkinitrd.8"];
+const PAGES: [&str; 4] = ["man/nextroot.8", "man/nextroot-verity.8", "man/nextroot.conf.5", "man/mkinitrd.8"];
 const COMPLETIONS: [&str; 3] =
     ["completions/nextroot.bash", "completions/_nextroot", "completions/nextroot.fish"];
 /// Commands that units call: in the man page, not among the completions.

@@ -10,7 +10,8 @@ fn every_option_is_described() {
     let text = String::from_utf8(output.stdout).unwrap();
     let page =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/man/mkinitrd.8")).unwrap();
-    let below = text.lines().skip_while(|line| *line != "Options:").skip(1).take_while(|line| !line.is_empty());
+    let below =
+        text.lines().skip_while(|line| *line != "Options:").skip(1).take_while(|line| !line.is_empty());
     let options = below.filter_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("--")));
     let mut count = 0;
     for option in options.map(|option| option.trim_end_matches(',')) {

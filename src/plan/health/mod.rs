@@ -6,12 +6,17 @@ use std::{
     time::Duration,
 };
 
-use crate::format::{
-    config::trial::Trial,
-    system::{systemd_version::SystemdVersion, unit_list::Listed, unit_properties::UnitProperties},
-};
+use crate::format::{config::trial::Trial, system::unit_list::Listed};
 
 use super::state::{OnTrial, Root, State};
+
+mod lasting;
+mod unit;
+
+pub use lasting::{Clean, Descent, Silence};
+pub use unit::{MANAGER_PROPERTIES, Manager, UNIT_PROPERTIES, Unit};
+
+use unit::waits_for_restart;
 
 /// What the watcher has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,111 +47,6 @@ impl Duty {
             _ => Self::Nothing,
         }
     }
-}
-
-/// What systemd says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manager {
-    /// It is starting up.
-    Starting,
-    /// It has started up; jobs have failed, so many since the machine was booted.
-    Up {
-        /// How many.
-        failed_jobs: u32,
-    },
-    /// It is in rescue or emergency mode.
-    Maintenance,
-    /// It is shutting down, or on its way into another root.
-    Stopping,
-}
-
-/// What is asked of the manager itself.
-pub const MANAGER_PROPERTIES: [&str; 4] = ["Version", "SystemState", "NJobs", "NFailedJobs"];
-
-impl Manager {
-    /// By its properties; `None` where they say nothing that is known.
-    #[must_use]
-    pub fn of(properties: &UnitProperties) -> Option<Self> {
-        // Up to 254 it keeps from its life before that start-up has finished (manager_timestamp_shall_serialize of
-        // src/core/manager-serialize.c): it has, where nothing is left to be started.
-        let version = properties.get("Version").and_then(|text| text.parse::<SystemdVersion>().ok());
-        let tells = version.is_some_and(|version| version.number > 254);
-        let has_jobs = || properties.number("NJobs") != Some(0);
-        match properties.get("SystemState")? {
-            "initializing" | "starting" => Some(Self::Starting),
-            "running" | "degraded" if !tells && has_jobs() => Some(Self::Starting),
-            "running" | "degraded" => {
-                Some(Self::Up { failed_jobs: properties.number("NFailedJobs").unwrap_or_default() })
-            }
-            "maintenance" => Some(Self::Maintenance),
-            "stopping" => Some(Self::Stopping),
-            _ => None,
-        }
-    }
-}
-
-/// A unit, as far as the health of a system depends on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unit {
-    /// Its name.
-    id: String,
-    /// All its names.
-    names: BTreeSet<String>,
-    /// `active`, `inactive`, `failed` ...
-    active: String,
-    /// Whether it failed, and waits for being started again: `activating`, as a matter of form.
-    restarts: bool,
-    /// Whether it came to that in this life of the system: what failed in one before is failed until it is started again.
-    is_new: bool,
-    /// Units that it pulls in.
-    pulls: BTreeSet<String>,
-}
-
-/// What is asked of systemd for each unit.
-pub const UNIT_PROPERTIES: [&str; 10] = [
-    "Id",
-    "Names",
-    "ActiveState",
-    "SubState",
-    "Result",
-    "StateChangeTimestampMonotonic",
-    "Requires",
-    "BindsTo",
-    "Wants",
-    "Upholds",
-];
-
-impl Unit {
-    /// A unit by its properties, in a system that runs `since` then by CLOCK_MONOTONIC; `None` where they name none.
-    #[must_use]
-    pub fn of(properties: &UnitProperties, since: Duration) -> Option<Self> {
-        let id = properties.get("Id")?.to_owned();
-        let changed = properties.get("StateChangeTimestampMonotonic").and_then(|text| text.parse().ok());
-        let words = |name| properties.words(name).map(str::to_owned);
-        Some(Self {
-            names: words("Names").chain([id.clone()]).collect(),
-            active: properties.get("ActiveState").unwrap_or_default().to_owned(),
-            restarts: properties.get("SubState").is_some_and(waits_for_restart)
-                && properties.get("Result") != Some("success"),
-            is_new: changed.is_none_or(|changed| Duration::from_micros(changed) >= since),
-            pulls: ["Requires", "BindsTo", "Wants", "Upholds"].into_iter().flat_map(words).collect(),
-            id,
-        })
-    }
-
-    fn is_failed(&self) -> bool {
-        self.active == "failed" && self.is_new
-    }
-
-    /// Whether it failed, also where it is started again for that.
-    fn has_failed(&self) -> bool {
-        self.is_failed() || self.restarts && self.is_new
-    }
-}
-
-/// `auto-restart`, since 254 `auto-restart-queued` as well (src/basic/unit-def.c).
-fn waits_for_restart(sub_state: &str) -> bool {
-    sub_state.starts_with("auto-restart")
 }
 
 /// What was seen of a root on trial.
@@ -204,73 +104,6 @@ const LAST_SILENCE: Duration = Duration::from_secs(300);
 /// their likes have it (`JobTimeoutSec=30min`, with the action that was asked for, by force), and kills what still runs: whoever asked
 /// gets that, late, and a service that takes its time to stop gets its time. What is not over by then will not be.
 const DESCENT: Duration = Duration::from_secs(2100);
-
-/// Since when PID 1 has not answered, by CLOCK_MONOTONIC. Time in which nobody asked it is none of its silence.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silence(Option<Duration>);
-
-impl Silence {
-    /// Takes in a question that was asked `asked` then and is over `now`: how long it has been silent. One answer that is
-    /// missing is no silence yet.
-    pub fn after(&mut self, asked: Duration, now: Duration, is_answered: bool) -> Duration {
-        let before = self.0;
-        self.0 = if is_answered { None } else { before.or(Some(asked)) };
-        before.filter(|_| !is_answered).map_or(Duration::ZERO, |since| now.saturating_sub(since))
-    }
-}
-
-/// Since when PID 1 has been on its way down, by CLOCK_MONOTONIC: somebody asked for a soft reboot, or for more.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Descent(Option<Duration>);
-
-impl Descent {
-    /// Takes in what PID 1 said of itself `now`: how long it has been on its way down; `None` where it is not. On its way it may cease
-    /// to answer.
-    pub fn after(&mut self, now: Duration, manager: &Result<Option<Manager>, String>) -> Option<Duration> {
-        match manager {
-            Ok(Some(Manager::Stopping)) => drop(self.0.get_or_insert(now)),
-            Ok(_) => self.0 = None,
-            Err(_) => {}
-        }
-        self.0.map(|since| now.saturating_sub(since))
-    }
-}
-
-/// Since when it has been up without a failed unit, by CLOCK_MONOTONIC.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Clean {
-    since: Option<Duration>,
-    failed_jobs: u32,
-}
-
-impl Clean {
-    /// Takes in a look at the system, which was up `now`: how long it is so. What failed since the look before, and was started again,
-    /// is none of its units that are failed now: a job of it failed.
-    pub fn after(
-        &mut self,
-        now: Duration,
-        manager: &Result<Option<Manager>, String>,
-        units: &Result<Vec<Unit>, String>,
-    ) -> Duration {
-        match (manager, units) {
-            (Ok(Some(Manager::Maintenance | Manager::Stopping)), _) => self.since = None,
-            (_, Ok(units)) if units.iter().any(Unit::has_failed) => self.since = None,
-            (Ok(Some(Manager::Up { failed_jobs })), Ok(_)) => {
-                let more = std::mem::replace(&mut self.failed_jobs, *failed_jobs) != *failed_jobs;
-                self.since = self.since.filter(|_| !more).or(Some(now));
-            }
-            // Nothing is known of failures.
-            _ => {}
-        }
-        self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
-    }
-
-    /// Whether it has been up.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.since.is_some()
-    }
-}
 
 /// Judges.
 #[must_use]
@@ -402,24 +235,10 @@ pub fn pause_after(look: Duration, left: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    const UP: Manager = Manager::Up { failed_jobs: 0 };
-
-    fn unit(line: &str) -> Unit {
-        let (names, rest) = line.split_once(' ').unwrap();
-        let (active, pulls) = rest.split_once(" > ").unwrap_or((rest, ""));
-        let (active, changed) = active.split_once('@').unwrap_or((active, "9000001"));
-        let (active, sub) = active.split_once('/').unwrap_or((active, active));
-        let (sub, result) = sub.split_once('=').unwrap_or((sub, "success"));
-        let names: Vec<&str> = names.split('=').collect();
-        let text = format!(
-            "Id={}\nNames={}\nActiveState={active}\nSubState={sub}\nResult={result}\nStateChangeTimestampMonotonic={changed}\nWants={pulls}\n",
-            names[0],
-            names.join(" ")
-        );
-        Unit::of(&UnitProperties::parse_all(&text).unwrap()[0], Duration::from_secs(9)).unwrap()
-    }
+    use super::{
+        unit::tests::{UP, unit},
+        *,
+    };
 
     fn rules() -> Trial {
         Trial { units: vec!["a.service".to_owned()], ..Trial::default() }
@@ -499,30 +318,6 @@ mod tests {
             let staged = is_staged.then(|| serde_json::from_value(staged.clone()).unwrap());
             let state = State { blessed, trial, staged, current: Some(root.clone()), ..State::default() };
             assert_eq!(Duty::of(&state), expected, "{state:?}");
-        }
-    }
-
-    #[test]
-    fn what_systemd_says_of_itself() {
-        for (text, expected) in [
-            ("SystemState=initializing\nNJobs=3", Some(Manager::Starting)),
-            ("Version=257\nSystemState=starting\nNJobs=0", Some(Manager::Starting)),
-            ("Version=254.26-1~bpo12+1\nSystemState=running\nNJobs=2", Some(Manager::Starting)),
-            ("Version=254.26-1~bpo12+1\nSystemState=running\nNJobs=0", Some(UP)),
-            ("SystemState=running", Some(Manager::Starting)),
-            // A job that a timer began says nothing of start-up.
-            ("Version=257.9-1\nSystemState=running\nNJobs=2", Some(UP)),
-            ("Version=257.9-1\nSystemState=degraded\nNJobs=0", Some(UP)),
-            (
-                "Version=257.9-1\nSystemState=degraded\nNJobs=0\nNFailedJobs=7",
-                Some(Manager::Up { failed_jobs: 7 }),
-            ),
-            ("SystemState=maintenance\nNJobs=0", Some(Manager::Maintenance)),
-            ("SystemState=stopping\nNJobs=9", Some(Manager::Stopping)),
-            ("SystemState=offline\nNJobs=9", None),
-            ("NJobs=9", None),
-        ] {
-            assert_eq!(Manager::of(&UnitProperties::parse_all(text).unwrap()[0]), expected, "{text}");
         }
     }
 
@@ -692,49 +487,6 @@ mod tests {
     }
 
     #[test]
-    fn a_shutdown_is_timed_from_when_it_was_first_seen() {
-        let second = Duration::from_secs;
-        let mut descent = Descent::default();
-        let silent = || Err("late".to_owned());
-        for (now, manager, expected) in [
-            (5, silent(), None),
-            (10, Ok(Some(UP)), None),
-            (20, Ok(Some(Manager::Stopping)), Some(0)),
-            (50, silent(), Some(30)),
-            (60, Ok(Some(Manager::Stopping)), Some(40)),
-            // It was called off.
-            (70, Ok(Some(UP)), None),
-            (80, silent(), None),
-            (90, Ok(Some(Manager::Stopping)), Some(0)),
-            // The same root, started again.
-            (99, Ok(Some(Manager::Starting)), None),
-        ] {
-            assert_eq!(descent.after(second(now), &manager), expected.map(second), "{now}");
-        }
-    }
-
-    #[test]
-    fn silence_is_what_nobody_answers() {
-        let second = Duration::from_secs;
-        let mut silence = Silence::default();
-        for (asked, now, is_answered, expected) in [
-            // The first answer comes late, and nobody had asked before.
-            (100, 130, false, 0),
-            (131, 161, false, 61),
-            (162, 162, true, 0),
-            // A look at the units and the command took their time.
-            (260, 290, false, 0),
-            (291, 292, true, 0),
-            (293, 293, false, 0),
-            (294, 294, false, 1),
-            (295, 295, false, 2),
-        ] {
-            let silent = silence.after(second(asked), second(now), is_answered);
-            assert_eq!(silent, second(expected), "{asked}");
-        }
-    }
-
-    #[test]
     fn a_silent_pid_1_is_not_judged_by_the_time_alone() {
         let second = Duration::from_secs;
         let rules = Trial { timeout_sec: 30, ..rules() };
@@ -749,36 +501,9 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_failed_twice_a_second_was_missed_by_every_look() {
+    fn what_waits_for_being_started_again_is_named() {
         let second = Duration::from_secs;
-        let up = |failed_jobs| Ok(Some(Manager::Up { failed_jobs }));
         let restarts = "b.service activating/auto-restart=exit-code";
-        let mut clean = Clean::default();
-        for (now, manager, units, expected) in [
-            (5, Ok(Some(Manager::Starting)), &[][..], 0),
-            // What failed in the root before is none of this one's.
-            (10, up(7), &[], 0),
-            (12, up(7), &["b.service active"], 2),
-            // It is starting again, when it is looked at.
-            (14, up(8), &["b.service activating/start"], 0),
-            (17, up(8), &["b.service activating/start"], 3),
-            // Up to 254 it says so with any job.
-            (18, Ok(Some(Manager::Starting)), &[], 4),
-            (19, Err("late".to_owned()), &[], 5),
-            (20, up(8), &["b.service activating/auto-restart=success"], 6),
-            (21, up(8), &[restarts], 0),
-            (22, up(8), &["b.service active"], 0),
-            (23, up(8), &["b.service activating/auto-restart=exit-code@8999999"], 1),
-            (24, up(8), &["b.service failed@8999999"], 2),
-            (25, up(8), &["b.service failed"], 0),
-            (26, up(8), &[], 0),
-            (30, up(8), &[], 4),
-            (31, Ok(Some(Manager::Stopping)), &[], 0),
-        ] {
-            let units: Vec<Unit> = units.iter().map(|line| unit(line)).collect();
-            assert_eq!(clean.after(second(now), &manager, &Ok(units)), second(expected), "{now}");
-        }
-        assert_eq!(clean.after(second(40), &up(8), &Err("late".to_owned())), second(0));
         let rules = Trial { without_failures_sec: 30, ..Trial::default() };
         let seen = Seen { clean: second(0), ..seen(Ok(UP), &[restarts]) };
         assert_eq!(judge(&rules, &seen), Verdict::NotYet("failed: b.service".to_owned()));
