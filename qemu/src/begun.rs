@@ -21,15 +21,16 @@ const PROGRAMS: &str = "programs";
 impl Begun {
     /// Of what goes to `output`. What comes of other programs than those in `dist` and this one is not kept.
     pub fn new(output: &Path, dist: &Path) -> Outcome<Self> {
-        let mut hasher = DefaultHasher::new();
-        fs::read(std::env::current_exe()?)?.hash(&mut hasher);
-        let mut names: Vec<PathBuf> =
-            fs::read_dir(dist)?.map(|entry| Ok(entry?.path())).collect::<Outcome<_>>()?;
-        names.sort();
-        for path in names.into_iter().filter(|path| path.is_file()) {
-            fs::read(path)?.hash(&mut hasher);
-        }
-        let programs = format!("{:016x}", hasher.finish());
+        let own = fs::read(std::env::current_exe()?)?;
+        Self::by(output, programs(dist, &own, None)?)
+    }
+
+    /// The same for scenarios, which are in the rig's own program: of that counts what else it is made of.
+    pub(crate) fn of_scenarios(output: &Path, dist: &Path) -> Outcome<Self> {
+        Self::by(output, programs(dist, env!("RIG").as_bytes(), Some("nextroot-qemu"))?)
+    }
+
+    fn by(output: &Path, programs: String) -> Outcome<Self> {
         let begun = Self(output.with_extension("begun"));
         if fs::read_to_string(begun.0.join(PROGRAMS)).ok().as_ref() != Some(&programs) {
             begun.end()?;
@@ -87,6 +88,20 @@ impl Begun {
     }
 }
 
+/// What tells these programs from others.
+fn programs(dist: &Path, own: &[u8], but: Option<&str>) -> Outcome<String> {
+    let mut hasher = DefaultHasher::new();
+    own.hash(&mut hasher);
+    let mut names: Vec<PathBuf> =
+        fs::read_dir(dist)?.map(|entry| Ok(entry?.path())).collect::<Outcome<_>>()?;
+    names.sort();
+    let is_other = |path: &PathBuf| path.is_file() && path.file_name().and_then(|name| name.to_str()) != but;
+    for path in names.into_iter().filter(is_other) {
+        fs::read(path)?.hash(&mut hasher);
+    }
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +124,19 @@ mod tests {
         assert_eq!(begun().get("a-1", || Ok(3)).unwrap(), 3);
         begun().end().unwrap();
         assert_eq!(begun().get("a-1", || Ok(4)).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_mended_scenario_threw_away_what_the_others_had_taken_hours_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (dist, output) = (directory.path().join("dist"), directory.path().join("results.json"));
+        fs::create_dir(&dist).unwrap();
+        let begun = || Begun::of_scenarios(&output, &dist).unwrap();
+        fs::write(dist.join("nextroot"), "one").unwrap();
+        begun().keep("a", &1).unwrap();
+        fs::write(dist.join("nextroot-qemu"), "with another scenario").unwrap();
+        assert_eq!(begun().find::<u64>("a").unwrap(), Some(1));
+        fs::write(dist.join("nextroot"), "two").unwrap();
+        assert_eq!(begun().find::<u64>("a").unwrap(), None);
     }
 }

@@ -1,6 +1,8 @@
 //! The command line.
 
 use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -215,7 +217,7 @@ fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     let chosen = chosen(&run.names, run.full, run.from.as_deref(), run.rounds)?;
     let scenarios: Vec<Scenario> = std::iter::repeat_n(chosen, run.times).flatten().collect();
     let begun = match (&run.json, run.go_on) {
-        (Some(json), true) => Some(Begun::new(json, &rig.dist)?),
+        (Some(json), true) => Some(Begun::of_scenarios(json, &rig.dist)?),
         (None, true) => return Err("--go-on needs --json: beside that is what it goes on from".into()),
         (_, false) => None,
     };
@@ -241,8 +243,11 @@ fn run_all(run: &Run, rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
     if let Some(path) = &run.json {
         std::fs::write(path, serde_json::to_vec_pretty(&verdicts)?)?;
     }
-    begun.map_or(Ok(()), |begun| begun.end())?;
     let failed = verdicts.iter().filter(|verdict| !verdict.passed()).count();
+    // Once what failed is mended, what passed counts.
+    if let Some(begun) = begun.filter(|_| failed == 0) {
+        begun.end()?;
+    }
     println!("{} passed, {failed} failed", verdicts.len() - failed);
     // Nothing run is no success.
     Ok(if failed == 0 && !verdicts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -254,8 +259,14 @@ type Named = (String, Scenario);
 /// What has passed, and what is to be run.
 fn kept(begun: Option<&Begun>, scenarios: Vec<Scenario>) -> Outcome<(Vec<Verdict>, Vec<Named>)> {
     let (mut passed, mut left) = (Vec::new(), Vec::new());
-    for (number, scenario) in scenarios.into_iter().enumerate() {
-        let place = format!("{}-{number}", scenario.name);
+    let mut times = BTreeMap::new();
+    for scenario in scenarios {
+        // By all that it is: one that was mended is run.
+        let mut hasher = DefaultHasher::new();
+        format!("{scenario:?}").hash(&mut hasher);
+        let place = format!("{}-{:016x}", scenario.name, hasher.finish());
+        let number = times.entry(place.clone()).and_modify(|number| *number += 1).or_insert(1_u32);
+        let place = format!("{place}-{number}");
         match begun.map(|begun| begun.find(&place)).transpose()?.flatten() {
             Some(verdict) => passed.push(verdict),
             None => left.push((place, scenario)),
