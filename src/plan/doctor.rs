@@ -185,7 +185,7 @@ fn next(machine: &Machine) -> Found {
             "write an image into the other slot, as systemd-sysupdate does (sysupdate.d(5))",
         ),
         Leads::Wrong(why) => fail(
-            format!("{source}: {why}{skipped}"),
+            format!("{why}{skipped}"),
             "make room for a second root: a partition of type root and one of type root-verity (repart.d(5)), or name an image file in Source=",
         ),
     }
@@ -273,7 +273,7 @@ mod tests {
                     let is = Leads::Wrong("there is no other slot".to_owned());
                     machine.next = Some(Next { source: "slot:other".to_owned(), is, skipped: Vec::new() });
                 },
-                "fail next-root: slot:other: there is no other slot",
+                "fail next-root: there is no other slot",
             ),
         ] {
             let mut machine = well();

@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(behind("c.service", &running, &new), "b@x.service session-1.scope");
         // What comes before one comes behind none.
         assert_eq!(behind("b@x.service c.service", &running, &[]), "session-1.scope slow.service");
-        assert_eq!(behind("slow.service disk.service", &running, &[]).contains("db.service"), true);
+        assert!(behind("slow.service disk.service", &running, &[]).contains("db.service"));
         assert_eq!(behind("unknown.service", &running, &[]), "");
         assert_eq!(orders(&["unknown.service".to_owned()], &running, &[]), []);
     }
