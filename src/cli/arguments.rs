@@ -1,10 +1,7 @@
 //! The command line as it is written: its commands, their options, and what --help says of them.
 
 use argh::FromArgs;
-use nextroot::{
-    format::config::host_config,
-    mode::{request, status},
-};
+use nextroot::mode::{request, status};
 
 use super::verity::Verity;
 
@@ -299,7 +296,7 @@ pub(super) struct Watch {
 pub(super) struct Gc {}
 
 fn service(text: &str) -> Result<String, String> {
-    host_config::service(text).ok_or_else(|| "a service is needed, as nginx.service".to_owned())
+    request::service(text).ok_or_else(|| "a service is needed, as nginx.service".to_owned())
 }
 
 fn span(text: &str) -> Result<u64, String> {

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-pub use crate::format::config::prewarm::seconds as prewarm_timeout;
+pub use crate::format::config::{host_config::service, prewarm::seconds as prewarm_timeout};
 pub use crate::plan::{carry::Wanted, stage::Way};
 
 /// What was asked for.

@@ -59,13 +59,13 @@ pub fn orders(critical: &[String], running: &[Unit], new: &[UnitOrder]) -> Vec<O
     let graph = Graph::of(running, new);
     let known: BTreeSet<&String> = critical.iter().filter(|name| graph.knows(name)).collect();
     let of_services = |name: &str| matches!(kind(name), "service" | "scope");
-    let others = graph
-        .names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !of_services(name) && !LAST.contains(name) && !END.contains(name));
-    let mut fixed = graph.from(others.chain(known.iter().map(|name| name.as_str())), &graph.after);
-    fixed.extend(graph.from(known.iter().map(|name| name.as_str()), &graph.needs));
+    // By whatever name: a runlevel is one of them.
+    let last = led_to(LAST.into_iter().chain(END), &graph.aliases);
+    let others =
+        graph.names.iter().map(String::as_str).filter(|name| !of_services(name) && !last.contains(*name));
+    let mut fixed = graph.placed.clone();
+    fixed.extend(led_to(others.chain(known.iter().map(|name| name.as_str())), &graph.after));
+    fixed.extend(led_to(known.iter().map(|name| name.as_str()), &graph.needs));
     // Our own are at work meanwhile.
     let is_free = |name: &&str| {
         of_services(name) && !name.starts_with("nextroot-") && !fixed.contains(key(name).as_str())
@@ -129,6 +129,7 @@ struct Graph {
     names: BTreeSet<String>,
     after: Edges,
     needs: Edges,
+    aliases: Edges,
     /// What has its place already.
     placed: BTreeSet<String>,
 }
@@ -169,7 +170,7 @@ impl Graph {
     /// Names of the same unit come before and after each other.
     fn same(&mut self, unit: &str, names: &BTreeSet<String>) {
         self.names.insert(key(unit));
-        for edges in [&mut self.after, &mut self.needs] {
+        for edges in [&mut self.after, &mut self.needs, &mut self.aliases] {
             link(edges, unit, names);
             names.iter().for_each(|name| link(edges, name, [unit]));
         }
@@ -178,18 +179,17 @@ impl Graph {
     fn knows(&self, name: &str) -> bool {
         self.names.contains(&key(name))
     }
+}
 
-    /// All that edges lead to, from these on, and what has its place.
-    fn from<'a>(&self, begin: impl Iterator<Item = &'a str>, edges: &Edges) -> BTreeSet<String> {
-        let mut open: Vec<String> = begin.map(key).collect();
-        let mut found: BTreeSet<String> = open.iter().cloned().collect();
-        while let Some(name) = open.pop() {
-            let next = edges.get(&name).into_iter().flatten();
-            open.extend(next.filter(|name| found.insert((*name).clone())).cloned());
-        }
-        found.extend(self.placed.iter().cloned());
-        found
+/// All that edges lead to, from these on.
+fn led_to<'a>(begin: impl Iterator<Item = &'a str>, edges: &Edges) -> BTreeSet<String> {
+    let mut open: Vec<String> = begin.map(key).collect();
+    let mut found: BTreeSet<String> = open.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        let next = edges.get(&name).into_iter().flatten();
+        open.extend(next.filter(|name| found.insert((*name).clone())).cloned());
     }
+    found
 }
 
 fn link(edges: &mut Edges, from: &str, to: impl IntoIterator<Item = impl AsRef<str>>) {
@@ -288,6 +288,13 @@ mod tests {
         ] {
             assert_eq!(behind("c.service", &running, std::slice::from_ref(&new)), expected, "{new:?}");
         }
+        // The runlevels are aliases of targets that all comes before.
+        let runlevel =
+            UnitOrder { names: words("multi-user.target"), ..told("runlevel3.target", "", "", "") };
+        assert_eq!(
+            behind("c.service", &running, std::slice::from_ref(&runlevel)),
+            "b@x.service session-1.scope slow.service"
+        );
         let alias = UnitOrder { names: words("alias.service"), ..told("slow.service", "", "", "") };
         let new = [alias, told("c.service", "alias.service", "", "")];
         assert_eq!(behind("c.service", &running, &new), "b@x.service session-1.scope");
