@@ -61,8 +61,9 @@ pub fn orders(critical: &[String], running: &[Unit], new: &[UnitOrder]) -> Vec<O
     let of_services = |name: &str| matches!(kind(name), "service" | "scope");
     // By whatever name: a runlevel is one of them.
     let last = led_to(LAST.into_iter().chain(END), &graph.aliases);
-    let others =
-        graph.names.iter().map(String::as_str).filter(|name| !of_services(name) && !last.contains(*name));
+    // What an initrd starts is nothing that starts here; in 254 it comes after all the rest.
+    let counts = |name: &&str| !of_services(name) && !last.contains(*name) && !name.starts_with("initrd");
+    let others = graph.names.iter().map(String::as_str).filter(counts);
     let mut fixed = graph.placed.clone();
     fixed.extend(led_to(others.chain(known.iter().map(|name| name.as_str())), &graph.after));
     fixed.extend(led_to(known.iter().map(|name| name.as_str()), &graph.needs));
@@ -288,6 +289,9 @@ mod tests {
         ] {
             assert_eq!(behind("c.service", &running, std::slice::from_ref(&new)), expected, "{new:?}");
         }
+        let initrd = told("initrd.target", "multi-user.target", "", "");
+        let expected = "b@x.service session-1.scope slow.service";
+        assert_eq!(behind("c.service", &running, std::slice::from_ref(&initrd)), expected);
         // The runlevels are aliases of targets that all comes before.
         let runlevel =
             UnitOrder { names: words("multi-user.target"), ..told("runlevel3.target", "", "", "") };
