@@ -1,4 +1,4 @@
-//! `format/system/unit_list.rs`: a list has no more units than the text has braces, and what is asked about of them is all, or
+//! `format/system/unit_list.rs`: a list has no more units than the text has brackets of both kinds, and what is asked about of them is all, or
 //! what is listed, in order.
 
 use nextroot::{
@@ -9,7 +9,7 @@ use nextroot::{
 pub(super) fn run(data: &[u8]) {
     let text = super::text(data);
     let Ok(listed) = unit_list::parse(&text) else { return };
-    assert!(listed.len() <= text.matches('{').count());
+    assert!(listed.len() <= text.matches(['{', '[']).count());
     let asked = health::to_ask(&Trial::default(), &listed);
     let all = asked == ["*"];
     let mut names = listed.iter().map(|unit| &unit.unit);

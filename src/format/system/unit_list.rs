@@ -40,6 +40,8 @@ mod tests {
                     listed("dev-disk-by\\x2duuid.device", "active", "plugged"),
                 ]),
             ),
+            // Found by fuzzing: nobody writes it so, and by their places they are the same.
+            (r#"[["a.service","failed","failed"]]"#, Some(vec![listed("a.service", "failed", "failed")])),
             (r#"[{"unit":"a.service"}]"#, None),
             (r#"[{"unit":"a.service","active":"active"}]"#, None),
             (r#"{"unit":"a.service","active":"active","sub":"running"}"#, None),
