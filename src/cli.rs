@@ -217,16 +217,16 @@ fn root(
     (root_hash, hash_device): (Option<String>, Option<String>),
     direct: bool,
     (carry, leave): (Vec<String>, Vec<String>),
+    critical: Vec<String>,
 ) -> Request {
     let way = if direct { Way::Direct } else { Way::Relay };
     let (source, wanted) = (source.unwrap_or_default(), Wanted { carry, leave });
-    Request { source, root_hash, hash_device, way, wanted, ..Request::default() }
+    Request { source, root_hash, hash_device, way, wanted, critical, ..Request::default() }
 }
 
 fn examined(asked: Preflight) -> Result<ExitCode, Box<dyn Error>> {
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
-    let request = root(asked.source, hash, asked.direct, mounts);
-    let request = configured(Request { critical: asked.critical, ..request })?;
+    let request = configured(root(asked.source, hash, asked.direct, mounts, asked.critical))?;
     let examined = preflight::run(&request)?;
     if asked.json {
         show(examined.json()?)?;
@@ -241,11 +241,10 @@ fn rebooted(asked: Reboot) -> Result<(), reboot::Error> {
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
     let request = Request {
         replace: asked.replace,
-        critical: asked.critical,
         force: asked.force,
         no_prewarm: asked.no_prewarm,
         prewarm_timeout_sec: asked.prewarm_timeout,
-        ..root(asked.source, hash, asked.direct, mounts)
+        ..root(asked.source, hash, asked.direct, mounts, asked.critical)
     };
     let bar = Bar::new(AHEAD);
     goes(&reboot::go(request, Some(&bar.watch()), tell)?.root.source);
@@ -256,11 +255,10 @@ fn staged(asked: Stage) -> Result<ExitCode, Box<dyn Error>> {
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
     let request = Request {
         replace: asked.replace,
-        critical: asked.critical,
         force: asked.force,
         no_prewarm: asked.no_prewarm,
         prewarm_timeout_sec: asked.prewarm_timeout,
-        ..root(asked.source, hash, asked.direct, mounts)
+        ..root(asked.source, hash, asked.direct, mounts, asked.critical)
     };
     let (request, warnings) = request.configured()?;
     warn(&warnings);
@@ -311,8 +309,7 @@ fn planned(asked: Plan) -> Result<String, Box<dyn Error>> {
         return Err("--critical is worked out on the machine itself: give it to --show-facts, which writes down what came of it".into());
     }
     let (hash, mounts) = ((asked.roothash, asked.hash_device), (asked.carry, asked.no_carry));
-    let request = root(Some(source), hash, asked.direct, mounts);
-    let request = Request { critical: asked.critical, ..request };
+    let request = root(Some(source), hash, asked.direct, mounts, asked.critical);
     Ok(match asked.facts {
         Some(path) => plan::soft_reboot::of_facts(request, &path, form)?,
         None => plan::soft_reboot::of_machine(&configured(request)?, form)?,

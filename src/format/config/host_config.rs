@@ -13,6 +13,7 @@ use crate::format::{
         time_span,
         trial::Trial,
     },
+    system::unit_file::is_unit,
     verity::root_hash::RootHash,
 };
 
@@ -302,9 +303,7 @@ const SERVICES: &str = "a list of services, as nginx.service,";
 #[must_use]
 pub fn service(name: &str) -> Option<String> {
     let stem = name.strip_suffix(".service")?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    let usable =
-        !stem.is_empty() && !stem.ends_with('@') && !stem.starts_with(['.', '@']) && stem.bytes().all(plain);
+    let usable = is_unit(name) && !stem.ends_with('@') && !stem.starts_with(['.', '@']);
     usable.then(|| name.to_owned())
 }
 

@@ -4,9 +4,12 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::config::{
-    ini::{self, Assignment, boolean, words},
-    time_span,
+use crate::format::{
+    config::{
+        ini::{self, Assignment, boolean, words},
+        time_span,
+    },
+    system::unit_file::is_unit,
 };
 
 /// The section, with what holds where nothing is written.
@@ -104,28 +107,6 @@ impl Trial {
 /// Whole seconds, no less than that.
 fn seconds(span: Option<Duration>) -> Option<u64> {
     span.map(|span| span.as_secs() + u64::from(span.subsec_nanos() > 0))
-}
-
-/// Whether this can be the name of a unit (systemd.unit(5)).
-fn is_unit(name: &str) -> bool {
-    const KINDS: [&str; 11] = [
-        "service",
-        "socket",
-        "target",
-        "mount",
-        "automount",
-        "swap",
-        "timer",
-        "path",
-        "slice",
-        "scope",
-        "device",
-    ];
-    const LONGEST: usize = 255;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    name.len() <= LONGEST
-        && name.bytes().all(allowed)
-        && name.rsplit_once('.').is_some_and(|(name, kind)| !name.is_empty() && KINDS.contains(&kind))
 }
 
 impl fmt::Display for Trial {

@@ -1,6 +1,37 @@
-//! Settings in files of systemd (systemd.syntax(7)): units, networks, system.conf.
+//! Settings in files of systemd (systemd.syntax(7)): units, networks, system.conf; and what names units have.
 
 use crate::format::config::ini;
+
+/// What kinds of units there are (systemd.unit(5)).
+pub const KINDS: [&str; 11] = [
+    "service",
+    "socket",
+    "target",
+    "mount",
+    "automount",
+    "swap",
+    "timer",
+    "path",
+    "slice",
+    "scope",
+    "device",
+];
+
+/// The kind of the unit of this name: `service`, `socket` ...
+#[must_use]
+pub fn kind(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, kind)| kind)
+}
+
+/// Whether this can be the name of a unit (systemd.unit(5)).
+#[must_use]
+pub fn is_unit(name: &str) -> bool {
+    const LONGEST: usize = 255;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    name.len() <= LONGEST
+        && name.bytes().all(allowed)
+        && name.rsplit_once('.').is_some_and(|(name, kind)| !name.is_empty() && KINDS.contains(&kind))
+}
 
 /// All values that a section assigns to a key, in order. An empty assignment takes back those before it.
 #[must_use]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Finding, Given, Unit, fate::stopped, survivors::in_run};
-use crate::plan::order::Order;
+use crate::{format::system::unit_file::kind, plan::order::Order};
 
 /// What the files of a root say of the order of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +83,7 @@ pub fn orders(critical: &[String], running: &[Unit], new: &[UnitOrder]) -> Vec<O
 }
 
 pub(super) fn check(given: &Given<'_>) -> Finding {
-    let Given { asked, system, new, .. } = given;
-    let orders = orders(&asked.critical, &system.units, &new.unit_orders);
+    let Given { asked, system, new, orders, .. } = given;
     let mut findings = Vec::new();
     for name in &asked.critical {
         let unit = system.units.iter().find(|unit| unit.id == *name || unit.names.contains(name));
@@ -109,11 +108,6 @@ pub(super) fn check(given: &Given<'_>) -> Finding {
         });
     }
     Finding::worst_of(findings, "none is named: Critical= has units that must not be away for long")
-}
-
-/// `service`, `socket` ...
-fn kind(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(_, kind)| kind)
 }
 
 /// A unit's name; that of its template for an instance, of which files do not tell all.

@@ -101,7 +101,8 @@ impl Report {
 #[must_use]
 pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
     let fates = fate::decide(system);
-    let given = Given { asked, system, new, survives: &fates.survives };
+    let orders = critical::orders(&asked.critical, &system.units, &new.unit_orders);
+    let given = Given { asked, system, new, survives: &fates.survives, orders: &orders };
     let unopened = policy::unopened(&given);
     let check = |row: &Row| match unopened {
         Some(failed) if row.of_new_root && row.name != failed => row.says(Finding::not_looked_at(failed)),
@@ -114,7 +115,7 @@ pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
         stops: fates.stops,
         watcher: running::watcher(asked, system),
         watchdog: running::rearming(system, new),
-        orders: critical::orders(&asked.critical, &system.units, &new.unit_orders),
+        orders,
     }
 }
 
@@ -122,17 +123,15 @@ pub fn examine(asked: &Asked, system: &System, new: &NewRoot) -> Report {
 #[must_use]
 pub fn of_system(asked: &Asked, system: &System) -> Vec<Check> {
     let fates = fate::decide(system);
-    let given = Given { asked, system, new: &NewRoot::default(), survives: &fates.survives };
+    let given = Given { asked, system, new: &NewRoot::default(), survives: &fates.survives, orders: &[] };
     TABLE.iter().filter(|row| !row.of_new_root).map(|row| row.says((row.look)(&given))).collect()
 }
 
 /// The check of who holds a shutdown back, alone: that may change until the last moment.
 #[must_use]
 pub fn inhibitors(system: &System) -> Vec<Check> {
-    let (asked, new) = (Asked::default(), NewRoot::default());
-    let given = Given { asked: &asked, system, new: &new, survives: &[] };
-    let rows = TABLE.iter().filter(|row| row.name == "inhibitors");
-    rows.map(|row| row.says((row.look)(&given))).collect()
+    let checks = of_system(&Asked::default(), system).into_iter();
+    checks.filter(|check| check.name == "inhibitors").collect()
 }
 
 /// What a check looks at.
@@ -141,6 +140,7 @@ struct Given<'a> {
     system: &'a System,
     new: &'a NewRoot,
     survives: &'a [Survivor],
+    orders: &'a [Order],
 }
 
 /// A check and the reason for it.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::system::unit_properties::UnitProperties;
+use crate::format::system::{unit_file, unit_properties::UnitProperties};
 
 /// A unit that systemd has in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ impl Unit {
     /// `service`, `socket` ...
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.id.rsplit_once('.').map_or("", |(_, kind)| kind)
+        unit_file::kind(&self.id)
     }
 
     /// Whether it is up, or on its way.

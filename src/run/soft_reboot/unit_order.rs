@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use crate::{
     format::{
         config::ini::{self, Assignment},
-        system::unit_file,
+        system::unit_file::{self, KINDS, kind},
     },
     plan::preflight::UnitOrder,
     run::tree::Tree,
@@ -16,19 +16,6 @@ use super::inspect::{UNITS, pulling};
 
 /// What pulls units in (systemd.unit(5)).
 const PULLS: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
-const KINDS: [&str; 11] = [
-    "service",
-    "socket",
-    "target",
-    "mount",
-    "automount",
-    "swap",
-    "path",
-    "timer",
-    "slice",
-    "scope",
-    "device",
-];
 
 /// Reads the files of a root that is mounted at `root`, and what could not be read of it.
 #[must_use]
@@ -63,10 +50,6 @@ pub fn look(root: &Path) -> (Vec<UnitOrder>, Vec<String>) {
         found.extend(units.flat_map(|unit| texts.iter().map(|text| unit_order(unit, text))));
     }
     (found, tree.unread)
-}
-
-fn kind(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(_, kind)| kind)
 }
 
 /// Whether the drop-ins of a directory count for a unit: those of its own name, of a beginning of it up to a dash, and of its kind.
