@@ -22,6 +22,7 @@ mod inhibitor;
 mod ini;
 mod initramfs_config;
 mod intent;
+mod job_list;
 mod journal_entry;
 mod kernel_release;
 mod mbr;
@@ -88,6 +89,7 @@ pub const ALL: &[Target] = targets![
     ini,
     initramfs_config,
     intent,
+    job_list,
     journal_entry,
     kernel_release,
     mbr,

@@ -4,6 +4,7 @@ pub mod boot_entry;
 pub mod elf;
 pub mod fstab;
 pub mod inhibitor;
+pub mod job_list;
 pub mod journal;
 pub mod journal_entry;
 pub mod mount_unit;

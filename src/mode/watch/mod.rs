@@ -238,7 +238,7 @@ impl<'a> Watch<'a> {
         // Until start-up is over it depends on these alone, and PID 1 has other work than to tell of all. Up to 254 it says so
         // with any job, also later.
         let units = match manager {
-            Ok(Some(Manager::Starting)) if !self.clean.has_begun() => {
+            Ok(Some(Manager::Starting)) if !self.clean.has_been_up() => {
                 self.systemctl.health(&self.rules.units, self.since)
             }
             Ok(Some(Manager::Starting | Manager::Up { .. })) => self
@@ -249,15 +249,22 @@ impl<'a> Watch<'a> {
         };
         let units = units.map_err(|error| chain(&error));
         let clean = self.clean.after(now, &manager, &units);
-        let begun = asked.saturating_sub(self.since);
+        let since = machine::monotonic().saturating_sub(self.since);
+        // Without them it is told as well, in fewer words.
+        let jobs = match health::asks_for_jobs(&self.rules, since, &manager) {
+            true => self.systemctl.jobs().unwrap_or_default(),
+            false => Vec::new(),
+        };
         Seen {
-            begun,
-            since: machine::monotonic().saturating_sub(self.since),
+            begun: asked.saturating_sub(self.since),
+            since,
             silent,
             stopping,
             manager,
             units,
             clean,
+            last_failed: self.clean.last_failed().to_owned(),
+            jobs,
             command: None,
         }
     }

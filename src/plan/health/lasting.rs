@@ -36,10 +36,12 @@ impl Descent {
 }
 
 /// Since when it has been up without a failed unit, by CLOCK_MONOTONIC.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Clean {
     since: Option<Duration>,
-    failed_jobs: u32,
+    /// How many jobs had failed when it was last up.
+    failed_jobs: Option<u32>,
+    last_failed: Vec<String>,
 }
 
 impl Clean {
@@ -51,23 +53,34 @@ impl Clean {
         manager: &Result<Option<Manager>, String>,
         units: &Result<Vec<Unit>, String>,
     ) -> Duration {
-        match (manager, units) {
-            (Ok(Some(Manager::Maintenance | Manager::Stopping)), _) => self.since = None,
-            (_, Ok(units)) if units.iter().any(Unit::has_failed) => self.since = None,
-            (Ok(Some(Manager::Up { failed_jobs })), Ok(_)) => {
-                let more = std::mem::replace(&mut self.failed_jobs, *failed_jobs) != *failed_jobs;
-                self.since = self.since.filter(|_| !more).or(Some(now));
-            }
-            // Nothing is known of failures.
-            _ => {}
+        let failed = |unit: &&Unit| unit.has_failed();
+        let failed: Vec<String> = units.iter().flatten().filter(failed).map(|unit| unit.id.clone()).collect();
+        let failed_jobs = match manager {
+            Ok(Some(Manager::Up { failed_jobs })) if units.is_ok() => Some(*failed_jobs),
+            _ => None,
+        };
+        if !failed.is_empty() || matches!(manager, Ok(Some(Manager::Maintenance | Manager::Stopping))) {
+            self.since = None;
+        } else if failed_jobs.is_some() {
+            self.since = self.since.filter(|_| failed_jobs == self.failed_jobs).or(Some(now));
+        }
+        self.failed_jobs = failed_jobs.or(self.failed_jobs);
+        if !failed.is_empty() {
+            self.last_failed = failed;
         }
         self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
     /// Whether it has been up.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.since.is_some()
+    pub fn has_been_up(&self) -> bool {
+        self.failed_jobs.is_some()
+    }
+
+    /// The units that were failed when some last were.
+    #[must_use]
+    pub fn last_failed(&self) -> &[String] {
+        &self.last_failed
     }
 }
 
@@ -152,5 +165,25 @@ mod tests {
             assert_eq!(clean.after(second(now), &manager, &Ok(units)), second(expected), "{now}");
         }
         assert_eq!(clean.after(second(40), &up(8), &Err("late".to_owned())), second(0));
+    }
+
+    #[test]
+    fn after_a_failure_254_was_taken_for_never_up_and_its_units_were_not_asked_about() {
+        let second = Duration::from_secs;
+        let mut clean = Clean::default();
+        let mut look = |manager, units: &[&str]| {
+            clean.after(second(1), &Ok(Some(manager)), &Ok(units.iter().map(|line| unit(line)).collect()));
+            (clean.has_been_up(), clean.last_failed().join(" "))
+        };
+        for (manager, units, has_been_up, last_failed) in [
+            (Manager::Starting, &[][..], false, ""),
+            (Manager::Starting, &["a.service failed"], false, "a.service"),
+            (UP, &["a.service failed", "b.service failed"], true, "a.service b.service"),
+            (Manager::Starting, &["a.service activating/start"], true, "a.service b.service"),
+            (UP, &["b.service activating/auto-restart=exit-code"], true, "b.service"),
+            (UP, &["b.service active"], true, "b.service"),
+        ] {
+            assert_eq!(look(manager, units), (has_been_up, last_failed.to_owned()), "{units:?}");
+        }
     }
 }

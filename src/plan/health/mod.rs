@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::format::{config::trial::Trial, system::unit_list::Listed};
+use crate::format::{
+    config::trial::Trial,
+    system::{job_list::Job, unit_list::Listed},
+};
 
 use super::state::{OnTrial, Root, State};
 
@@ -66,6 +69,10 @@ pub struct Seen {
     pub units: Result<Vec<Unit>, String>,
     /// How long it is up without a failed unit.
     pub clean: Duration,
+    /// The units that were failed when some last were.
+    pub last_failed: Vec<String>,
+    /// The jobs that PID 1 has, where it was asked: [`asks_for_jobs`].
+    pub jobs: Vec<Job>,
     /// How the command ended: `Err` with what went wrong; `None` where it was not run yet.
     pub command: Option<Result<(), String>>,
 }
@@ -128,8 +135,9 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
         }
         Ok(Some(manager)) => match &seen.units {
             Err(why) => Verdict::NotYet(format!("its units cannot be listed: {why}")),
-            Ok(units) if *manager == Manager::Starting => required_units(rules, units)
-                .unwrap_or_else(|| Verdict::NotYet("start-up has not finished".to_owned())),
+            Ok(units) if *manager == Manager::Starting => {
+                required_units(rules, units).unwrap_or_else(|| Verdict::NotYet(starting(seen)))
+            }
             Ok(units) => up(rules, seen, units),
         },
     };
@@ -141,6 +149,30 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
         Verdict::RunCommand if seen.begun >= rules.timeout() => late(": its command has not ended well"),
         other => other,
     }
+}
+
+/// That it starts, and what for: a person is told where the time is over, and by then it can no longer be asked.
+fn starting(seen: &Seen) -> String {
+    let runs = |job: &&Job| job.state == "running";
+    let waits_for: Vec<&str> = seen.jobs.iter().filter(runs).map(|job| job.unit.as_str()).collect();
+    let waits_for = match waits_for.as_slice() {
+        [] => String::new(),
+        units => format!(": waits for {}", units.join(" ")),
+    };
+    format!("start-up has not finished{waits_for}{}", last_failed(seen))
+}
+
+fn last_failed(seen: &Seen) -> String {
+    match seen.last_failed.as_slice() {
+        [] => String::new(),
+        units => format!(", last failed: {}", units.join(" ")),
+    }
+}
+
+/// Whether PID 1 has to be asked for its jobs in a look that has taken until `since`: where it may be the last one.
+#[must_use]
+pub fn asks_for_jobs(rules: &Trial, since: Duration, manager: &Result<Option<Manager>, String>) -> bool {
+    matches!(manager, Ok(Some(Manager::Starting))) && since + BEAT >= rules.timeout()
 }
 
 fn up(rules: &Trial, seen: &Seen, units: &[Unit]) -> Verdict {
@@ -157,7 +189,7 @@ fn up(rules: &Trial, seen: &Seen, units: &[Unit]) -> Verdict {
         let failed: Vec<&str> =
             units.iter().filter(|unit| unit.has_failed()).map(|unit| unit.id.as_str()).collect();
         return Verdict::NotYet(match failed.as_slice() {
-            [] => format!("no unit has been failed for {} s only", seen.clean.as_secs()),
+            [] => format!("no unit has been failed for {} s only{}", seen.clean.as_secs(), last_failed(seen)),
             failed => format!("failed: {}", failed.join(" ")),
         });
     }
@@ -256,6 +288,8 @@ mod tests {
             manager,
             units,
             clean: second(5),
+            last_failed: Vec::new(),
+            jobs: Vec::new(),
             command: None,
         }
     }
@@ -507,6 +541,48 @@ mod tests {
         let rules = Trial { without_failures_sec: 30, ..Trial::default() };
         let seen = Seen { clean: second(0), ..seen(Ok(UP), &[restarts]) };
         assert_eq!(judge(&rules, &seen), Verdict::NotYet("failed: b.service".to_owned()));
+    }
+
+    #[test]
+    fn what_start_up_waits_for_is_named_when_the_time_is_over() {
+        let second = Duration::from_secs;
+        let job = |unit: &str, state: &str| Job { unit: unit.to_owned(), state: state.to_owned() };
+        let jobs =
+            || vec![job("a.device", "running"), job("b.target", "waiting"), job("c.service", "running")];
+        let starting = || Ok(Manager::Starting);
+        for (manager, jobs, last_failed, expected) in [
+            (starting(), vec![], None, "start-up has not finished"),
+            (starting(), jobs(), None, "start-up has not finished: waits for a.device c.service"),
+            // Up to 254 it starts again with each job.
+            (starting(), vec![], Some("d.service"), "start-up has not finished, last failed: d.service"),
+            (
+                starting(),
+                jobs(),
+                Some("d.service"),
+                "start-up has not finished: waits for a.device c.service, last failed: d.service",
+            ),
+            (
+                Ok(UP),
+                vec![],
+                Some("d.service"),
+                "no unit has been failed for 5 s only, last failed: d.service",
+            ),
+        ] {
+            let rules = Trial { without_failures_sec: 10, ..Trial::default() };
+            let last_failed = last_failed.map(str::to_owned).into_iter().collect();
+            let seen = Seen { since: second(300), jobs, last_failed, ..seen(manager, &[]) };
+            let expected = format!("it was not healthy within 300 s: {expected}");
+            assert_eq!(judge(&rules, &seen), Verdict::Failed(expected));
+        }
+        for (manager, since, asks) in [
+            (starting(), 298, false),
+            (starting(), 299, true),
+            (starting(), 310, true),
+            (Ok(UP), 310, false),
+            (Err("late".to_owned()), 310, false),
+        ] {
+            assert_eq!(asks_for_jobs(&rules(), second(since), &manager.map(Some)), asks, "{since}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     format::system::{
+        job_list::{self, Job},
         systemd_version::SystemdVersion,
         unit_list::{self, Listed},
         unit_properties::UnitProperties,
@@ -92,6 +93,12 @@ impl Systemctl {
         unit_list::parse(&text).map_err(|source| Error::Answer { command, source: source.into() })
     }
 
+    /// The jobs that PID 1 has.
+    pub fn jobs(&self) -> Result<Vec<Job>, Error> {
+        let (text, command) = self.ask("list-jobs", &["--no-legend", "--plain"])?;
+        job_list::parse(&text).map_err(|source| Error::Answer { command, source: source.into() })
+    }
+
     fn show(&self, arguments: &[&str]) -> Result<Vec<UnitProperties>, Error> {
         let (text, command) = self.ask("show", arguments)?;
         UnitProperties::parse_all(&text).map_err(|source| Error::Answer { command, source: source.into() })
@@ -149,6 +156,15 @@ mod tests {
         assert_eq!(listed, [Listed { unit: "a".to_owned(), active: "b".to_owned(), sub: "c".to_owned() }]);
         let message = asked("echo nonsense", Systemctl::listed).unwrap_err().to_string();
         assert!(message.ends_with("/systemctl list-units wrote"), "{message}");
+    }
+
+    #[test]
+    fn jobs_of_systemd() {
+        let list =
+            r#"[ "$*" = "--no-pager list-jobs --no-legend --plain" ] && echo "88 a.service start running""#;
+        let jobs = asked(list, Systemctl::jobs).unwrap();
+        assert_eq!(jobs, [Job { unit: "a.service".to_owned(), state: "running".to_owned() }]);
+        assert!(asked("echo No jobs running.", Systemctl::jobs).is_err());
     }
 
     #[test]
