@@ -31,6 +31,20 @@ impl Default for Systemctl {
     }
 }
 
+/// Types of units (systemd.unit(5)). PID 1 takes milliseconds to tell of one, most of a machine's are devices, and these do not stop.
+const ALL_BUT_DEVICES: [&str; 10] = [
+    "*.service",
+    "*.socket",
+    "*.target",
+    "*.mount",
+    "*.automount",
+    "*.swap",
+    "*.timer",
+    "*.path",
+    "*.slice",
+    "*.scope",
+];
+
 impl Systemctl {
     /// A program that answers as systemctl does.
     #[must_use]
@@ -44,10 +58,11 @@ impl Systemctl {
         Ok(answers.iter().find_map(|manager| manager.get("Version")?.parse().ok()))
     }
 
-    /// Every unit that PID 1 has in memory.
+    /// Every unit that PID 1 has in memory, but for devices.
     pub fn units(&self) -> Result<Vec<Unit>, Error> {
         let properties = format!("--property={}", PROPERTIES.join(","));
-        Ok(self.show(&[&properties, "*"])?.iter().filter_map(Unit::of).collect())
+        let arguments: Vec<&str> = [properties.as_str()].into_iter().chain(ALL_BUT_DEVICES).collect();
+        Ok(self.show(&arguments)?.iter().filter_map(Unit::of).collect())
     }
 
     /// What PID 1 says of itself; `None` where it says nothing that is known.
@@ -81,10 +96,14 @@ impl Systemctl {
         Ok(self.show(&[&properties])?.first().map(report::Manager::of).unwrap_or_default())
     }
 
-    /// Every active unit with its time stamps.
+    /// Every active service and socket with its time stamps.
     pub fn active(&self) -> Result<Vec<report::Active>, Error> {
         let properties = format!("--property={}", report::UNIT_PROPERTIES.join(","));
-        Ok(self.show(&[&properties, "*"])?.iter().filter_map(report::Active::of).collect())
+        Ok(self
+            .show(&[&properties, "*.service", "*.socket"])?
+            .iter()
+            .filter_map(report::Active::of)
+            .collect())
     }
 
     /// The units that PID 1 has in memory, with their states only.
@@ -140,7 +159,7 @@ mod tests {
     fn answers_of_systemd() {
         let script = r#"case "$*" in
             "--no-pager show --property=Version") echo Version=257.13-1~deb13u1;;
-            "--no-pager show --property=Id,"*" *") printf 'Id=a.service\nActiveState=active\n\nId=b.socket\n';;
+            "--no-pager show --property=Id,"*" *.service *.socket *.target "*" *.scope") printf 'Id=a.service\nActiveState=active\n\nId=b.socket\n';;
             *) echo "what is $*?" >&2; exit 3;;
         esac"#;
         let (version, units) = answers(script);
@@ -173,7 +192,8 @@ mod tests {
         let message = version.unwrap_err().to_string();
         assert!(message.ends_with("/systemctl show failed (exit status: 1): no bus"), "{message}");
         let message = units.unwrap_err().to_string();
-        assert!(message.ends_with("/systemctl show '*' failed (exit status: 1): no bus"), "{message}");
+        assert!(message.contains("/systemctl show '*.service' '*.socket' "), "{message}");
+        assert!(message.ends_with(" '*.scope' failed (exit status: 1): no bus"), "{message}");
         assert!(matches!(answers("echo nonsense").1, Err(Error::Answer { .. })));
         assert!(matches!(answers("true").0, Ok(None)));
         let endless = answers("trap '' PIPE; exec yes Id=a.service").0.unwrap_err();
