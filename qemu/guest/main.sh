@@ -43,10 +43,11 @@ install_hook() {
 	cp -r units/. /run/systemd/system/
 	grep -rl /usr/bin/nextroot /run/systemd/system | xargs sed -i 's|/usr/bin/nextroot|/run/rig/nextroot-hook|'
 	configure
+	systemctl enable --no-reload --runtime nextroot-soft-reboot.service
 	systemctl daemon-reload
-	systemctl enable --runtime nextroot-soft-reboot.service
 	systemctl start nextroot-soft-reboot.service
 }
+# What systemd has not loaded yet it reads when it is started: to have it read all units again takes five seconds here.
 # outlives NAME ARGUMENTS...: starts guest-init as a service that survives. systemd 254 knows survivors only by the
 # @ of their first argument
 mark=$([ "$(systemctl --version | cut -d ' ' -f 2 | head -n 1)" = 254 ] && echo @)
@@ -64,8 +65,12 @@ outlives() {
 		[Service]
 		ExecStart=@/run/rig/guest-init ${mark}guest-init $*
 	END
-	systemctl daemon-reload
 	systemctl start "$name.service"
+}
+# kept_unit NAME: a unit of this name, from standard input, that runs now and that the new system starts, too
+kept_unit() {
+	cat >"/run/systemd/system/$1"
+	systemctl enable -q --runtime --now "$1"
 }
 # A survivor that counts: survivor NAME HELD
 survivor() {
@@ -104,7 +109,6 @@ surviving_socket() {
 			ExecStart=-systemctl kill --signal=SIGUSR1 answer.service
 		END
 	fi
-	systemctl daemon-reload
 	systemctl enable -q --runtime --now answer.socket
 	outlives client ask 127.0.0.1:8080 /run/rig/asked
 }
@@ -134,8 +138,7 @@ ill() {
 		[Install]
 		WantedBy=multi-user.target
 	END
-	systemctl daemon-reload
-	systemctl enable -q --runtime ill.service
+	systemctl enable -q --no-reload --runtime ill.service
 	systemctl start ill.service
 }
 # mounted DEVICE: when its ext4 was checked last, and how often it was mounted since
