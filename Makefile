@@ -3,7 +3,7 @@
 CARGO  ?= cargo
 DIST   := target/dist
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
-BUILT  := target/$(TARGET)/release
+BUILT  := target/$(TARGET)
 # The init goes without unwind tables: docs/decisions/0003 has the figures.
 INIT    = --bin nextroot -- -C link-arg=-Wl,-T,$(CURDIR)/dist/init.ld -C link-arg=-Wl,--no-eh-frame-hdr
 # What it may weigh, in bytes.
@@ -23,12 +23,15 @@ SANCOV   = -C passes=sancov-module $(addprefix -C llvm-args=-sanitizer-coverage-
 FUZZ     = RUSTFLAGS="$(SANCOV) -D warnings" $(CARGO) build --locked --profile fuzz -p nextroot-fuzz --target-dir target/fuzz
 FUZZ_RUN = FUZZ_PROGRAM=target/fuzz/$(TARGET)/fuzz/nextroot-fuzz ./fuzz/run
 
+# Whoever typed -j has said how many.
+PARALLEL = $(if $(findstring --jobserver,$(MAKEFLAGS)),,-j2)
+
 PREFIX ?= /usr
 # What is installed is the vendor's part: /etc/nextroot belongs to whoever runs the machine.
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
 
-.PHONY: help deps build rig trees prepared programs beside fuzzer init-size install deb demo test test-full check matrix vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared programs inits beside fuzzer init-size install deb demo test test-full check checked matrix vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,13 +40,19 @@ deps: ## install what is missing (Debian and its relatives)
 	@./dist/deps
 
 build: rig ## static binaries, in target/dist/
-	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest
-	@install -m 0755 $(BUILT)/nextroot $(BUILT)/mkinitrd $(BUILT)/guest-init $(DIST)/
-	$(CARGO) rustc --release --locked -p nextroot --no-default-features $(INIT)
-	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init
-	$(CARGO) rustc --release --locked -p nextroot --no-default-features --features signatures $(INIT)
-	@install -m 0755 $(BUILT)/nextroot $(DIST)/nextroot-init-signatures
+	@$(MAKE) --no-print-directory $(PARALLEL) programs inits
 	@$(MAKE) --no-print-directory init-size
+
+programs:
+	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest
+	@install -m 0755 $(addprefix $(BUILT)/release/,nextroot mkinitrd guest-init) $(DIST)/
+
+# In a directory of their own: Cargo builds one thing at a time in each.
+inits:
+	$(CARGO) rustc --profile init --locked -p nextroot --no-default-features $(INIT)
+	@install -m 0755 $(BUILT)/init/nextroot $(DIST)/nextroot-init
+	$(CARGO) rustc --profile init --locked -p nextroot --no-default-features --features signatures $(INIT)
+	@install -m 0755 $(BUILT)/init/nextroot $(DIST)/nextroot-init-signatures
 
 rig:
 	@mkdir -p $(DIST)
@@ -155,10 +164,10 @@ test-full: prepared ## every scenario on every systemd: hours; goes on where it 
 
 # Tests are built first, the rig with them: what it makes goes beside lints, tests and the links, which have one processor.
 prepared: deps rig
-	@$(MAKE) --no-print-directory -j2 programs beside
+	@$(MAKE) --no-print-directory -j3 checked beside
 	@$(MAKE) --no-print-directory matrix
 
-programs: check
+checked: check
 	@$(MAKE) --no-print-directory build
 
 beside:
