@@ -1,7 +1,7 @@
 //! What is remembered between one command and the next, and from one system to the next: a value that
 //! lives as JSON in /run, which outlives every soft reboot.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub struct State {
     pub stage: Vec<Phase>,
     /// Critical units that have drop-ins of ours since the switch, until it is blessed.
     #[serde(default)]
-    pub ordered: Vec<String>,
+    pub ordered: BTreeSet<String>,
 }
 
 impl Default for State {
@@ -77,7 +77,7 @@ impl Default for State {
             restored: false,
             relay: None,
             stage: Vec::new(),
-            ordered: Vec::new(),
+            ordered: BTreeSet::new(),
         }
     }
 }

@@ -27,3 +27,4 @@ mod table;
 mod tree;
 #[cfg(feature = "cli")]
 pub mod verity;
+mod whole;

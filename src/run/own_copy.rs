@@ -1,14 +1,10 @@
 //! Copies of this program, left where it is to be run later.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{sys::file::whole_at, units::Bytes};
 
-use super::failure::Error;
+use super::{failure::Error, whole};
 
 /// This program, for a run of its own that can be ended.
 pub(crate) const SELF: &str = "/proc/self/exe";
@@ -18,18 +14,13 @@ const LARGEST: Bytes = Bytes(64 << 20);
 
 /// Writes this program to a path, whole or not at all.
 pub(super) fn copy_of_self(at: &Path, mode: u32) -> Result<(), Error> {
-    let unfinished = unfinished(at);
+    let unfinished = whole::unfinished(at);
     // fs::copy would do, and takes 5 KiB of an init.
     whole_at(Path::new(SELF), LARGEST)
         .and_then(|program| fs::write(&unfinished, program))
         .and_then(|()| fs::set_permissions(&unfinished, fs::Permissions::from_mode(mode)))
         .and_then(|()| fs::rename(&unfinished, at))
         .map_err(|source| Error::Write { path: at.display().to_string(), source })
-}
-
-/// What it is called until it is whole.
-pub(super) fn unfinished(at: &Path) -> PathBuf {
-    at.with_extension("new")
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! What a boot leaves behind for those who ask later: /run/nextroot-state/boot.json.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use serde::Serialize;
 
-use crate::plan::{signed::CheckedBy, state::Verity, step::OpenVerity};
+use crate::{
+    plan::{signed::CheckedBy, state::Verity, step::OpenVerity},
+    run::whole,
+};
 
 /// Where records and the state live; /run outlives every soft reboot.
 pub const DIRECTORY: &str = "/run/nextroot-state";
@@ -73,12 +76,9 @@ impl Boot {
 
     /// Writes it to `directory`/boot.json, whole or not at all.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)?;
         let mut text = serde_json::to_vec(self).map_err(io::Error::from)?;
         text.push(b'\n');
-        let unfinished = directory.join(".boot.json.new");
-        fs::write(&unfinished, text)?;
-        fs::rename(&unfinished, directory.join("boot.json"))
+        whole::write(&directory.join("boot.json"), &text)
     }
 }
 
@@ -99,6 +99,8 @@ pub fn opened(directory: &Path) -> Vec<Verity> {
 
 #[cfg(all(test, feature = "cli"))]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::plan::step::HashOrigin;
 

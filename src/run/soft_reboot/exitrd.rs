@@ -2,22 +2,19 @@
 //! beside it, and put back where what was staged is taken back.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use crate::{
     plan::stage::Exitrd,
-    run::{
-        failure::Error,
-        own_copy::{SELF, unfinished},
-        shutdown::PROGRAM,
-    },
+    run::{failure::Error, own_copy::SELF, shutdown::PROGRAM, whole},
     sys::file::whole_at,
     units::Bytes,
 };
 
-use super::staging::{absent_is_fine, write_error};
+use super::staging::write_error;
 
 /// What is there.
 #[must_use]
@@ -73,15 +70,14 @@ fn give_back(place: &Path) -> io::Result<()> {
     match place.symlink_metadata() {
         // One that was kept for an earlier switch is of no use any more.
         Ok(_) => Ok(()),
-        Err(_) => absent_is_fine(fs::rename(aside(place), place)),
+        // There was no other.
+        Err(_) => fs::rename(aside(place), place)
+            .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }),
     }
 }
 
 fn take_away(place: &Path) -> io::Result<()> {
-    absent_is_fine(fs::remove_file(unfinished(place)))?;
-    if at(place) == Exitrd::Same {
-        absent_is_fine(fs::remove_file(place))?;
-    }
+    whole::take_away(place, |place| at(place) == Exitrd::Same)?;
     // The directory is somebody else's, too, where anything is in it, ignoring.
     place.parent().into_iter().for_each(|directory| drop(fs::remove_dir(directory)));
     Ok(())
@@ -103,7 +99,7 @@ mod tests {
         assert_eq!(at(&place), Exitrd::None);
         leave();
         assert_eq!(at(&place), Exitrd::Same);
-        fs::write(unfinished(&place), "half").unwrap();
+        fs::write(whole::unfinished(&place), "half").unwrap();
         take_away(&place).unwrap();
         assert!(!root.path().join("initramfs").exists());
         take_away(&place).unwrap();

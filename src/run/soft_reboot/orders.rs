@@ -11,10 +11,11 @@ use crate::{
     run::{
         bounded::{self, Ended},
         failure::Error,
+        whole,
     },
 };
 
-use super::staging::{UNITS, absent_is_fine, write_error};
+use super::staging::{UNITS, write_error};
 
 /// How long systemd may take to read its units: it runs its generators for that.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -23,24 +24,13 @@ fn place(units: &Path, unit: &str) -> PathBuf {
     units.join(format!("{unit}.d")).join("50-nextroot.conf")
 }
 
-/// A name that systemd takes for no drop-in.
-fn unfinished(place: &Path) -> PathBuf {
-    place.with_extension("new")
-}
-
 /// Leaves them, each whole or not at all, and has systemd read them.
 pub(in crate::run) fn leave(orders: &[Order]) -> Result<(), Error> {
     for order in orders {
         let place = place(Path::new(UNITS), &order.unit);
-        write(&place, &order.to_string()).map_err(|e| write_error(&place, e))?;
+        whole::write(&place, order.to_string().as_bytes()).map_err(|e| write_error(&place, e))?;
     }
     reload()
-}
-
-fn write(place: &Path, text: &str) -> io::Result<()> {
-    place.parent().map_or(Ok(()), fs::create_dir_all)?;
-    fs::write(unfinished(place), text)?;
-    fs::rename(unfinished(place), place)
 }
 
 /// Removes those of these units, and has systemd read them again where one was there.
@@ -55,14 +45,11 @@ pub fn remove(units: &[String]) -> Result<(), Error> {
 
 /// Whether it was there; one that somebody else wrote stays.
 fn take_away(place: &Path) -> io::Result<bool> {
-    absent_is_fine(fs::remove_file(unfinished(place)))?;
-    let is_ours = fs::read_to_string(place).is_ok_and(|text| text.starts_with(OURS));
-    if is_ours {
-        absent_is_fine(fs::remove_file(place))?;
-    }
+    let is_ours = |place: &Path| fs::read_to_string(place).is_ok_and(|text| text.starts_with(OURS));
+    let was_there = whole::take_away(place, is_ours)?;
     // The directory is somebody else's, too, where anything is in it, ignoring.
     place.parent().into_iter().for_each(|directory| drop(fs::remove_dir(directory)));
-    Ok(is_ours)
+    Ok(was_there)
 }
 
 fn reload() -> Result<(), Error> {
@@ -85,18 +72,12 @@ mod tests {
         let units = tempfile::tempdir().unwrap();
         let place = place(units.path(), "a@b.service");
         let order = Order { unit: "a@b.service".to_owned(), before: vec!["c.service".to_owned()] };
-        write(&place, &order.to_string()).unwrap();
-        assert_eq!(fs::read_to_string(&place).unwrap(), format!("{OURS}\n[Unit]\nBefore=c.service\n"));
-        assert!(take_away(&place).unwrap());
-        assert!(!place.parent().unwrap().exists());
-        assert!(!take_away(&place).unwrap());
-        // It was killed in between.
-        write(&place, "").unwrap();
-        fs::rename(&place, unfinished(&place)).unwrap();
-        assert!(!take_away(&place).unwrap());
-        assert!(!place.parent().unwrap().exists());
-        write(&place, "[Unit]\n").unwrap();
-        assert!(!take_away(&place).unwrap());
-        assert!(place.exists());
+        for (text, is_ours) in [(order.to_string(), true), ("[Unit]\n".to_owned(), false)] {
+            whole::write(&place, text.as_bytes()).unwrap();
+            assert_eq!(take_away(&place).unwrap(), is_ours);
+            assert_eq!(place.parent().unwrap().exists(), !is_ours);
+            assert!(!take_away(&place).unwrap());
+        }
+        assert_eq!(order.to_string(), format!("{OURS}\n[Unit]\nBefore=c.service\n"));
     }
 }

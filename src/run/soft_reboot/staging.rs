@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::{
@@ -26,7 +26,9 @@ use crate::{
 };
 
 use super::{boot_entries, exitrd, orders, watcher};
-use crate::run::{boot::new_root, closing, execute::bad_status, failure::Error, own_copy::copy_of_self};
+use crate::run::{
+    boot::new_root, closing, execute::bad_status, failure::Error, own_copy::copy_of_self, whole,
+};
 
 /// Where the relay finds what it is to do; also the mark by which this program knows that it is the relay.
 pub const RELAY: &str = "/relay.json";
@@ -40,11 +42,6 @@ pub(super) const MOUNTS: Bytes = Bytes(64 << 20);
 
 pub(super) fn write_error(path: &Path, source: io::Error) -> Error {
     Error::Write { path: path.display().to_string(), source }
-}
-
-/// What is gone already need not be removed.
-pub(super) fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
-    done.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// This program, where systemd looks for the next init, with the directories that both need. 254 looks in
@@ -103,16 +100,8 @@ pub(in crate::run) fn leave_units(names: &[String]) -> Result<(), Error> {
 
 /// Writes a unit whole or not at all: half of one would not be known as ours, and stay.
 pub(super) fn write_unit(name: &str, text: &str) -> Result<(), Error> {
-    let (path, unfinished) = (Path::new(UNITS).join(name), unfinished_unit(name));
-    fs::create_dir_all(UNITS)
-        .and_then(|()| fs::write(&unfinished, text))
-        .and_then(|()| fs::rename(&unfinished, &path))
-        .map_err(|e| write_error(&path, e))
-}
-
-/// A name that systemd takes for no unit.
-pub(super) fn unfinished_unit(name: &str) -> PathBuf {
-    Path::new(UNITS).join(format!(".{name}.new"))
+    let path = Path::new(UNITS).join(name);
+    whole::write(&path, text.as_bytes()).map_err(|e| write_error(&path, e))
 }
 
 /// What stands in them, by which they are known as ours.
@@ -135,10 +124,7 @@ pub(in crate::run) fn publish(at: &Path, relay: &Relay) -> Result<(), Error> {
     fs::write(&path, text).map_err(|e| write_error(&path, e))?;
     let text = os_release(&at.join("sysroot"))?;
     let path = at.join("etc/os-release");
-    let unfinished = at.join("etc/.os-release.new");
-    fs::write(&unfinished, text)
-        .and_then(|()| fs::rename(&unfinished, &path))
-        .map_err(|e| write_error(&path, e))
+    whole::write(&path, text.as_bytes()).map_err(|e| write_error(&path, e))
 }
 
 /// The os-release of a root.
@@ -300,15 +286,10 @@ pub fn mounts() -> Result<Vec<Mount>, Error> {
 }
 
 fn remove_units(names: &[String]) -> Result<(), Error> {
-    for name in names {
-        let unfinished = unfinished_unit(name);
-        if unfinished.symlink_metadata().is_ok() {
-            fs::remove_file(&unfinished).map_err(|e| write_error(&unfinished, e))?;
-        }
-        let path = Path::new(UNITS).join(name);
-        if whole_at(&path, Bytes(UNIT.len() as u64)).is_ok_and(|text| text == UNIT.as_bytes()) {
-            fs::remove_file(&path).map_err(|e| write_error(&path, e))?;
-        }
+    let is_ours =
+        |path: &Path| whole_at(path, Bytes(UNIT.len() as u64)).is_ok_and(|text| text == UNIT.as_bytes());
+    for path in names.iter().map(|name| Path::new(UNITS).join(name)) {
+        whole::take_away(&path, is_ours).map_err(|e| write_error(&path, e))?;
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::ErrorKind,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,14 +13,15 @@ use crate::{
     run::{
         bounded::{self, Ended, SELF},
         failure::Error,
-        own_copy::{copy_of_self, unfinished},
+        own_copy::copy_of_self,
         soft_reboot::state::Store,
+        whole,
     },
     sys::changes,
 };
 
 use super::{
-    staging::{UNITS, unfinished_unit, write_error, write_unit},
+    staging::{UNITS, write_error, write_unit},
     state::DIRECTORY,
 };
 
@@ -75,6 +75,14 @@ fn is_watcher() -> bool {
 #[must_use]
 pub fn is_copy() -> bool {
     Path::new(PROGRAM).exists()
+}
+
+/// A program that another survivor can be made of, as the watcher was; `None` where there is no watcher.
+pub(super) fn program() -> Option<String> {
+    match is_copy() {
+        true => Some(PROGRAM.to_owned()),
+        false => unit().exists().then(program_in_root).flatten(),
+    }
 }
 
 /// Where this program lies in the running root; `None` where it is anywhere else, as on a tmpfs. The watcher itself may run
@@ -139,12 +147,8 @@ pub fn take_away() -> Result<(), Error> {
 
 /// Takes its files away.
 pub fn remove() -> Result<(), Error> {
-    let program = Path::new(PROGRAM);
-    for path in [unit(), unfinished_unit(UNIT), program.to_owned(), unfinished(program)] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(write_error(&path, error)),
-            _ => {}
-        }
+    for path in [&unit(), Path::new(PROGRAM)] {
+        whole::take_away(path, |_| true).map_err(|e| write_error(path, e))?;
     }
     Ok(())
 }
