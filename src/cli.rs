@@ -8,7 +8,7 @@ use std::{
 };
 
 use nextroot::mode::{
-    bless, cancel, complain, doctor, gc, hook,
+    bless, cancel, client, complain, doctor, gc, hook,
     plan::{self, Form},
     preflight, reboot, report,
     request::{self, Request, Wanted, Way},
@@ -22,7 +22,7 @@ mod words;
 
 use bar::Bar;
 
-use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Preflight, Reboot, Stage};
+use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Preflight, Probe, Reboot, Stage};
 
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
@@ -99,6 +99,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         }
         Command::Report(asked) => {
             let report = report::Report::look()?;
+            let report = if asked.probe { report.probed()? } else { report };
             match (asked.json, asked.svg) {
                 (true, true) => return Err("report: --json and --svg are two reports: ask for one".into()),
                 (true, false) => show(report.json()?)?,
@@ -129,6 +130,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 staged => drop(staged?),
             },
         },
+        Command::Probe(Probe {}) => client::run()?,
         Command::Bless(Bless {}) => blessed(bless::run()?),
         Command::Rollback(asked) => {
             let (force, no_prewarm) = (asked.force, asked.no_prewarm);

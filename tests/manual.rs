@@ -16,7 +16,7 @@ const PAGES: [&str; 4] = ["man/nextroot.8", "man/nextroot-verity.8", "man/nextro
 const COMPLETIONS: [&str; 3] =
     ["completions/nextroot.bash", "completions/_nextroot", "completions/nextroot.fish"];
 /// Commands that units call: in the man page, not among the completions.
-const INTERNAL: [&str; 2] = ["hook", "watch"];
+const INTERNAL: [&str; 3] = ["hook", "probe", "watch"];
 
 fn dist(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist").join(file);

@@ -6,7 +6,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use nextroot::{
-    format::system::{journal_entry, unit_properties::UnitProperties},
+    format::system::{journal_entry, probe_log, unit_properties::UnitProperties},
     mode::report::Report,
     plan::{
         report::{self, Active, Given, Manager, Phase},
@@ -69,7 +69,10 @@ fn switches_of_guests() {
     for entry in fs::read_dir("tests/golden/report").unwrap() {
         let directory = entry.unwrap().path();
         let report = report::Report::of(&given(&directory)).unwrap();
-        let report = Report::of(report, &state(), ASKED_AT);
+        let mut report = Report::of(report, &state(), ASKED_AT);
+        if let Ok(log) = fs::read_to_string(directory.join("probe.log")) {
+            report = report.with_probed(&probe_log::parse(&log).unwrap(), Duration::from_secs(1));
+        }
         held(&directory.join("report.txt"), &report.to_string());
         held(&directory.join("report.json"), &report.json().unwrap());
         held(&directory.join("report.svg"), &report.svg().unwrap());

@@ -39,7 +39,7 @@ _nextroot() {
 	preflight) options="$how --json --help" sources=yes ;;
 	stage) options="$how --no-prewarm --prewarm-timeout --replace --force --json --help" sources=yes ;;
 	status) options="--json --metrics --is --help" ;;
-	report) options="--json --svg --help" ;;
+	report) options="--json --svg --probe --help" ;;
 	doctor) options="--json --help" sources=yes ;;
 	cancel | bless | gc) options="--help" ;;
 	rollback) options="--force --no-prewarm --help" ;;

@@ -39,6 +39,7 @@ complete -c nextroot -n '__fish_seen_subcommand_from stage reboot' -l prewarm-ti
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot' -l replace -d 'Replace what is staged'
 complete -c nextroot -n '__fish_seen_subcommand_from stage reboot rollback' -l force -d 'Although a check failed, or a switch to it'
 complete -c nextroot -n '__fish_seen_subcommand_from report' -l svg -d 'A picture'
+complete -c nextroot -n '__fish_seen_subcommand_from report' -l probe -d 'With what a client saw'
 complete -c nextroot -n '__fish_seen_subcommand_from status' -l metrics -d 'For Prometheus'
 complete -c nextroot -n '__fish_seen_subcommand_from status' -l is -x -a 'staged trial blessed idle restored' -d 'Answer by the exit code'
 

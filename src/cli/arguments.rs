@@ -38,6 +38,7 @@ pub(super) enum Command {
     Doctor(Doctor),
     Hook(Hook),
     Watch(Watch),
+    Probe(Probe),
     Verity(Verity),
 }
 
@@ -204,6 +205,9 @@ pub(super) struct Report {
     /// as a picture, for a browser
     #[argh(switch)]
     pub(super) svg: bool,
+    /// with what a client saw that asks [Probe] Address= of nextroot.conf meanwhile
+    #[argh(switch)]
+    pub(super) probe: bool,
 }
 
 /// Take back what is staged, or what an interrupted stage left; twice does no harm.
@@ -289,6 +293,11 @@ pub(super) struct Watch {
     #[argh(switch)]
     pub(super) mark: bool,
 }
+
+/// What asks [Probe] Address= of nextroot.conf while a soft reboot goes on, as a service that is left in /run; not for people.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "probe")]
+pub(super) struct Probe {}
 
 /// Close the devices of roots that are neither running, nor staged, nor the one before.
 #[derive(FromArgs)]

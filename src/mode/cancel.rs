@@ -1,5 +1,6 @@
 //! `nextroot cancel`: takes back what is staged, or what a killed stage left.
 
+use super::client;
 use crate::{
     plan::{Plan, Step, event::Event, state::State},
     run::{
@@ -64,6 +65,7 @@ pub(super) fn take_back(store: &Store) -> Result<Outcome, Error> {
     state.settle(running::root(), staging::waits()?);
     let looked = undo(&std::mem::take(&mut state.looking));
     let staged = state.staged.take();
+    client::stop();
     // Both are tried, and where one fails the state still knows of both.
     staged.as_ref().map_or(Ok(()), |staged| undo(&staged.begun)).and(looked)?;
     store.save(&state)?;

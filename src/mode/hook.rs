@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    format::config::host_config::WhenNothingStaged,
+    format::config::host_config::{HostConfig, WhenNothingStaged},
     plan::{event::Event, soft_reboot, state::Staged},
     run::{
         bounded::{self, Ended, SELF},
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-use super::{cancel, complain, request};
+use super::{cancel, client, complain, request};
 
 /// Why the soft reboot must not go on.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// While everything runs: checks what is staged, also against the policy of now, or stages the configured source. Where that fails, the
 /// soft reboot is called off: all jobs are cancelled.
 pub fn early() -> Result<(), Error> {
-    let outcome = prepare();
+    let outcome = configuration::read(None).map_err(Error::from).and_then(|config| {
+        if prepare(&config)? {
+            client::start(&config.probe, |line| complain(format_args!("nextroot: {line}")));
+        }
+        Ok(())
+    });
     if let Err(error) = &outcome {
         journal::tell(&Event::CalledOff { why: chain(error) });
         complain(format_args!("nextroot: the soft reboot is called off, this system serves on"));
@@ -108,8 +113,8 @@ pub fn early() -> Result<(), Error> {
     outcome
 }
 
-fn prepare() -> Result<(), Error> {
-    let config = configuration::read(None)?;
+/// Whether it leads into another root.
+fn prepare(config: &HostConfig) -> Result<bool, Error> {
     config.warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
     let limit = config.hook.timeout;
     let held = match machine::in_time(limit, holds) {
@@ -120,27 +125,28 @@ fn prepare() -> Result<(), Error> {
     if let Some(staged) = held {
         // What leads back was held against policy when it was staged; that of a root which is given up does not count.
         if staged.gives_up.is_some() {
-            return Ok(());
+            return Ok(true);
         }
-        let configured = request::of_config(&config, &request::command_line()?)?;
-        return Ok(soft_reboot::still_allowed(&configured, &staged)?);
+        let configured = request::of_config(config, &request::command_line()?)?;
+        soft_reboot::still_allowed(&configured, &staged)?;
+        return Ok(true);
     }
-    let Some(source_name) = config.stage.source else { return Ok(()) };
+    let Some(source_name) = config.stage.source.clone() else { return Ok(false) };
     if config.hook.when_nothing_staged == WhenNothingStaged::Pass {
-        return Ok(());
+        return Ok(false);
     }
     // Reading ahead is no reason to call it off: it has half of the time at most.
     let ahead = config.stage.prewarm.timeout_sec.min((limit.as_secs() / 2).max(1));
     let ended = bounded::run(SELF, &["stage", &format!("--prewarm-timeout={ahead}")], limit)
         .map_err(|e| Error::Program { program: "nextroot stage", source: e })?;
     match ended {
-        Ended::Exit(Some(0)) => Ok(()),
+        Ended::Exit(Some(0)) => Ok(true),
         // A soft reboot into this root stays what it is.
-        Ended::Exit(Some(code)) if code == i32::from(request::NOTHING_NEWER) => Ok(()),
+        Ended::Exit(Some(code)) if code == i32::from(request::NOTHING_NEWER) => Ok(false),
         // So does one where the only newer image failed before: it would be tried again, and again.
         Ended::Exit(Some(code)) if code == i32::from(request::ONLY_FAILED) => {
             complain(format_args!("nextroot: warning: {source_name} failed before: this root starts again"));
-            Ok(())
+            Ok(false)
         }
         Ended::Exit(_) => Err(Error::NotStaged { source_name }),
         Ended::Killed => {

@@ -8,6 +8,8 @@ pub mod bless;
 #[cfg(feature = "cli")]
 pub mod cancel;
 #[cfg(feature = "cli")]
+pub mod client;
+#[cfg(feature = "cli")]
 pub mod doctor;
 pub mod emergency;
 #[cfg(feature = "cli")]

@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    cancel, preflight,
+    cancel, client, preflight,
     request::{self, Request, Wanted, Way},
     stage,
 };
@@ -176,7 +176,8 @@ pub fn go(
             stage::run(&Request { replace, ..request }, progress, &mut tell)?.staged
         }
     };
-    ask(&staged, force, tell)?;
+    client::start_configured(&mut tell);
+    ask(&staged, force, tell).inspect_err(|_| client::stop())?;
     Ok(staged)
 }
 

@@ -10,6 +10,8 @@ pub mod boot;
 pub mod boot_entry;
 pub mod carry;
 pub mod choose;
+#[cfg(feature = "cli")]
+pub mod client;
 mod decision;
 pub mod demands;
 pub mod device;

@@ -1,4 +1,4 @@
-//! `format/config/host_config.rs`, `format/config/trial.rs`, `format/config/prewarm.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within
+//! `format/config/host_config.rs`, `format/config/trial.rs`, `format/config/prewarm.rs`, `format/config/probe.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within
 //! its bounds; what is said of a file stands for a line of it; and reading it twice changes nothing but what is warned of.
 
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub(super) fn run(data: &[u8]) {
     assert!((10..=86_400).contains(&config.trial.timeout_sec) && config.trial.without_failures_sec <= 86_400);
     assert!(config.trial.units.iter().all(|unit| unit.contains('.') && !unit.contains(['/', ' '])));
     assert!(config.trial.command.first().is_none_or(|program| program.starts_with('/')));
+    let probe = &config.probe;
+    assert!(probe.addresses.len() <= 16 && (1..=300).contains(&probe.timeout_sec));
+    assert!(probe.addresses.iter().all(|address| address.to_string().parse().as_ref() == Ok(address)));
     assert!(config.warnings.len() <= text.lines().count());
     assert!(config.stage.source.as_ref().is_none_or(|source| !source.is_empty()));
     let mut again = config.clone();

@@ -37,6 +37,7 @@ mod plan_boot;
 mod plan_soft_reboot;
 #[cfg(feature = "planted-bug")]
 mod planted;
+mod probe_log;
 mod process;
 mod reed_solomon;
 mod relay;
@@ -104,6 +105,7 @@ pub const ALL: &[Target] = targets![
     plan_soft_reboot,
     #[cfg(feature = "planted-bug")]
     planted,
+    probe_log,
     process,
     reed_solomon,
     relay,

@@ -10,6 +10,7 @@ use crate::format::{
         image_policy::ImagePolicy,
         ini::{self, Assignment, Placed, boolean, words},
         prewarm::Prewarm,
+        probe::Probe,
         time_span,
         trial::Trial,
     },
@@ -18,7 +19,7 @@ use crate::format::{
 };
 
 /// Sections and their keys: all that there is.
-pub const KEYS: [(&str, &str); 22] = [
+pub const KEYS: [(&str, &str); 26] = [
     ("Stage", "Source"),
     ("Stage", "RootHash"),
     ("Stage", "ImageFilter"),
@@ -38,6 +39,10 @@ pub const KEYS: [(&str, &str); 22] = [
     ("Trial", "Command"),
     ("Trial", "WithoutFailuresSec"),
     ("Trial", "Keep"),
+    ("Probe", "Address"),
+    ("Probe", "Interval"),
+    ("Probe", "TimeoutSec"),
+    ("Probe", "Slow"),
     ("Policy", "Verity"),
     ("Policy", "ImagePolicy"),
     ("Policy", "MinimumVersion"),
@@ -57,6 +62,8 @@ pub struct HostConfig {
     /// `[Trial] Keep=0`: no root before the running one stays open once that is blessed. It is read then, and is none of the rules
     /// that go along with a staged root.
     pub keeps_none: bool,
+    /// `[Probe]`
+    pub probe: Probe,
     /// `[Policy] Verity=required`: only a root whose root hash comes from a trusted place is staged.
     pub verity_required: bool,
     /// `[Policy] ImagePolicy=`: what a root has to be.
@@ -160,6 +167,7 @@ impl HostConfig {
                     true
                 }
                 "Trial" => self.trial.assign(&assignment, file)?,
+                "Probe" => self.probe.assign(&assignment, file)?,
                 "Policy" => self.policy(&assignment, file)?,
                 _ => false,
             };
@@ -333,7 +341,7 @@ mod tests {
         let config = config(&[&format!(
             "# c\n[Stage]\nSource=slot:other\nRootHash={hash}\nImageFilter=root=os_*:root-verity=os_*\nDirect=on\nPrewarm=no\nPrewarmMemory=25%\nPrewarmTimeoutSec=1min 30s\nExitrd=yes\nCritical=b.service a@x.service\n\
              [Carry]\nCarry=/srv//data/ '/mnt/a b' \\\n  /home\nNoCarry=/boot\n\
-             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\nKeep=0\n[Policy]\nVerity=required\n\
+             [Hook]\nTimeoutSec=1min 30s\nWhenNothingStaged=pass\n[Trial]\nTimeout=1min\nKeep=0\n[Probe]\nInterval=50ms\n[Policy]\nVerity=required\n\
              ImagePolicy=root=verity+signed\nMinimumVersion=7\n"
         )]);
         let expected = HostConfig {
@@ -356,14 +364,15 @@ mod tests {
             hook: Hook { timeout: Duration::from_secs(90), when_nothing_staged: WhenNothingStaged::Pass },
             trial: Trial { timeout_sec: 60, ..Trial::default() },
             keeps_none: true,
+            probe: Probe { interval: Duration::from_millis(50), ..Probe::default() },
             verity_required: true,
             image_policy: Some(Placed {
                 value: "root=verity+signed".parse().unwrap(),
-                place: "f:24 (ImagePolicy=root=verity+signed)".to_owned(),
+                place: "f:26 (ImagePolicy=root=verity+signed)".to_owned(),
             }),
             minimum_version: Some(Placed {
                 value: "7".to_owned(),
-                place: "f:25 (MinimumVersion=7)".to_owned(),
+                place: "f:27 (MinimumVersion=7)".to_owned(),
             }),
             warnings: vec![],
         };

@@ -9,5 +9,6 @@ pub mod image_policy;
 pub mod ini;
 pub mod initramfs;
 pub mod prewarm;
+pub mod probe;
 pub mod time_span;
 pub mod trial;

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod journal_entry;
 pub mod mount_unit;
 pub mod os_release;
+pub mod probe_log;
 pub mod systemd_version;
 pub mod sysupdate;
 pub mod tries;

@@ -8,14 +8,15 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    format::system::probe_log::Request,
     plan::{
-        report::{self, Given, Phase},
+        report::{self, Given, Phase, Probed},
         state::{Root, State},
     },
     run::{
-        execute, machine,
+        configuration, execute, machine,
         soft_reboot::{
-            asking, journalctl, running,
+            asking, client, journalctl, running,
             state::{self, Store},
             units::Systemctl,
         },
@@ -37,6 +38,12 @@ pub enum Error {
     /// PID 1 or the journal.
     #[error(transparent)]
     Asked(#[from] asking::Error),
+    /// What the client saw.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// What is slow.
+    #[error(transparent)]
+    Configuration(#[from] configuration::Error),
     /// What they say.
     #[error(transparent)]
     Report(#[from] report::Error),
@@ -73,6 +80,9 @@ pub struct Report {
     stage: Vec<Phase>,
     #[serde(flatten)]
     report: report::Report,
+    /// What clients saw, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probed: Option<Vec<Probed>>,
 }
 
 impl Report {
@@ -100,7 +110,21 @@ impl Report {
             asked_at,
             stage: state.stage.clone(),
             report,
+            probed: None,
         }
+    }
+
+    /// With what the client that `[Probe]` configures saw of it.
+    pub fn probed(self) -> Result<Self, Error> {
+        let (log, slow) = (client::log()?, configuration::read(None)?.probe.slow);
+        Ok(self.with_probed(&log, slow))
+    }
+
+    /// With what the client saw that wrote this down; an answer is slow that took as long as `slow`.
+    #[must_use]
+    pub fn with_probed(self, log: &[Request], slow: Duration) -> Self {
+        let from = Duration::from_micros(self.report.asked_us);
+        Self { probed: Some(Probed::all(log, from, slow)), ..self }
     }
 
     /// As JSON.

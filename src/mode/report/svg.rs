@@ -5,7 +5,7 @@ use std::fmt::{Error, Write};
 
 use crate::{
     mode::status::date,
-    plan::report::{Fate, Unit, seconds},
+    plan::report::{Fate, Probed, Unit, seconds},
 };
 
 use super::Report;
@@ -24,6 +24,7 @@ const STYLE: &str = "\
 text{font:12px sans-serif;fill:#222}.title{font-size:15px;font-weight:bold}.end{text-anchor:end}.middle{text-anchor:middle}\
 .small{font-size:10px;fill:#555}.grid{stroke:#ddd}.mark{stroke:#888;stroke-dasharray:3 2}\
 .active{fill:#7fbf7f}.stopping{fill:#f0ad4e}.away{fill:#e9e9e9}.starting{fill:#5b9bd5}.survived{fill:#2e8b57}\
+.answered{fill:#b7d7e8}.unanswered{fill:#c0392b}\
 .odd{fill:#c9c9dd}.even{fill:#e3e3f0}";
 
 /// Where a time lies.
@@ -57,7 +58,9 @@ pub(super) fn draw(all: &Report) -> Result<String, Error> {
         report.phases.iter().map(|phase| phase.end_us).chain(units.iter().filter_map(|unit| unit.active_us));
     let end = report.since_asked(ends.max().unwrap_or(report.switched_us));
     let scale = Scale { from: -MARGIN * end, to: end * (1.0 + MARGIN) };
-    let (width, height) = (LEFT + WIDTH + RIGHT, HEAD + LINE * (units.len() as f64 + 2.5));
+    let clients = all.probed.as_deref().unwrap_or_default();
+    let lines = units.len() + clients.len();
+    let (width, height) = (LEFT + WIDTH + RIGHT, HEAD + LINE * (lines as f64 + 2.5));
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
          <style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
@@ -77,13 +80,16 @@ pub(super) fn draw(all: &Report) -> Result<String, Error> {
     for (number, unit) in units.iter().enumerate() {
         row(&mut svg, all, &scale, unit, HEAD + LINE * number as f64)?;
     }
+    for (number, seen) in clients.iter().enumerate() {
+        client(&mut svg, all, &scale, seen, HEAD + LINE * (units.len() + number) as f64)?;
+    }
     let switched = scale.x(report.since_asked(report.switched_us));
     writeln!(
         svg,
         "<line class=\"mark\" x1=\"{switched:.1}\" y1=\"{HEAD}\" x2=\"{switched:.1}\" y2=\"{:.1}\"/>",
         height - LINE * 2.0
     )?;
-    legend(&mut svg, height - LINE * 0.7)?;
+    legend(&mut svg, height - LINE * 0.7, !clients.is_empty())?;
     svg.push_str("</svg>\n");
     Ok(svg)
 }
@@ -127,19 +133,38 @@ fn phases(svg: &mut String, all: &Report, scale: &Scale) -> Result<(), Error> {
     Ok(())
 }
 
+fn bar(svg: &mut String, y: f64, class: &str, from: f64, to: f64) -> Result<(), Error> {
+    let width = (to - from).max(0.0);
+    writeln!(
+        svg,
+        "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\"/>",
+        y + 2.0,
+        LINE - 4.0
+    )
+}
+
+/// What a client saw.
+fn client(svg: &mut String, all: &Report, scale: &Scale, seen: &Probed, y: f64) -> Result<(), Error> {
+    text(svg, LEFT - 8.0, y + 13.0, "end", &shortened(&seen.address))?;
+    let (begin, end) = (scale.x(scale.from), scale.x(scale.to));
+    bar(svg, y, "answered", begin, end)?;
+    for away in &seen.away {
+        let from = scale.x(all.report.since_asked(away.begin_us));
+        let to = away.end_us.map_or(end, |end| scale.x(all.report.since_asked(end)));
+        bar(svg, y, "unanswered", from, to)?;
+    }
+    let told = match seen.away.iter().any(|away| away.end_us.is_none()) {
+        true => "no answer".to_owned(),
+        false => format!("{:.3} s", seconds(seen.away_us())),
+    };
+    text(svg, LEFT + WIDTH + 8.0, y + 13.0, "", &told)
+}
+
 fn row(svg: &mut String, all: &Report, scale: &Scale, unit: &Unit, y: f64) -> Result<(), Error> {
     text(svg, LEFT - 8.0, y + 13.0, "end", &shortened(&unit.unit))?;
     let at = |time: Option<u64>| time.map(|time| scale.x(all.report.since_asked(time)));
     let (begin, end) = (scale.x(scale.from), scale.x(scale.to));
-    let mut bar = |class: &str, from: f64, to: f64| {
-        let width = (to - from).max(0.0);
-        writeln!(
-            svg,
-            "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\"/>",
-            y + 2.0,
-            LINE - 4.0
-        )
-    };
+    let mut bar = |class: &str, from: f64, to: f64| bar(svg, y, class, from, to);
     if unit.fate == Fate::Survived {
         bar("survived", begin, end)?;
     } else {
@@ -161,15 +186,18 @@ fn row(svg: &mut String, all: &Report, scale: &Scale, unit: &Unit, y: f64) -> Re
     text(svg, LEFT + WIDTH + 8.0, y + 13.0, "", &away)
 }
 
-fn legend(svg: &mut String, y: f64) -> Result<(), Error> {
+fn legend(svg: &mut String, y: f64, has_clients: bool) -> Result<(), Error> {
     let mut x = LEFT;
-    for (class, told) in [
+    let of_clients: &[_] =
+        if has_clients { &[("answered", "answered"), ("unanswered", "no answer")] } else { &[] };
+    let of_units = [
         ("active", "active"),
         ("stopping", "stopping"),
         ("away", "away"),
         ("starting", "starting"),
         ("survived", "ran on"),
-    ] {
+    ];
+    for (class, told) in of_units.iter().chain(of_clients) {
         writeln!(
             svg,
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\"/>",

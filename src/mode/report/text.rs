@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     mode::status::date,
-    plan::report::{self, Fate, Phase, Unit, seconds},
+    plan::report::{self, Fate, Phase, Probed, Unit, seconds},
 };
 
 use super::Report;
@@ -13,6 +13,31 @@ fn phases(report: &report::Report, phases: &[Phase], f: &mut fmt::Formatter<'_>)
     for phase in phases {
         let at = report.since_asked(phase.begin_us);
         writeln!(f, "{at:>8.3} {:>8.3}  {}", seconds(phase.took_us()), phase.name)?;
+    }
+    Ok(())
+}
+
+fn clients(report: &report::Report, probed: &[Probed], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let width = probed.iter().map(|seen| seen.address.chars().count()).max().unwrap_or(0);
+    writeln!(f, "\n    away  {:width$} requests  refused     lost     slow  slowest", "as clients saw it")?;
+    for seen in probed {
+        let slowest = seen.slowest_us.map_or_else(|| "-".to_owned(), |took| format!("{:.3}", seconds(took)));
+        let Probed { address, requests, refused, lost, slow, .. } = seen;
+        writeln!(
+            f,
+            "{:>8.3}  {address:width$} {requests:>8} {refused:>8} {lost:>8} {slow:>8} {slowest:>8}",
+            seconds(seen.away_us())
+        )?;
+        for away in &seen.away {
+            let begin = report.since_asked(away.begin_us);
+            match away.end_us {
+                Some(end) => writeln!(f, "          from {begin:.3} to {:.3}", report.since_asked(end))?,
+                None => writeln!(f, "          from {begin:.3} on: no answer came any more")?,
+            }
+        }
+    }
+    if probed.is_empty() {
+        writeln!(f, "          nobody asked: the last client ended before this soft reboot was asked for")?;
     }
     Ok(())
 }
@@ -61,6 +86,9 @@ pub(super) fn write(all: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if !once.is_empty() {
         writeln!(f, "          {} more, which run once and are done, are in --json", once.len())?;
+    }
+    if let Some(probed) = &all.probed {
+        clients(report, probed, f)?;
     }
     if !report.hints.is_empty() {
         writeln!(f, "\nwhat would help")?;

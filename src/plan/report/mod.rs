@@ -13,9 +13,11 @@ use crate::format::system::journal_entry::Entry;
 
 mod events;
 mod hints;
+mod probed;
 mod stamps;
 
 pub use events::MESSAGE_IDS;
+pub use probed::{Away, Probed};
 pub use stamps::{Active, MANAGER_PROPERTIES, Manager, UNIT_PROPERTIES};
 
 use events::{Event, What};

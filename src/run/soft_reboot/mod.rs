@@ -2,6 +2,8 @@
 
 pub mod asking;
 pub mod boot_entries;
+pub mod client;
+pub mod client_unit;
 pub mod exitrd;
 pub mod handover;
 pub mod holders;
