@@ -502,3 +502,29 @@ fn signatures_that_the_configuration_names() {
     let output = sysroot.run_checking(&["--config", &config]);
     assert!(said(&output).contains("put /init into the initramfs: /init is there"), "{}", said(&output));
 }
+
+/// Each with another sysroot and another place for what it writes, where it names those of this machine.
+#[test]
+fn the_examples_of_the_man_page() {
+    let sysroot = Sysroot::new();
+    sysroot.run(&["--help"]);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/man/mkinitrd.8");
+    let page = fs::read_to_string(page).unwrap();
+    let mut count = 0;
+    for line in page.lines().filter_map(|line| line.strip_prefix(".Dl mkinitrd ")) {
+        let written = sysroot.path().join(format!("written-{count}"));
+        let path = sysroot.path().display().to_string();
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let output = words.iter().position(|word| word == "-o").unwrap() + 1;
+        words[output] = written.display().to_string();
+        match words.iter().position(|word| word == "image/") {
+            Some(named) => words[named] = path,
+            None => words.extend(["--sysroot".to_owned(), path]),
+        }
+        let init = sysroot.path().join("init");
+        good(Command::new(MKINITRD).args(&words).arg("--nextroot").arg(init).output().unwrap());
+        assert!(fs::metadata(&written).unwrap().len() > 1000, "{line}");
+        count += 1;
+    }
+    assert_eq!(count, 2);
+}
