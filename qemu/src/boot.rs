@@ -130,7 +130,12 @@ pub(crate) fn start_in(
     );
     match &boot.script {
         Some(_) if place.saves => payload::empty(&work)?,
-        Some(script) => payload::make(&rig.dist, script, &nonce, &work)?,
+        Some(script) => {
+            if boot.package {
+                payload::add_package(&rig.dist, &work)?;
+            }
+            payload::make(&rig.dist, script, &nonce, &work)?;
+        }
         None => command_line = format!("{command_line} rig.nonce={nonce}"),
     }
     if boot.secure_boot {

@@ -16,6 +16,21 @@ pub(crate) fn empty(work: &Path) -> Outcome<()> {
     Ok(fs::File::create(work.join(DISK))?.set_len(SIZE)?)
 }
 
+/// Makes the Debian package (`make deb`), for the disk that is made next.
+pub(crate) fn add_package(dist: &Path, work: &Path) -> Outcome<()> {
+    let (build, directory) =
+        (Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/deb/build"), work.join("package"));
+    let version = env!("CARGO_PKG_VERSION");
+    let output = Command::new(&build).args([dist, &directory]).arg(version).output()?;
+    if !output.status.success() {
+        return Err(format!("{}: {}", build.display(), String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let made = fs::read_dir(&directory)?.next().ok_or("dist/deb/build made nothing")??;
+    fs::create_dir_all(work.join("payload"))?;
+    fs::rename(made.path(), work.join("payload/nextroot.deb"))?;
+    Ok(fs::remove_dir(&directory)?)
+}
+
 /// Makes it: a tar archive, which needs no file system to be read. `nonce` is what the guest proves with that it ran.
 pub(crate) fn make(dist: &Path, script: &str, nonce: &str, work: &Path) -> Outcome<()> {
     let directory = work.join("payload");

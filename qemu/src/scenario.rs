@@ -98,6 +98,9 @@ pub(crate) struct Boot {
     /// What the guest does, as a shell script: see qemu/guest/main.sh for its words.
     #[serde(default)]
     pub(crate) script: Option<String>,
+    /// Whether the Debian package lies beside its script, as nextroot.deb.
+    #[serde(default)]
+    pub(crate) package: bool,
     /// Disks in order.
     #[serde(deserialize_with = "disks")]
     pub(crate) disks: Vec<Disk>,
@@ -322,7 +325,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 23] = [
+const FILES: [(&str, &str); 24] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -343,6 +346,7 @@ const FILES: [(&str, &str); 23] = [
     ("prewarm.toml", include_str!("../scenarios/prewarm.toml")),
     ("report.toml", include_str!("../scenarios/report.toml")),
     ("critical.toml", include_str!("../scenarios/critical.toml")),
+    ("package.toml", include_str!("../scenarios/package.toml")),
     ("fleet.toml", include_str!("../scenarios/fleet.toml")),
     ("late.toml", include_str!("../scenarios/late.toml")),
     ("demo.toml", include_str!("../scenarios/demo.toml")),
