@@ -72,12 +72,19 @@ mod tests {
         let units = tempfile::tempdir().unwrap();
         let place = place(units.path(), "a@b.service");
         let order = Order { unit: "a@b.service".to_owned(), before: vec!["c.service".to_owned()] };
-        for (text, is_ours) in [(order.to_string(), true), ("[Unit]\n".to_owned(), false)] {
-            whole::write(&place, text.as_bytes()).unwrap();
-            assert_eq!(take_away(&place).unwrap(), is_ours);
-            assert_eq!(place.parent().unwrap().exists(), !is_ours);
-            assert!(!take_away(&place).unwrap());
-        }
-        assert_eq!(order.to_string(), format!("{OURS}\n[Unit]\nBefore=c.service\n"));
+        let write = |text: &str| whole::write(&place, text.as_bytes()).unwrap();
+        write(&order.to_string());
+        assert_eq!(fs::read_to_string(&place).unwrap(), format!("{OURS}\n[Unit]\nBefore=c.service\n"));
+        assert!(take_away(&place).unwrap());
+        assert!(!place.parent().unwrap().exists());
+        assert!(!take_away(&place).unwrap());
+        // It was killed in between.
+        write("");
+        fs::rename(&place, whole::unfinished(&place)).unwrap();
+        assert!(!take_away(&place).unwrap());
+        assert!(!place.parent().unwrap().exists());
+        write("[Unit]\n");
+        assert!(!take_away(&place).unwrap());
+        assert!(place.exists());
     }
 }
