@@ -78,8 +78,8 @@ pub fn run() -> Result<(), Error> {
     let store = Store::default();
     // One that cannot be read tells nothing of a switch.
     let state = || -> Option<State> { store.load().ok() };
-    let mut client = Client::new(machine::monotonic(), state().as_ref());
     let mut looked = machine::monotonic();
+    let mut client = Client::new(looked, state().as_ref());
     loop {
         match requests.recv_timeout(BEAT) {
             Ok(request) => {

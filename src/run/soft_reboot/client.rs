@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Write},
     net::{TcpStream, ToSocketAddrs},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,31 +13,25 @@ use crate::{
         config::probe::Address,
         system::probe_log::{self, Answer, Request},
     },
-    run::machine,
+    run::{failure, machine},
     sys::file::whole_at,
     units::Bytes,
 };
 
-use super::state::DIRECTORY;
+use super::{staging::write_error, state::DIRECTORY};
 
 /// What is written down is no longer: eight hours of ten requests a second.
 const LONGEST: Bytes = Bytes(16 << 20);
-const NAME: &str = "probe.log";
 
 /// A log that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be written, or read.
-    #[error("{what} {path}")]
-    File {
-        /// What was done.
-        what: &'static str,
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// It cannot be written.
+    #[error(transparent)]
+    Write(#[from] failure::Error),
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] machine::Error),
     /// There is none.
     #[error(
         "no client has asked anybody: write [Probe] Address= in nextroot.conf, and nextroot reboot, or the hook, starts one"
@@ -54,22 +48,19 @@ pub enum Error {
     },
 }
 
-fn path() -> String {
-    format!("{DIRECTORY}/{NAME}")
-}
-
-fn failed(what: &'static str) -> impl Fn(io::Error) -> Error {
-    move |source| Error::File { what, path: path(), source }
+fn path() -> PathBuf {
+    Path::new(DIRECTORY).join("probe.log")
 }
 
 /// What the last client saw.
 pub fn log() -> Result<Vec<Request>, Error> {
-    let bytes = match whole_at(Path::new(&path()), LONGEST) {
+    let name = || path().display().to_string();
+    let bytes = match whole_at(&path(), LONGEST) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::None),
-        read => read.map_err(failed("read"))?,
+        read => read.map_err(|source| machine::Error::Read { path: name(), source })?,
     };
     probe_log::parse(&String::from_utf8_lossy(&bytes))
-        .map_err(|source| Error::Foreign { path: path(), source })
+        .map_err(|source| Error::Foreign { path: name(), source })
 }
 
 /// The log of a client that begins.
@@ -82,7 +73,8 @@ pub struct Log {
 impl Log {
     /// An empty one, in place of another.
     pub fn begin() -> Result<Self, Error> {
-        Ok(Self { file: File::create(path()).map_err(failed("write"))?, left: LONGEST.0 })
+        let file = File::create(path()).map_err(|e| write_error(&path(), e))?;
+        Ok(Self { file, left: LONGEST.0 })
     }
 
     /// Writes a request down; whether there was room for it.
@@ -91,7 +83,7 @@ impl Log {
         let Some(left) = self.left.checked_sub(line.len() as u64) else { return Ok(false) };
         self.left = left;
         // In one call: who reads meanwhile sees whole lines.
-        self.file.write_all(line.as_bytes()).map_err(failed("write"))?;
+        self.file.write_all(line.as_bytes()).map_err(|e| write_error(&path(), e))?;
         Ok(true)
     }
 }

@@ -20,6 +20,7 @@ pub mod running;
 pub mod staging;
 pub mod state;
 mod steps;
+mod survivor;
 pub mod system;
 pub mod unit_order;
 pub mod units;

@@ -1,11 +1,6 @@
 //! The watcher's place on the machine: a copy of this program in /run and a service of it, which outlive a soft reboot.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use crate::{
     format::kernel::process,
@@ -15,14 +10,14 @@ use crate::{
         failure::Error,
         own_copy::copy_of_self,
         soft_reboot::state::Store,
-        whole,
     },
     sys::changes,
 };
 
 use super::{
-    staging::{UNITS, write_error, write_unit},
+    staging::write_unit,
     state::DIRECTORY,
+    survivor::{self, Survivor},
 };
 
 /// The copy of this program.
@@ -31,39 +26,20 @@ pub use crate::plan::preflight::survivors::WATCHER as UNIT;
 /// How long systemd may take to start it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What survives a soft reboot, and what it must not depend on: systemd-soft-reboot.service(8), "Resource pass-through".
-/// 254 knows a survivor by the `@` of its first argument. It is started by hand, also while all else stops, as by the hook:
-/// it must come after nothing that stops. Output into the journal would make it come after systemd-journald.socket. Rescue
-/// and emergency mode, which end other survivors, are what it is there for. Each stage starts it, however many a minute has; and
+/// Rescue and emergency mode, which end other survivors, are what it is there for. Each stage starts it, however many a minute has; and
 /// it is the last that should give up, unless its program is gone (exit code 203: systemd.exec(5)).
-///
-/// `{program}`: what is executed.
-const TEXT: &str = "\
-# Left by nextroot: sees the root of the next soft reboot come up, and goes back where it is not healthy.
-[Unit]
-Description=Watch over the root that nextroot staged
-Documentation=man:nextroot(8)
-DefaultDependencies=no
-Conflicts=reboot.target kexec.target poweroff.target halt.target
-Before=reboot.target kexec.target poweroff.target halt.target
-IgnoreOnIsolate=yes
-SurviveFinalKillSignal=yes
-StartLimitIntervalSec=0
-
-[Service]
-Type=exec
-ExecStart=@{program} @nextroot watch
+const SURVIVOR: Survivor = Survivor {
+    comment: "sees the root of the next soft reboot come up, and goes back where it is not healthy.",
+    description: "Watch over the root that nextroot staged",
+    unit: "StartLimitIntervalSec=0\n",
+    command: "watch",
+    service: "\
 Restart=on-failure
 RestartSec=2
 RestartPreventExitStatus=203
 OOMScoreAdjust=-900
-StandardOutput=null
-StandardError=null
-";
-
-fn unit() -> PathBuf {
-    Path::new(UNITS).join(UNIT)
-}
+",
+};
 
 /// Whether this process is the watcher, or was started by it: by its control group, as its program may be anybody's.
 fn is_watcher() -> bool {
@@ -81,7 +57,7 @@ pub fn is_copy() -> bool {
 pub(super) fn program() -> Option<String> {
     match is_copy() {
         true => Some(PROGRAM.to_owned()),
-        false => unit().exists().then(program_in_root).flatten(),
+        false => survivor::unit(UNIT).exists().then(program_in_root).flatten(),
     }
 }
 
@@ -111,9 +87,9 @@ pub(in crate::run) fn leave(program: Option<&str>) -> Result<(), Error> {
         None => copy_of_self(Path::new(PROGRAM), 0o700)?,
         Some(_) => remove()?,
     }
-    let text = TEXT.replace("{program}", program.unwrap_or(PROGRAM));
+    let text = SURVIVOR.text(program.unwrap_or(PROGRAM));
     // systemd tells whoever starts it that a file that it knows has changed.
-    if fs::read_to_string(unit()).is_ok_and(|old| old == text) {
+    if fs::read_to_string(survivor::unit(UNIT)).is_ok_and(|old| old == text) {
         return start();
     }
     write_unit(UNIT, &text)?;
@@ -147,10 +123,7 @@ pub fn take_away() -> Result<(), Error> {
 
 /// Takes its files away.
 pub fn remove() -> Result<(), Error> {
-    for path in [&unit(), Path::new(PROGRAM)] {
-        whole::take_away(path, |_| true).map_err(|e| write_error(path, e))?;
-    }
-    Ok(())
+    survivor::remove(UNIT, Path::new(PROGRAM))
 }
 
 /// What the watcher waits for: mounts, and what is remembered.
@@ -176,8 +149,9 @@ mod tests {
     /// The sixth stage within a minute failed: "start of the service was attempted too often".
     #[test]
     fn as_many_stages_as_somebody_likes() {
+        let text = SURVIVOR.text(PROGRAM);
         let set: Vec<&str> =
-            TEXT.lines().filter(|line| line.contains("Limit") || line.contains("Restart")).collect();
+            text.lines().filter(|line| line.contains("Limit") || line.contains("Restart")).collect();
         let expected =
             ["StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2", "RestartPreventExitStatus=203"];
         assert_eq!(set, expected);
