@@ -30,6 +30,8 @@ PREFIX ?= /usr
 # What is installed is the vendor's part: /etc/nextroot belongs to whoever runs the machine.
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
+# What those need who run the program; the rest of docs/ is for those who change it.
+GUIDES  = boot-counting.md building.md cmdline.md fleet.md operations.md preflight.md signatures.md soft-reboot.md threat-model.md
 
 .PHONY: help deps build rig trees prepared programs inits beside fuzzer init-size install deb demo test test-full check checked matrix vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
 
@@ -69,7 +71,7 @@ init-size: ## fails where the init weighs more than it may
 		exit 1; \
 	fi
 
-install: ## binaries, units, configuration, catalog, kernel-install plugin, man pages, completions: DESTDIR= PREFIX=/usr
+install: ## binaries, units, configuration, catalog, kernel-install plugin, man pages, completions, guides, schemas: DESTDIR= PREFIX=/usr
 	@for file in nextroot mkinitrd nextroot-init nextroot-init-signatures; do \
 		test -x $(DIST)/$$file || { echo "install: $(DIST)/$$file is missing: run make build first" >&2; exit 1; }; \
 	done
@@ -83,6 +85,8 @@ install: ## binaries, units, configuration, catalog, kernel-install plugin, man 
 		$(UNITS)/systemd-soft-reboot.service.d/10-nextroot.conf
 	install -D -m 0644 dist/nextroot.conf $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot.conf
 	install -D -m 0644 dist/nextroot.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/nextroot.catalog
+	install -d -m 0755 $(SHARE)/doc/nextroot
+	install -m 0644 docs/*.schema.json $(addprefix docs/,$(GUIDES)) $(SHARE)/doc/nextroot/
 	install -D -m 0644 dist/man/nextroot.8 $(SHARE)/man/man8/nextroot.8
 	install -D -m 0644 dist/man/mkinitrd.8 $(SHARE)/man/man8/mkinitrd.8
 	install -D -m 0644 dist/man/nextroot-verity.8 $(SHARE)/man/man8/nextroot-verity.8

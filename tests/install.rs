@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What is installed: the mode, and the path below DESTDIR with PREFIX=/usr.
-const INSTALLED: [(u32, &str); 20] = [
+const INSTALLED: &[(u32, &str)] = &[
     (0o755, "usr/bin/mkinitrd"),
     (0o755, "usr/bin/nextroot"),
     (0o755, "usr/lib/kernel/install.d/50-nextroot.install"),
@@ -25,6 +25,21 @@ const INSTALLED: [(u32, &str); 20] = [
     (0o644, "usr/lib/systemd/system/service.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/systemd-soft-reboot.service.d/10-nextroot.conf"),
     (0o644, "usr/share/bash-completion/completions/nextroot"),
+    (0o644, "usr/share/doc/nextroot/boot-counting.md"),
+    (0o644, "usr/share/doc/nextroot/building.md"),
+    (0o644, "usr/share/doc/nextroot/cmdline.md"),
+    (0o644, "usr/share/doc/nextroot/doctor.schema.json"),
+    (0o644, "usr/share/doc/nextroot/fleet.md"),
+    (0o644, "usr/share/doc/nextroot/operations.md"),
+    (0o644, "usr/share/doc/nextroot/plan.schema.json"),
+    (0o644, "usr/share/doc/nextroot/preflight.md"),
+    (0o644, "usr/share/doc/nextroot/preflight.schema.json"),
+    (0o644, "usr/share/doc/nextroot/report.schema.json"),
+    (0o644, "usr/share/doc/nextroot/signatures.md"),
+    (0o644, "usr/share/doc/nextroot/soft-reboot.md"),
+    (0o644, "usr/share/doc/nextroot/stage.schema.json"),
+    (0o644, "usr/share/doc/nextroot/status.schema.json"),
+    (0o644, "usr/share/doc/nextroot/threat-model.md"),
     (0o644, "usr/share/fish/vendor_completions.d/nextroot.fish"),
     (0o644, "usr/share/man/man5/nextroot.conf.5"),
     (0o644, "usr/share/man/man8/mkinitrd.8"),
