@@ -15,23 +15,24 @@ mod left_out;
 const PAGES: [&str; 4] = ["man/nextroot.8", "man/nextroot-verity.8", "man/nextroot.conf.5", "man/mkinitrd.8"];
 const COMPLETIONS: [&str; 3] =
     ["completions/nextroot.bash", "completions/_nextroot", "completions/nextroot.fish"];
-/// Commands that units call: in the man page, not among the completions.
-const INTERNAL: [&str; 3] = ["hook", "probe", "watch"];
-
 fn dist(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist").join(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn help(arguments: &[&str]) -> String {
+    let program = Command::new(env!("CARGO_BIN_EXE_nextroot")).args(arguments).arg("--help").output();
+    String::from_utf8(program.unwrap().stdout).unwrap()
+}
+
 /// The first words of the indented lines below a heading of `nextroot ARGUMENTS --help`.
 fn listed(arguments: &[&str], heading: &str) -> Vec<String> {
-    let program = Command::new(env!("CARGO_BIN_EXE_nextroot")).args(arguments).arg("--help").output();
-    let text = String::from_utf8(program.unwrap().stdout).unwrap();
+    let text = help(arguments);
     let below = text.lines().skip_while(|line| *line != heading).skip(1);
     below
         .take_while(|line| !line.is_empty())
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().find(|word| !matches!(*word, "-h," | "-V,")))
+        .filter_map(|line| line.split_whitespace().find(|word| *word != "-h,"))
         .map(|word| word.trim_end_matches(',').to_owned())
         .collect()
 }
@@ -75,24 +76,36 @@ fn the_installed_configuration_shows_the_defaults() {
 fn every_command_and_option_is_described() {
     let page = dist("man/nextroot.8");
     let completions = COMPLETIONS.map(dist);
-    let commands = listed(&[], "Commands:");
-    assert!(commands.contains(&"plan".to_owned()), "{commands:?}");
-    for command in &commands {
+    let typed = listed(&[], "Commands:");
+    assert!(typed.contains(&"plan".to_owned()), "{typed:?}");
+    // Those of units are in the man page, and not among the completions.
+    let internal = listed(&[], "Commands that only units run:");
+    assert!(internal.contains(&"hook".to_owned()), "{internal:?}");
+    for command in typed.iter().chain(&internal) {
         assert!(page.contains(&format!(".It Cm {command}")), "nextroot.8 lacks the command {command}");
         for option in listed(&[command], "Options:") {
             let name = option.trim_start_matches("--");
             assert!(page.contains(&format!("Fl -{name}")), "nextroot.8 lacks {command} {option}");
-            for (file, text) in COMPLETIONS.iter().zip(&completions) {
-                let complete = INTERNAL.contains(&command.as_str()) || text.contains(name);
-                assert!(complete, "{file} lacks {command} {option}");
+            for (file, text) in COMPLETIONS.iter().zip(&completions).filter(|_| typed.contains(command)) {
+                assert!(text.contains(name), "{file} lacks {command} {option}");
             }
         }
-        for (file, text) in COMPLETIONS.iter().zip(&completions) {
-            assert!(
-                INTERNAL.contains(&command.as_str()) || text.contains(command.as_str()),
-                "{file}: {command}"
-            );
+        for (file, text) in COMPLETIONS.iter().zip(&completions).filter(|_| typed.contains(command)) {
+            assert!(text.contains(command.as_str()), "{file}: {command}");
         }
+    }
+}
+
+#[test]
+fn help_fits_a_terminal() {
+    let commands = listed(&[], "Commands:").into_iter().map(|command| vec![command]);
+    let of_verity =
+        listed(&["verity"], "Commands:").into_iter().map(|command| vec!["verity".into(), command]);
+    for command in commands.chain(of_verity).chain([vec![]]) {
+        let text = help(&command.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(text.starts_with("Usage: nextroot"), "{command:?}: {text}");
+        let long = text.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(long, None, "{command:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use nextroot::{format::config::initramfs::Config, sys::kernel, units::Bytes};
 
 use crate::{
@@ -26,50 +26,52 @@ use crate::{
 ///
 /// It holds the nextroot binary, the kernel modules and firmware that the root needs, their load order and
 /// the configuration. Nothing is left behind where an error stops it.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(example = "mkinitrd -o /boot/initrd.img")]
-#[argh(example = "mkinitrd -o initrd --sysroot image/ --config nextroot.conf --add-driver nvme_tcp")]
-#[argh(example = "mkinitrd -o initrd --sysroot image/ --only-driver virtio_blk --only-driver erofs")]
+#[argh(example = "mkinitrd -o initrd --kernel 6.12.1-amd64 --list")]
+#[argh(example = "mkinitrd -o initrd --sysroot image/ --config nextroot.conf --add-driver dm_crypt")]
+#[argh(example = "mkinitrd -o initrd --only-driver virtio_blk --only-driver erofs")]
 #[argh(example = "mkinitrd -o initrd --certificate image.crt")]
+#[argh(error_code(0, "written, or with --dry-run: it could be"))]
+#[argh(error_code(1, "not written"))]
 pub(crate) struct Arguments {
-    /// file to write; replaced as a whole, readable by its owner only
-    #[argh(option, short = 'o')]
+    /// file to write; replaced as a whole, readable by its owner only. Needed, but for --dry-run
+    #[argh(option, short = 'o', arg_name = "FILE")]
     output: Option<PathBuf>,
     /// kernel release; default: the running one, or the only one in the sysroot
-    #[argh(option)]
+    #[argh(option, arg_name = "RELEASE")]
     kernel: Option<String>,
-    /// root of the system whose kernel, modules and firmware are taken; default: /
-    #[argh(option, default = "PathBuf::from(\"/\")")]
+    /// root of the system whose kernel modules and firmware are taken; default: /
+    #[argh(option, default = "PathBuf::from(\"/\")", arg_name = "DIRECTORY")]
     sysroot: PathBuf,
-    /// one more kernel module, with what it needs; may be repeated. One that no device could ask for is
-    /// loaded at every boot
-    #[argh(option)]
+    /// kernel module to take, too, with what it needs; may be given again. One that belongs to no device is loaded at every boot
+    #[argh(option, arg_name = "MODULE")]
     add_driver: Vec<String>,
-    /// take this driver or file system, what it needs, what dm-verity needs, and no other; may be repeated: for a machine
+    /// take this driver or file system, what it needs, what dm-verity needs, and no other; may be given again: for a machine
     /// that is known
-    #[argh(option)]
+    #[argh(option, arg_name = "MODULE")]
     only_driver: Vec<String>,
     /// nextroot.conf to bake in: it outranks the kernel command line
-    #[argh(option)]
+    #[argh(option, arg_name = "FILE")]
     config: Option<PathBuf>,
-    /// one more certificate in PEM that signatures of root hashes are checked with, beside those in the sysroot's
-    /// etc/verity.d, usr/local/lib/verity.d and usr/lib/verity.d; may be repeated
-    #[argh(option)]
+    /// certificate in PEM that signatures of root hashes are checked with, beside those in the sysroot's etc/verity.d,
+    /// usr/local/lib/verity.d and usr/lib/verity.d; may be given again
+    #[argh(option, arg_name = "FILE")]
     certificate: Vec<PathBuf>,
     /// take no certificates from the sysroot
     #[argh(switch)]
     no_certificates: bool,
     /// zstd, lz4, xz, gzip or none; default: zstd
-    #[argh(option, default = "Compression::Zstd")]
+    #[argh(option, default = "Compression::Zstd", arg_name = "HOW")]
     compress: Compression,
-    /// take only what the running machine's root needs
+    /// take only what the root needs that runs on this machine
     #[argh(switch)]
     host_only: bool,
-    /// the nextroot binary; default: nextroot-init, with certificates nextroot-init-signatures, or nextroot, beside this
-    /// program, then in /usr/lib/nextroot
-    #[argh(option)]
+    /// program to take as the init; default: nextroot-init beside mkinitrd or in /usr/lib/nextroot, where there are certificates
+    /// nextroot-init-signatures
+    #[argh(option, arg_name = "FILE")]
     nextroot: Option<PathBuf>,
-    /// show the contents with their sizes
+    /// print what is in it, with sizes
     #[argh(switch)]
     list: bool,
     /// do everything but write the file

@@ -17,7 +17,11 @@ mod sysroot;
 mod write;
 
 fn main() -> ExitCode {
-    match cli::run(&argh::from_env()) {
+    let arguments: cli::Arguments = match nextroot_usage::read(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(early) => return early.tell(),
+    };
+    match cli::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mkinitrd: {error}");

@@ -1,19 +1,33 @@
 //! The command line as it is written: its commands, their options, and what --help says of them.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use nextroot::mode::{request, status};
 
 use super::verity::Verity;
 
 /// Find, verify, mount and switch into the next root file system.
 ///
-/// As PID 1 of an initramfs (mkinitrd builds one) nextroot boots; started by a person it has these commands.
-/// SOURCE is a device (/dev/NAME, PARTUUID=, PARTLABEL=, UUID=, LABEL=; with --roothash), roothash:HEX, slot:other, an image file, DIR.v/, or previous.
-#[derive(FromArgs)]
-#[argh(example = "nextroot plan --cmdline \"roothash=0a0f15ff...\"")]
-#[argh(example = "nextroot plan --cmdline \"root=LABEL=data\" --facts facts.json")]
-#[argh(example = "nextroot stage roothash:0a0f15ff...")]
-#[argh(example = "nextroot reboot")]
+/// Started by a person it has the commands below; as PID 1 of an initramfs, which mkinitrd(8) builds, it boots. A soft reboot in
+/// order: doctor tells what is missing, preflight what would happen, stage prepares it while everything runs on, reboot goes there.
+/// The new root is on trial then: once it is healthy it is blessed, and else the one before comes back, by itself.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(example = "nextroot preflight slot:other      # would it work, and what would run on?")]
+#[argh(example = "nextroot stage slot:other          # prepare it while everything runs on")]
+#[argh(example = "nextroot reboot                    # go there")]
+#[argh(example = "nextroot status                    # which root runs, is it healthy?")]
+#[argh(example = "nextroot reboot /images/os_7.raw   # both in one, from an image file")]
+#[argh(note = "SOURCE says where the next root is:
+slot:other    the newest complete pair of root and verity partitions on the
+              disk of the running root, if it is newer than what runs
+roothash:HEX  the partitions whose UUIDs are the two halves of the root hash
+FILE          a disk image, or a file system with .verity and .roothash
+              beside it; with a / in it, as ./os.raw
+DIR.v/        the newest image of a versioned directory: systemd.v(7)
+DEVICE        /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=, with
+              --roothash
+previous      the root that ran before")]
+#[argh(note = "More is in nextroot(8), nextroot.conf(5), nextroot-verity(8), mkinitrd(8).
+Schemas of what is printed as JSON come with the documentation.")]
 pub(super) struct Arguments {
     /// show the version
     #[argh(switch)]
@@ -22,285 +36,338 @@ pub(super) struct Arguments {
     pub(super) command: Option<Command>,
 }
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 pub(super) enum Command {
-    Plan(Plan),
+    Doctor(Doctor),
     Preflight(Preflight),
+    Plan(Plan),
     Stage(Stage),
-    Status(Status),
     Cancel(Cancel),
     Reboot(Reboot),
-    Rollback(Rollback),
+    Status(Status),
     Bless(Bless),
+    Rollback(Rollback),
     Gc(Gc),
     Report(Report),
-    Doctor(Doctor),
+    Verity(Verity),
     Hook(Hook),
     Watch(Watch),
     Probe(Probe),
-    Verity(Verity),
 }
 
-/// Print what would be done, step by step; nothing is touched. With SOURCE: by stage, and at the soft reboot. Without: by the init role, for a kernel command line.
+/// Print, step by step, what stage and the soft reboot would do, or a boot; nothing is touched.
 ///
-/// Exit code: 0 a plan was printed, 1 it would be refused, or devices are missing.
-#[derive(FromArgs)]
+/// With SOURCE it is the plan of a soft reboot. Without, it is the plan of a boot: what nextroot would do as the init of an
+/// initramfs, for a kernel command line.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "plan")]
+#[argh(example = "nextroot plan slot:other")]
+#[argh(example = "nextroot plan --cmdline \"roothash=0a0f15ff...\"")]
+#[argh(error_code(0, "the plan is printed"))]
+#[argh(error_code(1, "it would be refused, or devices are missing"))]
 pub(super) struct Plan {
-    /// source of the next root
-    #[argh(positional)]
+    /// where the next root is: see nextroot --help
+    #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
+    #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: the partition that the root hash names
-    #[argh(option)]
+    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without the relay
+    /// let systemd switch by itself, without our relay in between
     #[argh(switch)]
     pub(super) direct: bool,
-    /// mount point to carry, whatever the rules say; may be given again
-    #[argh(option)]
+    /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) carry: Vec<String>,
-    /// mount point to leave; may be given again
-    #[argh(option)]
+    /// do not take the mount at PATH along; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) no_carry: Vec<String>,
-    /// service that stops last and starts first, beside those of Critical= in nextroot.conf; may be given again
-    #[argh(option, from_str_fn(service))]
+    /// stop this service last and start it first, beside those of Critical= in nextroot.conf; may be given again
+    #[argh(option, arg_name = "SERVICE", from_str_fn(service))]
     pub(super) critical: Vec<String>,
-    /// kernel command line; default: the running kernel's
-    #[argh(option)]
+    /// of a boot: kernel command line; default: the running kernel's
+    #[argh(option, arg_name = "TEXT")]
     pub(super) cmdline: Option<String>,
-    /// what the machine has, as JSON, from --show-facts; needs no privilege. Default: this machine is looked at
-    #[argh(option)]
-    pub(super) facts: Option<String>,
-    /// configuration that would be baked into the initramfs
-    #[argh(option)]
+    /// of a boot: nextroot.conf that would be baked into the initramfs
+    #[argh(option, arg_name = "FILE")]
     pub(super) config: Option<String>,
-    /// as JSON (docs/plan.schema.json)
-    #[argh(switch)]
-    pub(super) json: bool,
-    /// print the facts that were found instead, as --facts takes them
+    /// do not look at this machine: what it has is in FILE, as --show-facts printed it; needs no privilege
+    #[argh(option, arg_name = "FILE")]
+    pub(super) facts: Option<String>,
+    /// print what was found on this machine, for --facts, and not the plan
     #[argh(switch)]
     pub(super) show_facts: bool,
+    /// print it as JSON
+    #[argh(switch)]
+    pub(super) json: bool,
 }
 
-/// Verify and mount the next root, and everything else of a soft reboot that can fail, while the system serves. Whatever fails, the machine is as before.
+/// Prepare the soft reboot while everything runs on: verify and mount the next root, and do all else that can fail.
 ///
-/// Exit code: 0 staged, 2 a check of preflight or policy refused it, 3 slot:other has nothing newer, 4 what is newer failed before, 5 only a full reboot leads there, 1 not staged.
-#[derive(FromArgs)]
+/// Whatever fails, the machine is as before. Then nextroot reboot goes there, and systemctl soft-reboot does.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "stage")]
+#[argh(example = "nextroot stage slot:other")]
+#[argh(example = "nextroot stage roothash:0a0f15ff...")]
+#[argh(example = "nextroot stage PARTLABEL=os_2 --roothash 0a0f15ff...")]
+#[argh(error_code(0, "staged"))]
+#[argh(error_code(1, "not staged"))]
+#[argh(error_code(2, "a check of preflight refuses it, or [Policy] of nextroot.conf"))]
+#[argh(error_code(3, "slot:other has nothing newer than what runs"))]
+#[argh(error_code(4, "what is newer failed before"))]
+#[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Stage {
-    /// source of the next root; default: Source= of nextroot.conf
-    #[argh(positional)]
+    /// where the next root is: see nextroot --help; default: Source= of nextroot.conf
+    #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
+    #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: the partition that the root hash names
-    #[argh(option)]
+    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without the relay: for systems that forbid programs on a tmpfs
+    /// let systemd switch by itself, without our relay in between: for systems that forbid programs on a tmpfs
     #[argh(switch)]
     pub(super) direct: bool,
-    /// mount point to carry, whatever the rules say; may be given again
-    #[argh(option)]
+    /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) carry: Vec<String>,
-    /// mount point to leave; may be given again
-    #[argh(option)]
+    /// do not take the mount at PATH along; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) no_carry: Vec<String>,
-    /// service that stops last and starts first, beside those of Critical= in nextroot.conf; may be given again
-    #[argh(option, from_str_fn(service))]
+    /// stop this service last and start it first, beside those of Critical= in nextroot.conf; may be given again
+    #[argh(option, arg_name = "SERVICE", from_str_fn(service))]
     pub(super) critical: Vec<String>,
-    /// put it in the place of what is staged
+    /// where another root is staged already, take that back first; without this it is refused
     #[argh(switch)]
     pub(super) replace: bool,
-    /// read nothing ahead
+    /// read nothing of the new root into memory beforehand: its services start slower then
     #[argh(switch)]
     pub(super) no_prewarm: bool,
     /// how long reading ahead may take, as 90s or 2min; default: PrewarmTimeoutSec= of nextroot.conf
-    #[argh(option, from_str_fn(span))]
+    #[argh(option, arg_name = "TIME", from_str_fn(span))]
     pub(super) prewarm_timeout: Option<u64>,
-    /// stage it even where preflight says that it would not run here, and a slot that failed before
+    /// although a check of preflight fails, or the slot failed before; what is verified and what [Policy] wants holds all the same
     #[argh(switch)]
     pub(super) force: bool,
-    /// tell the outcome as JSON (docs/stage.schema.json); what is under way goes to standard error
+    /// print the outcome as JSON; what is under way goes to standard error
     #[argh(switch)]
     pub(super) json: bool,
 }
 
-/// Check whether a source could be the next root, and tell what would survive, what would stop, and which mounts would be carried. Nothing is left changed.
+/// Check whether SOURCE could be the next root, and tell what would run on, what would stop, and which mounts go along.
 ///
-/// Exit code: 0 it could be staged, 2 stage would refuse it, 3 slot:other has nothing newer, 4 what is newer failed before, 5 only a full reboot leads there, 1 it could not be looked at.
-#[derive(FromArgs)]
+/// Nothing is left changed. Where a check fails, stage would refuse it.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "preflight")]
+#[argh(example = "nextroot preflight slot:other")]
+#[argh(error_code(0, "it could be staged"))]
+#[argh(error_code(1, "it could not be looked at"))]
+#[argh(error_code(2, "stage would refuse it"))]
+#[argh(error_code(3, "slot:other has nothing newer than what runs"))]
+#[argh(error_code(4, "what is newer failed before"))]
+#[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Preflight {
-    /// source of the next root; default: Source= of nextroot.conf
-    #[argh(positional)]
+    /// where the next root is: see nextroot --help; default: Source= of nextroot.conf
+    #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
+    #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: the partition that the root hash names
-    #[argh(option)]
+    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// as for stage
+    /// let systemd switch by itself, without our relay in between
     #[argh(switch)]
     pub(super) direct: bool,
-    /// as for stage
-    #[argh(option)]
+    /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) carry: Vec<String>,
-    /// as for stage
-    #[argh(option)]
+    /// do not take the mount at PATH along; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) no_carry: Vec<String>,
-    /// as for stage
-    #[argh(option, from_str_fn(service))]
+    /// stop this service last and start it first, beside those of Critical= in nextroot.conf; may be given again
+    #[argh(option, arg_name = "SERVICE", from_str_fn(service))]
     pub(super) critical: Vec<String>,
-    /// as JSON (docs/preflight.md)
+    /// print it as JSON
     #[argh(switch)]
     pub(super) json: bool,
 }
 
-/// Tell which root runs, by the kernel's own word, what is staged, and what ran before.
-///
-/// Exit code: 0 it could be told; with --is: 0 it is so, 2 it is not; 1 it could not be told.
-#[derive(FromArgs)]
+/// Tell which root runs, with the root hash that the kernel has for it, which is staged, and which ran before.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
+#[argh(example = "nextroot status")]
+#[argh(example = "if nextroot status --is trial; then echo not blessed yet; fi")]
+#[argh(error_code(0, "it is told; with --is: it is so"))]
+#[argh(error_code(1, "it could not be told"))]
+#[argh(error_code(2, "with --is: it is not so"))]
 pub(super) struct Status {
-    /// as JSON (docs/status.schema.json)
+    /// print it as JSON
     #[argh(switch)]
     pub(super) json: bool,
-    /// as metrics for Prometheus, as node_exporter reads them (docs/fleet.md)
+    /// print it as metrics for Prometheus, as the textfile collector of node_exporter reads them
     #[argh(switch)]
     pub(super) metrics: bool,
-    /// answer by the exit code: staged, trial, blessed, idle or restored
-    #[argh(option)]
+    /// print nothing, and answer by the exit code: staged (something is), trial (the running root is not declared healthy yet),
+    /// blessed (it is), idle (blessed, and nothing staged) or restored (the last switch was taken back)
+    #[argh(option, arg_name = "STATE")]
     pub(super) is: Option<status::Question>,
 }
 
-/// Tell whether this machine could soft-reboot into another root, and for each thing that it lacks what mends it. Nothing is changed; who is not root is told less.
+/// Tell whether this machine could soft-reboot at all, and for each thing that it lacks the line of configuration that mends it.
 ///
-/// Exit code: 0 it could, 2 it could not.
-#[derive(FromArgs)]
+/// Nothing is opened or changed. Without privilege it tells less, and says what it did not look at.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "doctor")]
+#[argh(error_code(0, "it could"))]
+#[argh(error_code(1, "it could not be told"))]
+#[argh(error_code(2, "it could not"))]
 pub(super) struct Doctor {
-    /// source of the next root; default: Source= of nextroot.conf, else slot:other
-    #[argh(positional)]
+    /// where the next root would be: see nextroot --help; default: Source= of nextroot.conf, else slot:other
+    #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
-    /// as JSON (docs/doctor.schema.json)
+    /// print it as JSON
     #[argh(switch)]
     pub(super) json: bool,
 }
 
 /// Tell what the last soft reboot cost: its phases, how long each service and socket was away, and what would make it shorter.
 ///
-/// By the time stamps of systemd and of its journal; nothing of ours has to run.
-#[derive(FromArgs)]
+/// It is read from the time stamps of systemd and its journal, afterwards.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "report")]
+#[argh(example = "nextroot report")]
+#[argh(example = "nextroot report --svg >report.svg")]
 pub(super) struct Report {
-    /// as JSON (docs/report.schema.json)
+    /// print it as JSON
     #[argh(switch)]
     pub(super) json: bool,
-    /// as a picture, for a browser
+    /// print it as a picture, for a browser
     #[argh(switch)]
     pub(super) svg: bool,
-    /// with what a client saw that asks [Probe] Address= of nextroot.conf meanwhile
+    /// add the requests that failed or were slow, as a client saw them: the one that [Probe] of nextroot.conf describes
     #[argh(switch)]
     pub(super) probe: bool,
 }
 
-/// Take back what is staged, or what an interrupted stage left; twice does no harm.
-#[derive(FromArgs)]
+/// Take back what is staged, or what an interrupted stage left.
+///
+/// Where nothing is, nothing is done.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "cancel")]
+#[argh(error_code(0, "nothing is staged any more"))]
+#[argh(error_code(1, "something could not be taken back"))]
 pub(super) struct Cancel {}
 
-/// Soft-reboot into what is staged, or into SOURCE, which is staged first unless it is staged already. Refused where it would start this root again, or somebody holds the shutdown back.
+/// Soft-reboot into what is staged, or into SOURCE, which is staged first.
 ///
-/// Exit code: 0 systemd was asked, 2 to 5 as for stage, 1 nothing was asked for.
-#[derive(FromArgs)]
+/// Refused where systemd would start the running root again instead, and where an inhibitor blocks the shutdown.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "reboot")]
+#[argh(example = "nextroot reboot slot:other")]
+#[argh(example = "nextroot reboot --critical nginx.service slot:other")]
+#[argh(error_code(0, "systemd was asked for the soft reboot"))]
+#[argh(error_code(1, "it was not"))]
+#[argh(error_code(2, "a check of preflight refuses it, or [Policy] of nextroot.conf"))]
+#[argh(error_code(3, "slot:other has nothing newer than what runs"))]
+#[argh(error_code(4, "what is newer failed before"))]
+#[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Reboot {
-    /// source of the next root, as stage takes it
-    #[argh(positional)]
+    /// where the next root is: see nextroot --help; default: what is staged, else Source= of nextroot.conf
+    #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
-    #[argh(option)]
+    #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: the partition that the root hash names
-    #[argh(option)]
+    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// as for stage
+    /// let systemd switch by itself, without our relay in between: for systems that forbid programs on a tmpfs
     #[argh(switch)]
     pub(super) direct: bool,
-    /// as for stage
-    #[argh(option)]
+    /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) carry: Vec<String>,
-    /// as for stage
-    #[argh(option)]
+    /// do not take the mount at PATH along; may be given again
+    #[argh(option, arg_name = "PATH")]
     pub(super) no_carry: Vec<String>,
-    /// as for stage
-    #[argh(option, from_str_fn(service))]
+    /// stop this service last and start it first, beside those of Critical= in nextroot.conf; may be given again
+    #[argh(option, arg_name = "SERVICE", from_str_fn(service))]
     pub(super) critical: Vec<String>,
-    /// put it in the place of what is staged, where that is another root
+    /// where another root is staged, or this one with other options, take that back first; without this it is refused
     #[argh(switch)]
     pub(super) replace: bool,
-    /// as for stage
+    /// read nothing of the new root into memory beforehand: its services start slower then
     #[argh(switch)]
     pub(super) no_prewarm: bool,
-    /// as for stage
-    #[argh(option, from_str_fn(span))]
+    /// how long reading ahead may take, as 90s or 2min; default: PrewarmTimeoutSec= of nextroot.conf
+    #[argh(option, arg_name = "TIME", from_str_fn(span))]
     pub(super) prewarm_timeout: Option<u64>,
-    /// as for stage; and go though somebody holds the shutdown back
+    /// although an inhibitor blocks the shutdown, a check of preflight fails, or the slot failed before
     #[argh(switch)]
     pub(super) force: bool,
 }
 
-/// Soft-reboot into the root that ran before, also where another is staged. The image that is left counts as failed: slot:other passes it over.
-#[derive(FromArgs)]
+/// Soft-reboot into the root that ran before, in the place of whatever is staged.
+///
+/// The image that is left counts as failed: slot:other passes it over until it runs again. Works after bless, too, as long as the
+/// root before is kept (Keep= of nextroot.conf).
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "rollback")]
+#[argh(error_code(0, "systemd was asked for the soft reboot"))]
+#[argh(error_code(1, "it was not"))]
+#[argh(error_code(2, "a check of preflight refuses it, or [Policy] of nextroot.conf"))]
+#[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Rollback {
-    /// go there even where preflight says that it would not run here
+    /// although a check of preflight fails
     #[argh(switch)]
     pub(super) force: bool,
-    /// as for stage
+    /// read nothing of that root into memory beforehand: its services start slower then
     #[argh(switch)]
     pub(super) no_prewarm: bool,
 }
 
-/// Declare the running root healthy: it is on trial no more, and what only the root before the previous one needed is closed.
-#[derive(FromArgs)]
+/// Declare the running root healthy: its trial ends.
+///
+/// As a rule that is done by itself, as [Trial] of nextroot.conf says. What roots before the previous one left is closed, as gc does.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "bless")]
 pub(super) struct Bless {}
 
-/// What the units of a soft reboot run; not for people.
-#[derive(FromArgs)]
+/// Internal: run the early or the late check of a soft reboot, for systemd's units.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "hook")]
 pub(super) struct Hook {
     /// early or late
-    #[argh(positional)]
+    #[argh(positional, arg_name = "WHEN")]
     pub(super) when: String,
 }
 
-/// What watches over a root on trial, as a service that stage leaves in /run; not for people.
-#[derive(FromArgs)]
+/// Internal: watch over a root on trial, as nextroot-watcher.service.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "watch")]
 pub(super) struct Watch {
     /// go back to the root before, for this reason
-    #[argh(option)]
+    #[argh(option, arg_name = "WHY")]
     pub(super) back: Option<String>,
     /// mark the boot loader's entries of the running root bad
     #[argh(switch)]
     pub(super) mark: bool,
 }
 
-/// What asks [Probe] Address= of nextroot.conf while a soft reboot goes on, as a service that is left in /run; not for people.
-#[derive(FromArgs)]
+/// Internal: be the client that report --probe tells of, as nextroot-probe.service.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "probe")]
 pub(super) struct Probe {}
 
-/// Close the devices of roots that are neither running, nor staged, nor the one before.
-#[derive(FromArgs)]
+/// Close what is left of roots that neither run, nor are staged, nor ran just before: devices, loop devices, mounts.
+///
+/// What is in use is closed when that ends, and who uses it is named.
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "gc")]
 pub(super) struct Gc {}
 

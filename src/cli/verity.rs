@@ -1,22 +1,24 @@
 //! `nextroot verity` and its options, spelled as veritysetup(8) spells them.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode, str::FromStr};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use nextroot::mode::verity::{self, Activation, Closing, Written};
 
 use super::{bar::Bar, fail, show};
 
-/// Make, check and show the dm-verity hash trees of images, open and close devices over them, with the options and the
-/// format of veritysetup(8).
-#[derive(FromArgs)]
+/// Make, check and show dm-verity hash trees, open and close devices over them, as veritysetup(8) does.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(example = "nextroot verity format os.erofs os.verity --root-hash-file os.roothash")]
+#[argh(example = "nextroot verity verify os.erofs os.verity --root-hash-file os.roothash")]
+#[argh(example = "nextroot verity open /dev/vda3 os /dev/vda4 0a0f15ff...")]
 #[argh(subcommand, name = "verity")]
 pub(super) struct Verity {
     #[argh(subcommand)]
     command: Command,
 }
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 enum Command {
     Format(Format),
@@ -28,167 +30,171 @@ enum Command {
 }
 
 /// Make a hash tree, and print its parameters and root hash.
-///
-/// Exit code: 0 made, 1 not made.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "format")]
+#[argh(error_code(0, "made"))]
+#[argh(error_code(1, "not made"))]
 struct Format {
     /// file or device with the data
-    #[argh(positional)]
+    #[argh(positional, arg_name = "DATA")]
     data: PathBuf,
-    /// file or device for the hash tree; a file is made
-    #[argh(positional)]
+    /// file or device that the hash tree is written into; a file is made where there is none
+    #[argh(positional, arg_name = "HASH_DEVICE")]
     hash_device: PathBuf,
     /// hash: sha256 (default), sha224, sha384, sha512
-    #[argh(option)]
+    #[argh(option, arg_name = "ALGORITHM")]
     hash: Option<String>,
-    /// format of the tree: 1 (default), or 0 as Chromium OS had it
-    #[argh(option)]
+    /// on-disk format of the tree: 1 (default), or 0, which Chromium OS had
+    #[argh(option, arg_name = "0|1", from_str_fn(number))]
     format: Option<u32>,
     /// bytes that are hashed at once; default: 4096
-    #[argh(option)]
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     data_block_size: Option<u32>,
     /// bytes of a block of digests; default: 4096
-    #[argh(option)]
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_block_size: Option<u32>,
     /// how many data blocks; default: all
-    #[argh(option)]
+    #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     data_blocks: Option<u64>,
     /// bytes before the superblock on the hash device; default: 0
-    #[argh(option)]
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_offset: Option<u64>,
     /// salt, in hexadecimal, - for none; default: 32 random bytes
-    #[argh(option)]
+    #[argh(option, arg_name = "HEX")]
     salt: Option<String>,
     /// UUID of the hash tree; default: a random one
-    #[argh(option)]
+    #[argh(option, arg_name = "UUID")]
     uuid: Option<String>,
-    /// write no superblock: all these options are needed again then
+    /// write no superblock: whoever opens or verifies it has to give --hash, --salt and the sizes then
     #[argh(switch)]
     no_superblock: bool,
     /// write the root hash into this file, too
-    #[argh(option)]
+    #[argh(option, arg_name = "FILE")]
     root_hash_file: Option<PathBuf>,
-    /// file or device for parity, by which damage is repaired; a file is made
-    #[argh(option)]
+    /// file or device for parity, by which damage is repaired
+    #[argh(option, arg_name = "DEVICE")]
     fec_device: Option<PathBuf>,
     /// bytes before the parity on its device; default: 0
-    #[argh(option)]
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     fec_offset: Option<u64>,
-    /// bytes of parity in 255: 2 (default) to 24
-    #[argh(option)]
+    /// how many of each 255 bytes are parity: 2 (default) to 24
+    #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     fec_roots: Option<u32>,
 }
 
 /// Check every block of data and hash tree against a root hash.
-///
-/// Exit code: 0 all match, 2 one does not, 1 it could not be checked.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "verify")]
+#[argh(error_code(0, "all match"))]
+#[argh(error_code(1, "it could not be checked"))]
+#[argh(error_code(2, "one does not match"))]
 struct Verify {
     /// file or device with the data
-    #[argh(positional)]
+    #[argh(positional, arg_name = "DATA")]
     data: PathBuf,
     /// file or device with the hash tree
-    #[argh(positional)]
+    #[argh(positional, arg_name = "HASH_DEVICE")]
     hash_device: PathBuf,
     /// root hash, in hexadecimal
-    #[argh(positional)]
+    #[argh(positional, arg_name = "ROOT_HASH")]
     root_hash: Option<String>,
     /// read the root hash from this file
-    #[argh(option)]
+    #[argh(option, arg_name = "FILE")]
     root_hash_file: Option<PathBuf>,
     /// bytes before the superblock on the hash device; default: 0
-    #[argh(option)]
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_offset: Option<u64>,
-    /// there is no superblock: the options below say what it would
+    /// there is no superblock: --hash, --salt and the sizes are as given here
     #[argh(switch)]
     no_superblock: bool,
-    /// as for format
-    #[argh(option)]
+    /// hash: sha256 (default), sha224, sha384, sha512
+    #[argh(option, arg_name = "ALGORITHM")]
     hash: Option<String>,
-    /// as for format
-    #[argh(option)]
+    /// on-disk format of the tree: 1 (default), or 0, which Chromium OS had
+    #[argh(option, arg_name = "0|1", from_str_fn(number))]
     format: Option<u32>,
-    /// as for format
-    #[argh(option)]
+    /// bytes that are hashed at once; default: 4096
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     data_block_size: Option<u32>,
-    /// as for format
-    #[argh(option)]
+    /// bytes of a block of digests; default: 4096
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_block_size: Option<u32>,
-    /// as for format
-    #[argh(option)]
+    /// how many data blocks; default: all
+    #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     data_blocks: Option<u64>,
-    /// as for format
-    #[argh(option)]
+    /// salt, in hexadecimal, - for none
+    #[argh(option, arg_name = "HEX")]
     salt: Option<String>,
     /// file or device with parity: what does not match is repaired in memory
-    #[argh(option)]
+    #[argh(option, arg_name = "DEVICE")]
     fec_device: Option<PathBuf>,
-    /// as for format
-    #[argh(option)]
+    /// bytes before the parity on its device; default: 0
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     fec_offset: Option<u64>,
-    /// as for format
-    #[argh(option)]
+    /// how many of each 255 bytes are parity: 2 (default) to 24
+    #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     fec_roots: Option<u32>,
 }
 
 /// Open a dm-verity device over data and hash tree, as /dev/mapper/NAME, and check its first block.
-///
-/// Exit code: 0 opened, 2 it does not hold or is not permitted, 4 no such device, 5 there is one, or busy, 1 else.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "open")]
+#[argh(error_code(0, "opened"))]
+#[argh(error_code(1, "not opened"))]
+#[argh(error_code(2, "the root hash does not hold, or its signature is not accepted"))]
+#[argh(error_code(4, "there is no such file or device"))]
+#[argh(error_code(5, "a device of this name exists, or one that is needed is in use"))]
 struct Open {
     /// file or device with the data; a file gets a loop device
-    #[argh(positional)]
+    #[argh(positional, arg_name = "DATA")]
     data: PathBuf,
     /// name of the device
-    #[argh(positional)]
+    #[argh(positional, arg_name = "NAME")]
     name: String,
     /// file or device with the hash tree
-    #[argh(positional)]
+    #[argh(positional, arg_name = "HASH_DEVICE")]
     hash_device: PathBuf,
     /// root hash, in hexadecimal
-    #[argh(positional)]
+    #[argh(positional, arg_name = "ROOT_HASH")]
     root_hash: Option<String>,
     /// read the root hash from this file
-    #[argh(option)]
+    #[argh(option, arg_name = "FILE")]
     root_hash_file: Option<PathBuf>,
     /// signature of the root hash (PKCS#7), which the kernel has to take
-    #[argh(option)]
+    #[argh(option, arg_name = "FILE")]
     root_hash_signature: Option<PathBuf>,
     /// bytes before the superblock on the hash device; default: 0
-    #[argh(option)]
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_offset: Option<u64>,
-    /// there is no superblock: the options below say what it would
+    /// there is no superblock: --hash, --salt and the sizes are as given here
     #[argh(switch)]
     no_superblock: bool,
-    /// as for format
-    #[argh(option)]
+    /// hash: sha256 (default), sha224, sha384, sha512
+    #[argh(option, arg_name = "ALGORITHM")]
     hash: Option<String>,
-    /// as for format
-    #[argh(option)]
+    /// on-disk format of the tree: 1 (default), or 0, which Chromium OS had
+    #[argh(option, arg_name = "0|1", from_str_fn(number))]
     format: Option<u32>,
-    /// as for format
-    #[argh(option)]
+    /// bytes that are hashed at once; default: 4096
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     data_block_size: Option<u32>,
-    /// as for format
-    #[argh(option)]
+    /// bytes of a block of digests; default: 4096
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_block_size: Option<u32>,
-    /// as for format
-    #[argh(option)]
+    /// how many data blocks; default: all
+    #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     data_blocks: Option<u64>,
-    /// as for format
-    #[argh(option)]
+    /// salt, in hexadecimal, - for none
+    #[argh(option, arg_name = "HEX")]
     salt: Option<String>,
     /// file or device with parity: what does not match is repaired
-    #[argh(option)]
+    #[argh(option, arg_name = "DEVICE")]
     fec_device: Option<PathBuf>,
-    /// as for format
-    #[argh(option)]
+    /// bytes before the parity on its device; default: 0
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     fec_offset: Option<u64>,
-    /// as for format
-    #[argh(option)]
+    /// how many of each 255 bytes are parity: 2 (default) to 24
+    #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     fec_roots: Option<u32>,
     /// log blocks that do not match, and let them be read
     #[argh(switch)]
@@ -199,10 +205,10 @@ struct Open {
     /// panic when a block does not match
     #[argh(switch)]
     panic_on_corruption: bool,
-    /// do the same when a block cannot be read (Linux 6.12)
+    /// take a block that cannot be read for one that does not match, with one of the two options before (Linux 6.12)
     #[argh(switch)]
     error_as_corruption: bool,
-    /// read blocks as zeros that have the digest of zeros, without looking at the data
+    /// where the digest is that of a block of zeros, give zeros without reading the data
     #[argh(switch)]
     ignore_zero_blocks: bool,
     /// check a block only the first time that it is read
@@ -214,54 +220,61 @@ struct Open {
 }
 
 /// Close a dm-verity device.
-///
-/// Exit code: 0 closed, or will be, 4 no such device, 5 it is in use, 1 else.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "close")]
+#[argh(error_code(0, "closed, or with --deferred: will be"))]
+#[argh(error_code(1, "not closed"))]
+#[argh(error_code(4, "there is no such device"))]
+#[argh(error_code(5, "it is in use"))]
 struct Close {
     /// name of the device
-    #[argh(positional)]
+    #[argh(positional, arg_name = "NAME")]
     name: String,
     /// close it when nobody has it open any more
     #[argh(switch)]
     deferred: bool,
-    /// take --deferred back
+    /// keep it after all, where --deferred was said before
     #[argh(switch)]
     cancel_deferred: bool,
 }
 
 /// Print what is known of a dm-verity device that is open.
-///
-/// Exit code: 0 printed, 4 no such device, 1 else.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
+#[argh(error_code(0, "printed"))]
+#[argh(error_code(1, "it could not be told"))]
+#[argh(error_code(4, "there is no such device"))]
 struct Status {
     /// name of the device
-    #[argh(positional)]
+    #[argh(positional, arg_name = "NAME")]
     name: String,
 }
 
 /// Print what the superblock of a hash tree says.
-///
-/// Exit code: 0 printed, 1 there is none.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "dump")]
+#[argh(error_code(0, "printed"))]
+#[argh(error_code(1, "there is none"))]
 struct Dump {
     /// file or device with the hash tree
-    #[argh(positional)]
+    #[argh(positional, arg_name = "HASH_DEVICE")]
     hash_device: PathBuf,
     /// bytes before the superblock; default: 0
-    #[argh(option)]
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_offset: Option<u64>,
-    /// file or device with parity: told of, too
-    #[argh(option)]
+    /// file or device with parity: show what is known of it, too
+    #[argh(option, arg_name = "DEVICE")]
     fec_device: Option<PathBuf>,
-    /// as for format
-    #[argh(option)]
+    /// bytes before the parity on its device; default: 0
+    #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     fec_offset: Option<u64>,
-    /// as for format
-    #[argh(option)]
+    /// how many of each 255 bytes are parity: 2 (default) to 24
+    #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     fec_roots: Option<u32>,
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "a whole number is needed, in decimal".to_owned())
 }
 
 /// The options that format, verify and open share: argh has no way to say them once, their meaning is.

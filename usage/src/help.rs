@@ -1,0 +1,107 @@
+//! What `--help` says.
+
+use argh::{FlagInfoKind, Optionality};
+use textwrap::Options;
+
+use super::{Command, HELP};
+
+/// Columns of a terminal that nobody made larger.
+const WIDTH: usize = 80;
+/// Where what is said of something begins, if its name is short enough.
+const COLUMN: usize = 21;
+/// The same of an exit code.
+const CODE: usize = 5;
+/// What a command is described with that people do not type.
+const INTERNAL: &str = "Internal: ";
+
+pub(crate) fn text(command: &Command<'_>) -> String {
+    let info = command.info;
+    let usage = format!("Usage: {}{}", command.name, takes(command));
+    let mut text = vec![filled(&usage, "", "    "), filled(info.description, "", "")];
+    let arguments = info.positionals.iter().map(|one| (one.name.to_owned(), one.description));
+    text.extend(list("Arguments:", COLUMN, arguments));
+    let options = info.flags.iter().filter(|flag| flag.long != HELP).map(|flag| {
+        let short = flag.short.map(|short| format!("-{short}, ")).unwrap_or_default();
+        let value = match flag.kind {
+            FlagInfoKind::Switch => String::new(),
+            FlagInfoKind::Option { arg_name } => format!(" {arg_name}"),
+        };
+        (format!("{short}{}{value}", flag.long), flag.description)
+    });
+    text.extend(list("Options:", COLUMN, options.chain([("-h, --help".to_owned(), "show this")])));
+    let (internal, typed): (Vec<_>, Vec<_>) =
+        info.commands.iter().partition(|one| one.command.description.starts_with(INTERNAL));
+    text.extend(list(
+        "Commands:",
+        COLUMN,
+        typed.iter().map(|one| (one.name.to_owned(), sentence(one.command.description))),
+    ));
+    let internal = internal
+        .iter()
+        .map(|one| (one.name.to_owned(), sentence(one.command.description.trim_start_matches(INTERNAL))));
+    text.extend(list("Commands that only units run:", COLUMN, internal));
+    let codes = info.error_codes.iter().map(|one| (one.code.to_string(), one.description));
+    text.extend(list("Exit codes:", CODE, codes));
+    text.extend(lines("Examples:", info.examples, "\n"));
+    text.extend(lines("Notes:", info.notes, "\n\n"));
+    text.join("\n\n")
+}
+
+fn takes(command: &Command<'_>) -> String {
+    let info = command.info;
+    let mut text = String::new();
+    for flag in info.flags.iter().filter(|flag| flag.long != HELP) {
+        let name = flag.short.map_or_else(|| flag.long.to_owned(), |short| format!("-{short}"));
+        let value = match flag.kind {
+            FlagInfoKind::Switch => String::new(),
+            FlagInfoKind::Option { arg_name } => format!("\u{a0}{arg_name}"),
+        };
+        text.push_str(&wanted(&format!("{name}{value}"), &flag.optionality));
+    }
+    for one in info.positionals {
+        text.push_str(&wanted(one.name, &one.optionality));
+    }
+    if !info.commands.is_empty() {
+        text.push_str(" COMMAND ...");
+    }
+    text
+}
+
+/// As synopses have it: `[what may be left out]`, `what may be given again...`
+fn wanted(text: &str, optionality: &Optionality) -> String {
+    match optionality {
+        Optionality::Required => format!(" {text}"),
+        Optionality::Repeating => format!(" [{text}]..."),
+        _ => format!(" [{text}]"),
+    }
+}
+
+/// The first of what a command is described with.
+fn sentence(description: &str) -> &str {
+    description.split_once(". ").map_or(description, |(first, _)| first).trim_end_matches('.')
+}
+
+fn list<'a>(heading: &str, column: usize, rows: impl Iterator<Item = (String, &'a str)>) -> Option<String> {
+    let mut text = heading.to_owned();
+    for (name, description) in rows {
+        let indent = " ".repeat(column);
+        let beside = format!("  {name:width$} ", width = column - 3);
+        text.push('\n');
+        if beside.len() > column {
+            text.push_str(&format!("  {name}\n{}", filled(description, &indent, &indent)));
+        } else {
+            text.push_str(&filled(description, &beside, &indent));
+        }
+    }
+    (text != heading).then_some(text)
+}
+
+fn lines(heading: &str, texts: &[&str], between: &str) -> Option<String> {
+    let texts: Vec<String> = texts.iter().map(|text| format!("  {}", text.replace('\n', "\n  "))).collect();
+    (!texts.is_empty()).then(|| format!("{heading}\n{}", texts.join(between)))
+}
+
+fn filled(text: &str, first: &str, later: &str) -> String {
+    let options = Options::new(WIDTH).initial_indent(first).subsequent_indent(later).break_words(false);
+    textwrap::fill(text, options.word_splitter(textwrap::WordSplitter::NoHyphenation)).replace('\u{a0}', " ")
+}

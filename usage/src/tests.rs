@@ -1,0 +1,163 @@
+use super::*;
+
+/// Do a thing or two. Of the rest of this the list of commands says nothing, but the command's own help says it, in lines that fit.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(example = "thing do it")]
+#[argh(note = "One line\nand another.")]
+#[argh(note = "A second.")]
+struct Thing {
+    /// show the version
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    command: Kind,
+}
+
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand)]
+enum Kind {
+    Do(Do),
+    Redo(Redo),
+    Own(Own),
+}
+
+/// Do it. Once.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "do")]
+#[argh(error_code(0, "done"))]
+#[argh(error_code(1, "not done"))]
+struct Do {
+    /// what is done
+    #[argh(positional, arg_name = "WHAT")]
+    what: String,
+    /// how often
+    #[argh(option, short = 'n', arg_name = "TIMES")]
+    number: Option<u32>,
+    /// with whom, which is a long story; may be given again, and then it is longer
+    #[argh(option, arg_name = "SOMEBODY")]
+    with_somebody: Vec<String>,
+    /// twice
+    #[argh(switch)]
+    twice: bool,
+}
+
+/// Do it again
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "redo")]
+struct Redo {}
+
+/// Internal: do it for ourselves.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "own")]
+struct Own {}
+
+fn typed(words: &[&str]) -> Result<Thing, Early> {
+    read(["/usr/bin/thing"].iter().chain(words).map(OsString::from))
+}
+
+#[test]
+fn words_are_read() {
+    let of = |number, twice| Do { what: "it".into(), number, with_somebody: Vec::new(), twice };
+    for (words, expected) in [
+        (&["do", "it", "--number", "3"][..], of(Some(3), false)),
+        (&["do", "it", "--number=3"], of(Some(3), false)),
+        (&["do", "-n", "3", "--twice", "it"], of(Some(3), true)),
+        (&["do", "--", "it"], of(None, false)),
+        (&["do", "--", "--a=b"], Do { what: "--a=b".into(), ..of(None, false) }),
+        (&["do", "--with-somebody=a=b", "it"], Do { with_somebody: vec!["a=b".into()], ..of(None, false) }),
+        (&["do", "a=b"], Do { what: "a=b".into(), ..of(None, false) }),
+    ] {
+        assert_eq!(typed(words), Ok(Thing { version: false, command: Kind::Do(expected) }), "{words:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_where_it_is() {
+    for (words, expected) in [
+        (
+            &["doo"][..],
+            "thing: there is no command doo: did you mean do?\n  thing --help tells what there is",
+        ),
+        (&["elsewhere"], "thing: there is no command elsewhere\n  thing --help tells what there is"),
+        (
+            &["--twice", "do"],
+            "thing: there is no option --twice here, before a command\n  thing --help tells what there is",
+        ),
+        (
+            &["do", "--twcie"],
+            "thing do: there is no option --twcie: did you mean --twice?\n  thing do --help tells what there is",
+        ),
+        (&["do", "--twice=1", "it"], "thing do: --twice takes no value: leave out what stands behind it"),
+        (
+            &["do", "--hepl"],
+            "thing do: there is no option --hepl: did you mean --help?\n  thing do --help tells what there is",
+        ),
+        (&["redo", "it"], "thing redo: one argument too many: it\n  thing redo --help tells what there is"),
+        (
+            &["do"],
+            "thing do: Required positional arguments not provided: WHAT\n  thing do --help tells what there is",
+        ),
+        (
+            &["do", "--number"],
+            "thing do: No value provided for option '--number'\n  thing do --help tells what there is",
+        ),
+    ] {
+        assert_eq!(typed(words), Err(Early::Wrong(expected.to_owned())), "{words:?}");
+    }
+}
+
+#[test]
+fn help_fits_and_tells_all() {
+    let top = "\
+Usage: thing [--version] COMMAND ...
+
+Do a thing or two. Of the rest of this the list of commands says nothing, but
+the command's own help says it, in lines that fit.
+
+Options:
+  --version          show the version
+  -h, --help         show this
+
+Commands:
+  do                 Do it
+  redo               Do it again
+
+Commands that only units run:
+  own                do it for ourselves
+
+Examples:
+  thing do it
+
+Notes:
+  One line
+  and another.
+
+  A second.";
+    let of_do = "\
+Usage: thing do [-n TIMES] [--with-somebody SOMEBODY]... [--twice] WHAT
+
+Do it. Once.
+
+Arguments:
+  WHAT               what is done
+
+Options:
+  -n, --number TIMES how often
+  --with-somebody SOMEBODY
+                     with whom, which is a long story; may be given again, and
+                     then it is longer
+  --twice            twice
+  -h, --help         show this
+
+Exit codes:
+  0  done
+  1  not done";
+    for (words, expected) in [
+        (&["--help"][..], top),
+        (&["-h"], top),
+        (&["do", "--help"], of_do),
+        (&["do", "--twice", "-h"], of_do),
+    ] {
+        assert_eq!(typed(words), Err(Early::Help(expected.to_owned())), "{words:?}");
+    }
+}

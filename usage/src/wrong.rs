@@ -1,0 +1,34 @@
+//! What is said of a command line that cannot be read.
+
+use super::{Command, HELP};
+
+/// From what `argh` says of it.
+pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (name, info) = (&command.name, command.info);
+    let wrong = match said.strip_prefix(UNKNOWN) {
+        None => said.trim_end_matches('.').to_owned(),
+        Some(word) if word.starts_with('-') => {
+            let known = info.flags.iter().map(|flag| flag.long).chain([HELP]);
+            let place = if info.commands.is_empty() { "" } else { " here, before a command" };
+            format!("there is no option {word}{place}{}", meant(word, known))
+        }
+        Some(word) if info.commands.is_empty() => format!("one argument too many: {word}"),
+        Some(word) => {
+            let known = info.commands.iter().map(|one| one.name);
+            format!("there is no command {word}{}", meant(word, known))
+        }
+    };
+    format!("{name}: {wrong}\n  {name} {HELP} tells what there is")
+}
+
+fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let far = |one: &&str| strsim::damerau_levenshtein(one, word);
+    let nearest = known.filter(|one| far(one) <= FAR).min_by_key(far);
+    nearest.map(|one| format!(": did you mean {one}?")).unwrap_or_default()
+}
+
+/// How `argh` begins where it does not know a word.
+const UNKNOWN: &str = "Unrecognized argument: ";
+/// How many letters may be wrong, missing, too many or in the place of the next.
+const FAR: usize = 2;
