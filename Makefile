@@ -16,12 +16,18 @@ BENCH   = $(ROOT) target/$(TARGET)/debug/nextroot-bench
 # Where the tests are built, too, as they are: then the rig is made of the same parts.
 RIG_BUILD ?= --workspace --bin nextroot-qemu
 
-# Fuzzing on stable Rust: the compiler's own pass counts edges, libFuzzer reads the counters (docs/decisions/0020).
+# Fuzzing on stable Rust: the compiler's own pass counts edges, libFuzzer reads the counters (docs/decisions/0020). For a quick look the
+# counters are in what is ours only, beside the tests' build.
 SECONDS ?= 10
-FUZZ_FEATURES ?= libfuzzer
-SANCOV   = -C passes=sancov-module $(addprefix -C llvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table)
-FUZZ     = RUSTFLAGS="$(SANCOV) -D warnings" $(CARGO) build --locked --profile fuzz -p nextroot-fuzz --target-dir target/fuzz
-FUZZ_RUN = FUZZ_PROGRAM=target/fuzz/$(TARGET)/fuzz/nextroot-fuzz ./fuzz/run
+FUZZ_FEATURES ?= nextroot-fuzz/libfuzzer
+FUZZ_RUN = FUZZ_PROGRAM=$(FUZZ_BUILT)/nextroot-fuzz ./fuzz/run
+ifdef FUZZ_QUICK
+FUZZ       = RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/rustc $(CARGO) build --locked --workspace --bin nextroot-fuzz
+FUZZ_BUILT = $(BUILT)/debug
+else
+FUZZ       = RUSTC_WRAPPER=$(CURDIR)/fuzz/rustc $(CARGO) build --locked --profile fuzz -p nextroot-fuzz --target-dir target/fuzz
+FUZZ_BUILT = target/fuzz/$(TARGET)/fuzz
+endif
 
 # Whoever typed -j has said how many.
 PARALLEL = $(if $(findstring --jobserver,$(MAKEFLAGS)),,-j2)
@@ -113,7 +119,7 @@ fuzzer:
 fuzz: fuzzer ## hostile input for every parser: make fuzz SECONDS=60 TARGETS="gpt elf"
 	$(FUZZ_RUN) $(SECONDS) $(TARGETS)
 
-fuzz-planted: FUZZ_FEATURES = libfuzzer,planted-bug
+fuzz-planted: FUZZ_FEATURES = nextroot-fuzz/libfuzzer,nextroot-fuzz/planted-bug
 fuzz-planted: fuzzer ## shows that fuzzing finds a bug: one that was planted, within a minute
 	@rm -rf target/fuzz/planted
 	@if FUZZ_OUT=target/fuzz/planted $(FUZZ_RUN) 60 planted; then echo "fuzz: the planted bug was not found" >&2; exit 1; fi
@@ -156,7 +162,8 @@ bench-programs: build
 	@mkdir -p target/bench
 
 # One fuzzer is built for both.
-test: export FUZZ_FEATURES = libfuzzer,planted-bug
+test: export FUZZ_QUICK = yes
+test: export FUZZ_FEATURES = nextroot-fuzz/libfuzzer,nextroot-fuzz/planted-bug
 test test-full: export RIG_BUILD = --workspace --all-targets
 test: prepared ## what a change has to pass
 	@$(MAKE) --no-print-directory fuzz-planted
