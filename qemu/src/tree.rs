@@ -93,11 +93,14 @@ const RECIPES: [Recipe; 16] = [
         "forky",
         &[&["systemd-repart", "cryptsetup-bin", "erofs-utils", "e2fsprogs", "dosfstools", "mtools"]],
     ),
-    Recipe::tools(
-        secure_boot::TREE,
-        "trixie",
-        &[&["python3-virt-firmware", "sbsigntool", "systemd-ukify", "systemd-boot-efi"]],
-    ),
+    Recipe {
+        seldom: true,
+        ..Recipe::tools(
+            secure_boot::TREE,
+            "trixie",
+            &[&["python3-virt-firmware", "sbsigntool", "systemd-ukify", "systemd-boot-efi"]],
+        )
+    },
     Recipe::kernel("kernel-cloud", &[&["linux-image-cloud-amd64"]]),
     Recipe::kernel("kernel-generic", &[&["linux-image-amd64"]]),
     Recipe::system("trixie", "trixie", &[SYSTEM]),
