@@ -35,7 +35,7 @@ use crate::{
 #[argh(error_code(0, "written, or with --dry-run: it could be"))]
 #[argh(error_code(1, "not written"))]
 pub(crate) struct Arguments {
-    /// file to write; replaced as a whole, readable by its owner only. Needed, but for --dry-run
+    /// file to write; replaced as a whole, readable by its owner only. Has to be there, unless --dry-run is
     #[argh(option, short = 'o', arg_name = "FILE")]
     output: Option<PathBuf>,
     /// kernel release; default: the running one, or the only one in the sysroot
@@ -64,11 +64,11 @@ pub(crate) struct Arguments {
     /// zstd, lz4, xz, gzip or none; default: zstd
     #[argh(option, default = "Compression::Zstd", arg_name = "HOW")]
     compress: Compression,
-    /// take only what the root needs that runs on this machine
+    /// take only what the running root of this machine needs
     #[argh(switch)]
     host_only: bool,
-    /// program to take as the init; default: nextroot-init beside mkinitrd or in /usr/lib/nextroot, where there are certificates
-    /// nextroot-init-signatures
+    /// program to take as the init; default: nextroot-init, or with certificates nextroot-init-signatures, beside mkinitrd or in
+    /// /usr/lib/nextroot
     #[argh(option, arg_name = "FILE")]
     nextroot: Option<PathBuf>,
     /// print what is in it, with sizes

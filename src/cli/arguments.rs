@@ -16,18 +16,20 @@ use super::verity::Verity;
 #[argh(example = "nextroot reboot                    # go there")]
 #[argh(example = "nextroot status                    # which root runs, is it healthy?")]
 #[argh(example = "nextroot reboot /images/os_7.raw   # both in one, from an image file")]
-#[argh(note = "SOURCE says where the next root is:
+#[argh(note = "SOURCE, where the next root is:
 slot:other    the newest complete pair of root and verity partitions on the
               disk of the running root, if it is newer than what runs
 roothash:HEX  the partitions whose UUIDs are the two halves of the root hash
 FILE          a disk image, or a file system with .verity and .roothash
-              beside it; with a / in it, as ./os.raw
+              beside it (or --roothash); with a / in it, as ./os.raw
 DIR.v/        the newest image of a versioned directory: systemd.v(7)
 DEVICE        /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=, with
               --roothash
 previous      the root that ran before")]
-#[argh(note = "More is in nextroot(8), nextroot.conf(5), nextroot-verity(8), mkinitrd(8).
-Schemas of what is printed as JSON come with the documentation.")]
+#[argh(note = "More:
+nextroot(8), nextroot.conf(5), nextroot-verity(8), mkinitrd(8); guides, and schemas
+of what is printed as JSON: /usr/share/doc/nextroot/
+All but doctor, the plan of a boot and verity's work on files needs root.")]
 pub(super) struct Arguments {
     /// show the version
     #[argh(switch)]
@@ -67,7 +69,7 @@ pub(super) enum Command {
 #[argh(error_code(0, "the plan is printed"))]
 #[argh(error_code(1, "it would be refused, or devices are missing"))]
 pub(super) struct Plan {
-    /// where the next root is: see nextroot --help
+    /// where the next root is: see nextroot --help; without it: the plan of a boot, whatever Source= of nextroot.conf says
     #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
@@ -76,7 +78,7 @@ pub(super) struct Plan {
     /// device with the hash tree; default: found by the root hash, whose second half is its UUID
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without our relay in between
+    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -88,10 +90,10 @@ pub(super) struct Plan {
     /// stop this service last and start it first, beside those of Critical= in nextroot.conf; may be given again
     #[argh(option, arg_name = "SERVICE", from_str_fn(service))]
     pub(super) critical: Vec<String>,
-    /// of a boot: kernel command line; default: the running kernel's
+    /// for the plan of a boot: kernel command line; default: the running kernel's
     #[argh(option, arg_name = "TEXT")]
     pub(super) cmdline: Option<String>,
-    /// of a boot: nextroot.conf that would be baked into the initramfs
+    /// for the plan of a boot: nextroot.conf that would be baked into the initramfs
     #[argh(option, arg_name = "FILE")]
     pub(super) config: Option<String>,
     /// do not look at this machine: what it has is in FILE, as --show-facts printed it; needs no privilege
@@ -120,7 +122,7 @@ pub(super) struct Plan {
 #[argh(error_code(4, "what is newer failed before"))]
 #[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Stage {
-    /// where the next root is: see nextroot --help; default: Source= of nextroot.conf
+    /// where the next root is: see nextroot --help; default: Source= of nextroot.conf, if it says one
     #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
@@ -129,7 +131,7 @@ pub(super) struct Stage {
     /// device with the hash tree; default: found by the root hash, whose second half is its UUID
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without our relay in between: for systems that forbid programs on a tmpfs
+    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -150,7 +152,7 @@ pub(super) struct Stage {
     /// how long reading ahead may take, as 90s or 2min; default: PrewarmTimeoutSec= of nextroot.conf
     #[argh(option, arg_name = "TIME", from_str_fn(span))]
     pub(super) prewarm_timeout: Option<u64>,
-    /// although a check of preflight fails, or the slot failed before; what is verified and what [Policy] wants holds all the same
+    /// stage it although a check of preflight fails, or slot:other failed before; what [Policy] wants holds all the same
     #[argh(switch)]
     pub(super) force: bool,
     /// print the outcome as JSON; what is under way goes to standard error
@@ -171,7 +173,7 @@ pub(super) struct Stage {
 #[argh(error_code(4, "what is newer failed before"))]
 #[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Preflight {
-    /// where the next root is: see nextroot --help; default: Source= of nextroot.conf
+    /// where the next root is: see nextroot --help; default: Source= of nextroot.conf, if it says one
     #[argh(positional, arg_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// root hash, in hexadecimal, where SOURCE does not say it
@@ -180,7 +182,7 @@ pub(super) struct Preflight {
     /// device with the hash tree; default: found by the root hash, whose second half is its UUID
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without our relay in between
+    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -197,7 +199,7 @@ pub(super) struct Preflight {
     pub(super) json: bool,
 }
 
-/// Tell which root runs, with the root hash that the kernel has for it, which is staged, and which ran before.
+/// Tell which root runs, with the root hash that the kernel has for it and whether it is blessed, which is staged, and which ran before.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
 #[argh(example = "nextroot status")]
@@ -213,7 +215,7 @@ pub(super) struct Status {
     #[argh(switch)]
     pub(super) metrics: bool,
     /// print nothing, and answer by the exit code: staged (something is), trial (the running root is not declared healthy yet),
-    /// blessed (it is), idle (blessed, and nothing staged) or restored (the last switch was taken back)
+    /// blessed (it is), idle (blessed, and nothing staged) or restored (the last switch did not hold: the root before it runs again)
     #[argh(option, arg_name = "STATE")]
     pub(super) is: Option<status::Question>,
 }
@@ -242,6 +244,8 @@ pub(super) struct Doctor {
 #[argh(subcommand, name = "report")]
 #[argh(example = "nextroot report")]
 #[argh(example = "nextroot report --svg >report.svg")]
+#[argh(error_code(0, "told"))]
+#[argh(error_code(1, "there was no soft reboot, or it could not be told"))]
 pub(super) struct Report {
     /// print it as JSON
     #[argh(switch)]
@@ -286,7 +290,7 @@ pub(super) struct Reboot {
     /// device with the hash tree; default: found by the root hash, whose second half is its UUID
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without our relay in between: for systems that forbid programs on a tmpfs
+    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -307,15 +311,16 @@ pub(super) struct Reboot {
     /// how long reading ahead may take, as 90s or 2min; default: PrewarmTimeoutSec= of nextroot.conf
     #[argh(option, arg_name = "TIME", from_str_fn(span))]
     pub(super) prewarm_timeout: Option<u64>,
-    /// although an inhibitor blocks the shutdown, a check of preflight fails, or the slot failed before
+    /// go although an inhibitor blocks the shutdown, a check of preflight fails, or slot:other failed before; what [Policy] wants
+    /// holds all the same
     #[argh(switch)]
     pub(super) force: bool,
 }
 
 /// Soft-reboot into the root that ran before, in the place of whatever is staged.
 ///
-/// The image that is left counts as failed: slot:other passes it over until it runs again. Works after bless, too, as long as the
-/// root before is kept (Keep= of nextroot.conf).
+/// The image that is left counts as failed: slot:other passes it over until it runs again. reboot previous goes there and leaves no
+/// such mark. Works after bless, too, as long as the root before is kept (Keep= of nextroot.conf).
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "rollback")]
 #[argh(error_code(0, "systemd was asked for the soft reboot"))]
@@ -323,7 +328,7 @@ pub(super) struct Reboot {
 #[argh(error_code(2, "a check of preflight refuses it, or [Policy] of nextroot.conf"))]
 #[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Rollback {
-    /// although a check of preflight fails
+    /// go although a check of preflight fails; what [Policy] wants holds all the same
     #[argh(switch)]
     pub(super) force: bool,
     /// read nothing of that root into memory beforehand: its services start slower then
@@ -336,9 +341,11 @@ pub(super) struct Rollback {
 /// As a rule that is done by itself, as [Trial] of nextroot.conf says. What roots before the previous one left is closed, as gc does.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "bless")]
+#[argh(error_code(0, "it is blessed"))]
+#[argh(error_code(1, "it is not"))]
 pub(super) struct Bless {}
 
-/// Internal: run the early or the late check of a soft reboot, for systemd's units.
+/// Internal: Run the early or the late check of a soft reboot, for systemd's units.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "hook")]
 pub(super) struct Hook {
@@ -347,7 +354,7 @@ pub(super) struct Hook {
     pub(super) when: String,
 }
 
-/// Internal: watch over a root on trial, as nextroot-watcher.service.
+/// Internal: Watch over a root on trial, as nextroot-watcher.service.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "watch")]
 pub(super) struct Watch {
@@ -359,7 +366,7 @@ pub(super) struct Watch {
     pub(super) mark: bool,
 }
 
-/// Internal: be the client that report --probe tells of, as nextroot-probe.service.
+/// Internal: Be the client that report --probe tells of, as nextroot-probe.service.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "probe")]
 pub(super) struct Probe {}
@@ -369,6 +376,8 @@ pub(super) struct Probe {}
 /// What is in use is closed when that ends, and who uses it is named.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "gc")]
+#[argh(error_code(0, "done, as far as nothing is in use"))]
+#[argh(error_code(1, "something could not be closed"))]
 pub(super) struct Gc {}
 
 fn service(text: &str) -> Result<String, String> {

@@ -95,7 +95,7 @@ struct Verify {
     /// file or device with the hash tree
     #[argh(positional, arg_name = "HASH_DEVICE")]
     hash_device: PathBuf,
-    /// root hash, in hexadecimal
+    /// root hash, in hexadecimal, or --root-hash-file
     #[argh(positional, arg_name = "ROOT_HASH")]
     root_hash: Option<String>,
     /// read the root hash from this file
@@ -125,7 +125,7 @@ struct Verify {
     /// salt, in hexadecimal, - for none
     #[argh(option, arg_name = "HEX")]
     salt: Option<String>,
-    /// file or device with parity: what does not match is repaired in memory
+    /// file or device with parity: what does not match is repaired in memory, and told of
     #[argh(option, arg_name = "DEVICE")]
     fec_device: Option<PathBuf>,
     /// bytes before the parity on its device; default: 0
@@ -154,7 +154,7 @@ struct Open {
     /// file or device with the hash tree
     #[argh(positional, arg_name = "HASH_DEVICE")]
     hash_device: PathBuf,
-    /// root hash, in hexadecimal
+    /// root hash, in hexadecimal, or --root-hash-file
     #[argh(positional, arg_name = "ROOT_HASH")]
     root_hash: Option<String>,
     /// read the root hash from this file
@@ -205,7 +205,8 @@ struct Open {
     /// panic when a block does not match
     #[argh(switch)]
     panic_on_corruption: bool,
-    /// take a block that cannot be read for one that does not match, with one of the two options before (Linux 6.12)
+    /// with --restart-on-corruption or --panic-on-corruption: take a block that cannot be read for one that does not match (Linux
+    /// 6.12)
     #[argh(switch)]
     error_as_corruption: bool,
     /// where the digest is that of a block of zeros, give zeros without reading the data

@@ -1,9 +1,9 @@
 //! What `--help` says.
 
-use argh::{FlagInfoKind, Optionality};
+use argh::{FlagInfo, FlagInfoKind, Optionality};
 use textwrap::Options;
 
-use super::{Command, HELP};
+use super::{Command, HELP, INTERNAL};
 
 /// Columns of a terminal that nobody made larger.
 const WIDTH: usize = 80;
@@ -11,8 +11,8 @@ const WIDTH: usize = 80;
 const COLUMN: usize = 21;
 /// The same of an exit code.
 const CODE: usize = 5;
-/// What a command is described with that people do not type.
-const INTERNAL: &str = "Internal: ";
+/// A space at which no line ends.
+const TOGETHER: &str = "\u{a0}";
 
 pub(crate) fn text(command: &Command<'_>) -> String {
     let info = command.info;
@@ -22,11 +22,7 @@ pub(crate) fn text(command: &Command<'_>) -> String {
     text.extend(list("Arguments:", COLUMN, arguments));
     let options = info.flags.iter().filter(|flag| flag.long != HELP).map(|flag| {
         let short = flag.short.map(|short| format!("-{short}, ")).unwrap_or_default();
-        let value = match flag.kind {
-            FlagInfoKind::Switch => String::new(),
-            FlagInfoKind::Option { arg_name } => format!(" {arg_name}"),
-        };
-        (format!("{short}{}{value}", flag.long), flag.description)
+        (format!("{short}{}{}", flag.long, value(flag, " ")), flag.description)
     });
     text.extend(list("Options:", COLUMN, options.chain([("-h, --help".to_owned(), "show this")])));
     let (internal, typed): (Vec<_>, Vec<_>) =
@@ -42,8 +38,12 @@ pub(crate) fn text(command: &Command<'_>) -> String {
     text.extend(list("Commands that only units run:", COLUMN, internal));
     let codes = info.error_codes.iter().map(|one| (one.code.to_string(), one.description));
     text.extend(list("Exit codes:", CODE, codes));
-    text.extend(lines("Examples:", info.examples, "\n"));
-    text.extend(lines("Notes:", info.notes, "\n\n"));
+    if !info.examples.is_empty() {
+        text.push(format!("Examples:\n{}", indented(&info.examples.join("\n"))));
+    }
+    // The first line of a note is its heading.
+    let notes = info.notes.iter().map(|note| note.split_once('\n').unwrap_or((note, "")));
+    text.extend(notes.map(|(heading, rest)| format!("{heading}\n{}", indented(rest))));
     text.join("\n\n")
 }
 
@@ -52,11 +52,7 @@ fn takes(command: &Command<'_>) -> String {
     let mut text = String::new();
     for flag in info.flags.iter().filter(|flag| flag.long != HELP) {
         let name = flag.short.map_or_else(|| flag.long.to_owned(), |short| format!("-{short}"));
-        let value = match flag.kind {
-            FlagInfoKind::Switch => String::new(),
-            FlagInfoKind::Option { arg_name } => format!("\u{a0}{arg_name}"),
-        };
-        text.push_str(&wanted(&format!("{name}{value}"), &flag.optionality));
+        text.push_str(&wanted(&format!("{name}{}", value(flag, TOGETHER)), &flag.optionality));
     }
     for one in info.positionals {
         text.push_str(&wanted(one.name, &one.optionality));
@@ -65,6 +61,13 @@ fn takes(command: &Command<'_>) -> String {
         text.push_str(" COMMAND ...");
     }
     text
+}
+
+fn value(flag: &FlagInfo<'_>, space: &str) -> String {
+    match flag.kind {
+        FlagInfoKind::Switch => String::new(),
+        FlagInfoKind::Option { arg_name } => format!("{space}{arg_name}"),
+    }
 }
 
 /// As synopses have it: `[what may be left out]`, `what may be given again...`
@@ -96,12 +99,11 @@ fn list<'a>(heading: &str, column: usize, rows: impl Iterator<Item = (String, &'
     (text != heading).then_some(text)
 }
 
-fn lines(heading: &str, texts: &[&str], between: &str) -> Option<String> {
-    let texts: Vec<String> = texts.iter().map(|text| format!("  {}", text.replace('\n', "\n  "))).collect();
-    (!texts.is_empty()).then(|| format!("{heading}\n{}", texts.join(between)))
+fn indented(text: &str) -> String {
+    format!("  {}", text.replace('\n', "\n  "))
 }
 
 fn filled(text: &str, first: &str, later: &str) -> String {
     let options = Options::new(WIDTH).initial_indent(first).subsequent_indent(later).break_words(false);
-    textwrap::fill(text, options.word_splitter(textwrap::WordSplitter::NoHyphenation)).replace('\u{a0}', " ")
+    textwrap::fill(text, options.word_splitter(textwrap::WordSplitter::NoHyphenation)).replace(TOGETHER, " ")
 }

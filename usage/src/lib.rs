@@ -128,6 +128,8 @@ impl<'a> Command<'a> {
 }
 
 const HELP: &str = "--help";
+/// How a command is described that people do not type.
+const INTERNAL: &str = "Internal: ";
 
 #[cfg(test)]
 mod tests;

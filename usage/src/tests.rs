@@ -3,8 +3,8 @@ use super::*;
 /// Do a thing or two. Of the rest of this the list of commands says nothing, but the command's own help says it, in lines that fit.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(example = "thing do it")]
-#[argh(note = "One line\nand another.")]
-#[argh(note = "A second.")]
+#[argh(note = "WHAT is done:\none line\nand another.")]
+#[argh(note = "More:\nelsewhere")]
 struct Thing {
     /// show the version
     #[argh(switch)]
@@ -46,7 +46,7 @@ struct Do {
 #[argh(subcommand, name = "redo")]
 struct Redo {}
 
-/// Internal: do it for ourselves.
+/// Internal: Do it for ourselves.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "own")]
 struct Own {}
@@ -81,7 +81,7 @@ fn what_is_wrong_is_told_where_it_is() {
         (&["elsewhere"], "thing: there is no command elsewhere\n  thing --help tells what there is"),
         (
             &["--twice", "do"],
-            "thing: there is no option --twice here, before a command\n  thing --help tells what there is",
+            "thing: there is no option --twice here: options of a command stand behind it\n  thing --help tells what there is",
         ),
         (
             &["do", "--twcie"],
@@ -92,7 +92,19 @@ fn what_is_wrong_is_told_where_it_is() {
             &["do", "--hepl"],
             "thing do: there is no option --hepl: did you mean --help?\n  thing do --help tells what there is",
         ),
-        (&["redo", "it"], "thing redo: one argument too many: it\n  thing redo --help tells what there is"),
+        (
+            &["soft-redo"],
+            "thing: there is no command soft-redo: did you mean redo?\n  thing --help tells what there is",
+        ),
+        (&["owm"], "thing: there is no command owm\n  thing --help tells what there is"),
+        (
+            &["do", "it", "again"],
+            "thing do: one argument too many: again\n  thing do --help tells what there is",
+        ),
+        (
+            &["redo", "it"],
+            "thing redo: it takes options only: it is none\n  thing redo --help tells what there is",
+        ),
         (
             &["do"],
             "thing do: Required positional arguments not provided: WHAT\n  thing do --help tells what there is",
@@ -123,16 +135,17 @@ Commands:
   redo               Do it again
 
 Commands that only units run:
-  own                do it for ourselves
+  own                Do it for ourselves
 
 Examples:
   thing do it
 
-Notes:
-  One line
+WHAT is done:
+  one line
   and another.
 
-  A second.";
+More:
+  elsewhere";
     let of_do = "\
 Usage: thing do [-n TIMES] [--with-somebody SOMEBODY]... [--twice] WHAT
 

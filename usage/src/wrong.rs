@@ -1,6 +1,8 @@
 //! What is said of a command line that cannot be read.
 
-use super::{Command, HELP};
+use std::cmp::Reverse;
+
+use super::{Command, HELP, INTERNAL};
 
 /// From what `argh` says of it.
 pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
@@ -10,21 +12,26 @@ pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
         None => said.trim_end_matches('.').to_owned(),
         Some(word) if word.starts_with('-') => {
             let known = info.flags.iter().map(|flag| flag.long).chain([HELP]);
-            let place = if info.commands.is_empty() { "" } else { " here, before a command" };
+            let place =
+                if info.commands.is_empty() { "" } else { " here: options of a command stand behind it" };
             format!("there is no option {word}{place}{}", meant(word, known))
+        }
+        Some(word) if info.commands.is_empty() && info.positionals.is_empty() => {
+            format!("it takes options only: {word} is none")
         }
         Some(word) if info.commands.is_empty() => format!("one argument too many: {word}"),
         Some(word) => {
-            let known = info.commands.iter().map(|one| one.name);
-            format!("there is no command {word}{}", meant(word, known))
+            let typed = info.commands.iter().filter(|one| !one.command.description.starts_with(INTERNAL));
+            format!("there is no command {word}{}", meant(word, typed.map(|one| one.name)))
         }
     };
     format!("{name}: {wrong}\n  {name} {HELP} tells what there is")
 }
 
+/// What is nearly the same, or in it, as `reboot` is in `soft-reboot`.
 fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let far = |one: &&str| strsim::damerau_levenshtein(one, word);
-    let nearest = known.filter(|one| far(one) <= FAR).min_by_key(far);
+    let far = |one: &&str| if word.contains(one) { 1 } else { strsim::damerau_levenshtein(one, word) };
+    let nearest = known.filter(|one| far(one) <= FAR).min_by_key(|one| (far(one), Reverse(one.len())));
     nearest.map(|one| format!(": did you mean {one}?")).unwrap_or_default()
 }
 
