@@ -27,8 +27,8 @@ DEVICE        /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=, with
               --roothash
 previous      the root that ran before")]
 #[argh(note = "More:
-nextroot(8), nextroot.conf(5), nextroot-verity(8), mkinitrd(8); guides, and schemas
-of what is printed as JSON: /usr/share/doc/nextroot/
+nextroot(8), nextroot.conf(5), nextroot-verity(8), mkinitrd(8); guides, and
+schemas of what is printed as JSON: /usr/share/doc/nextroot/
 All but doctor, the plan of a boot and verity's work on files needs root.")]
 pub(super) struct Arguments {
     /// show the version
