@@ -36,10 +36,10 @@ PREFIX ?= /usr
 # What is installed is the vendor's part: /etc/nextroot belongs to whoever runs the machine.
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
 SHARE   = $(DESTDIR)$(PREFIX)/share
-# What those need who run the program; the rest of docs/ is for those who change it.
+# What those need who run the program, with the decisions that they name; the rest of docs/ is for those who change it.
 GUIDES  = boot-counting.md building.md cmdline.md fleet.md operations.md preflight.md signatures.md soft-reboot.md threat-model.md
 
-.PHONY: help deps build rig trees prepared programs inits beside fuzzer init-size install deb demo test test-full check checked matrix matrix-verity vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared programs inits beside fuzzer init-size install deb demo test test-full check checked matrix matrix-verity matrix-metrics vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -91,8 +91,9 @@ install: ## binaries, units, configuration, catalog, kernel-install plugin, man 
 		$(UNITS)/systemd-soft-reboot.service.d/10-nextroot.conf
 	install -D -m 0644 dist/nextroot.conf $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot.conf
 	install -D -m 0644 dist/nextroot.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/nextroot.catalog
-	install -d -m 0755 $(SHARE)/doc/nextroot
+	install -d -m 0755 $(SHARE)/doc/nextroot/decisions
 	install -m 0644 docs/*.schema.json $(addprefix docs/,$(GUIDES)) $(SHARE)/doc/nextroot/
+	install -m 0644 docs/decisions/*.md $(SHARE)/doc/nextroot/decisions/
 	install -D -m 0644 dist/man/nextroot.8 $(SHARE)/man/man8/nextroot.8
 	install -D -m 0644 dist/man/mkinitrd.8 $(SHARE)/man/man8/mkinitrd.8
 	install -D -m 0644 dist/man/nextroot-verity.8 $(SHARE)/man/man8/nextroot-verity.8
@@ -134,7 +135,9 @@ N ?= 50
 soak: build ## many soft reboots in a row (3 at least) leave nothing behind: make soak N=50
 	@$(RIG) run --rounds $(N) --json target/rig/results-soak.json 39-soak-257
 
-matrix: matrix-verity ## hash trees and policies against the newest veritysetup and systemd, metrics against promtool, from Debian trees of their own
+matrix: matrix-verity matrix-metrics ## hash trees and policies against the newest veritysetup and systemd, metrics against promtool, from Debian trees of their own
+
+matrix-metrics: rig
 	@PROMTOOL="$$($(RIG) tool prometheus promtool)" $(CARGO) test --locked --workspace --test fleet -- promtool
 
 matrix-verity: build
@@ -174,9 +177,11 @@ test: prepared ## what a change has to pass
 	@$(RIG) run --json target/rig/results.json
 
 test-full: prepared ## every scenario on every systemd: hours; goes on where it was interrupted
+	@$(MAKE) --no-print-directory matrix-metrics
 	@$(RIG) run --full --go-on --json target/rig/results-full.json
 
-# Tests are built first, the rig with them: what it makes goes beside lints, tests and the links, which have one processor.
+# Tests are built first, the rig with them: what it makes goes beside lints and tests, fuzzing's build beside the links, which have one
+# processor.
 prepared: deps rig
 	@$(MAKE) --no-print-directory -j3 checked beside
 	@$(MAKE) --no-print-directory matrix-verity
@@ -186,7 +191,7 @@ checked: check
 
 beside:
 	@$(RIG) trees
-	@$(MAKE) --no-print-directory fuzzer
+	@$(if $(FUZZ_QUICK),$(MAKE) --no-print-directory fuzzer)
 
 audit: ## licences, bans, sources and advisories of all dependencies (needs cargo-deny)
 	cargo deny --locked check

@@ -18,7 +18,6 @@ use nextroot::mode::{
 mod arguments;
 mod bar;
 mod verity;
-mod words;
 
 use bar::Bar;
 
@@ -26,9 +25,9 @@ use arguments::{Arguments, Bless, Cancel, Command, Gc, Plan, Preflight, Probe, R
 
 /// Runs what the command line names.
 pub(crate) fn run() -> ExitCode {
-    let arguments: Arguments = match words::read(std::env::args_os()) {
+    let arguments: Arguments = match nextroot_usage::read(std::env::args_os()) {
         Ok(arguments) => arguments,
-        Err(code) => return code,
+        Err(early) => return early.tell(),
     };
     if arguments.version {
         say(format_args!("nextroot {}", env!("CARGO_PKG_VERSION")));

@@ -94,6 +94,17 @@ fn files(directory: &Path) -> Vec<(u32, String)> {
     found
 }
 
+/// What should be there below this prefix: that, and every decision that is written down.
+fn expected(prefix: &str) -> Vec<(u32, String)> {
+    let decisions = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decisions");
+    let decisions = files(&decisions).into_iter();
+    let decisions = decisions.map(|(_, name)| (0o644, format!("usr/share/doc/nextroot/decisions/{name}")));
+    let all = INSTALLED.iter().map(|(mode, path)| (*mode, (*path).to_owned())).chain(decisions);
+    let mut all: Vec<_> = all.map(|(mode, path)| (mode, path.replacen("usr", prefix, 1))).collect();
+    all.sort_by(|a, b| a.1.cmp(&b.1));
+    all
+}
+
 /// The lines of the installed units that execute something.
 fn commands(units: &Path) -> Vec<String> {
     ["nextroot-soft-reboot.service", "systemd-soft-reboot.service.d/10-nextroot.conf"]
@@ -110,8 +121,7 @@ fn everything_is_in_its_place() {
     let (built, destination) = (build(), tempfile::tempdir().unwrap());
     let output = install(built.path(), destination.path(), "/usr");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let expected: Vec<_> = INSTALLED.iter().map(|(mode, path)| (*mode, (*path).to_owned())).collect();
-    assert_eq!(files(destination.path()), expected);
+    assert_eq!(files(destination.path()), expected("usr"));
     assert_eq!(
         commands(&destination.path().join("usr/lib/systemd/system")),
         ["ExecStop=/usr/bin/nextroot hook early", "ExecStart=/usr/bin/nextroot hook late"]
@@ -122,9 +132,7 @@ fn everything_is_in_its_place() {
 fn units_name_the_binary_below_another_prefix() {
     let (built, destination) = (build(), tempfile::tempdir().unwrap());
     assert!(install(built.path(), destination.path(), "/usr/local").status.success());
-    let expected: Vec<_> =
-        INSTALLED.iter().map(|(mode, path)| (*mode, path.replacen("usr/", "usr/local/", 1))).collect();
-    assert_eq!(files(destination.path()), expected);
+    assert_eq!(files(destination.path()), expected("usr/local"));
     assert_eq!(
         commands(&destination.path().join("usr/local/lib/systemd/system")),
         ["ExecStop=/usr/local/bin/nextroot hook early", "ExecStart=/usr/local/bin/nextroot hook late"]

@@ -15,6 +15,7 @@ mod left_out;
 const PAGES: [&str; 4] = ["man/nextroot.8", "man/nextroot-verity.8", "man/nextroot.conf.5", "man/mkinitrd.8"];
 const COMPLETIONS: [&str; 3] =
     ["completions/nextroot.bash", "completions/_nextroot", "completions/nextroot.fish"];
+
 fn dist(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist").join(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -25,6 +26,11 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8(program.unwrap().stdout).unwrap()
 }
 
+/// As in `-h, --help`.
+fn is_short(word: &str) -> bool {
+    word.len() == 3 && word.starts_with('-') && word.ends_with(',')
+}
+
 /// The first words of the indented lines below a heading of `nextroot ARGUMENTS --help`.
 fn listed(arguments: &[&str], heading: &str) -> Vec<String> {
     let text = help(arguments);
@@ -32,7 +38,7 @@ fn listed(arguments: &[&str], heading: &str) -> Vec<String> {
     below
         .take_while(|line| !line.is_empty())
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().find(|word| *word != "-h,"))
+        .filter_map(|line| line.split_whitespace().find(|word| !is_short(word)))
         .map(|word| word.trim_end_matches(',').to_owned())
         .collect()
 }
@@ -98,7 +104,8 @@ fn every_command_and_option_is_described() {
 
 #[test]
 fn help_fits_a_terminal() {
-    let commands = listed(&[], "Commands:").into_iter().map(|command| vec![command]);
+    let internal = listed(&[], "Commands that only units run:");
+    let commands = listed(&[], "Commands:").into_iter().chain(internal).map(|command| vec![command]);
     let of_verity =
         listed(&["verity"], "Commands:").into_iter().map(|command| vec!["verity".into(), command]);
     for command in commands.chain(of_verity).chain([vec![]]) {

@@ -29,13 +29,13 @@ use crate::{
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(example = "mkinitrd -o /boot/initrd.img")]
 #[argh(example = "mkinitrd -o initrd --kernel 6.12.1-amd64 --list")]
-#[argh(example = "mkinitrd -o initrd --sysroot image/ --config nextroot.conf --add-driver dm_crypt")]
+#[argh(example = "mkinitrd -o initrd --sysroot image/ --config root.conf --add-driver dm_crypt")]
 #[argh(example = "mkinitrd -o initrd --only-driver virtio_blk --only-driver erofs")]
 #[argh(example = "mkinitrd -o initrd --certificate image.crt")]
 #[argh(error_code(0, "written, or with --dry-run: it could be"))]
 #[argh(error_code(1, "not written"))]
 pub(crate) struct Arguments {
-    /// file to write; replaced as a whole, readable by its owner only. Has to be there, unless --dry-run is
+    /// file to write; replaced as a whole, readable by its owner only; needed, unless with --dry-run
     #[argh(option, short = 'o', arg_name = "FILE")]
     output: Option<PathBuf>,
     /// kernel release; default: the running one, or the only one in the sysroot
@@ -67,8 +67,8 @@ pub(crate) struct Arguments {
     /// take only what the running root of this machine needs
     #[argh(switch)]
     host_only: bool,
-    /// program to take as the init; default: nextroot-init, or with certificates nextroot-init-signatures, beside mkinitrd or in
-    /// /usr/lib/nextroot
+    /// program to take as the init; default: nextroot-init, with certificates nextroot-init-signatures, else nextroot: beside mkinitrd,
+    /// or in /usr/lib/nextroot
     #[argh(option, arg_name = "FILE")]
     nextroot: Option<PathBuf>,
     /// print what is in it, with sizes
@@ -81,7 +81,7 @@ pub(crate) struct Arguments {
     #[argh(switch)]
     force: bool,
     /// show the version
-    #[argh(switch)]
+    #[argh(switch, short = 'V')]
     version: bool,
 }
 

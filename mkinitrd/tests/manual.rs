@@ -19,4 +19,5 @@ fn every_option_is_described() {
         count += 1;
     }
     assert!(count >= 12, "{text}");
+    assert_eq!(text.lines().find(|line| line.chars().count() > 80), None);
 }

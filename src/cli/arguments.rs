@@ -21,7 +21,7 @@ slot:other    the newest complete pair of root and verity partitions on the
               disk of the running root, if it is newer than what runs
 roothash:HEX  the partitions whose UUIDs are the two halves of the root hash
 FILE          a disk image, or a file system with .verity and .roothash
-              beside it (or --roothash); with a / in it, as ./os.raw
+              beside it (or --roothash); a name without a dot as ./os
 DIR.v/        the newest image of a versioned directory: systemd.v(7)
 DEVICE        /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=, with
               --roothash
@@ -29,10 +29,10 @@ previous      the root that ran before")]
 #[argh(note = "More:
 nextroot(8), nextroot.conf(5), nextroot-verity(8), mkinitrd(8); guides, and
 schemas of what is printed as JSON: /usr/share/doc/nextroot/
-All but doctor, the plan of a boot and verity's work on files needs root.")]
+All but doctor, the plan of a boot and verity's work on files need root.")]
 pub(super) struct Arguments {
     /// show the version
-    #[argh(switch)]
+    #[argh(switch, short = 'V')]
     pub(super) version: bool,
     #[argh(subcommand)]
     pub(super) command: Option<Command>,
@@ -117,7 +117,7 @@ pub(super) struct Plan {
 #[argh(example = "nextroot stage PARTLABEL=os_2 --roothash 0a0f15ff...")]
 #[argh(error_code(0, "staged"))]
 #[argh(error_code(1, "not staged"))]
-#[argh(error_code(2, "a check of preflight refuses it, or [Policy] of nextroot.conf"))]
+#[argh(error_code(2, "a check of preflight, [Policy] of nextroot.conf or the signature refuses it"))]
 #[argh(error_code(3, "slot:other has nothing newer than what runs"))]
 #[argh(error_code(4, "what is newer failed before"))]
 #[argh(error_code(5, "only a full reboot leads there"))]
@@ -143,7 +143,7 @@ pub(super) struct Stage {
     /// stop this service last and start it first, beside those of Critical= in nextroot.conf; may be given again
     #[argh(option, arg_name = "SERVICE", from_str_fn(service))]
     pub(super) critical: Vec<String>,
-    /// where another root is staged already, take that back first; without this it is refused
+    /// put it in the place of what is staged already, once it was found fit; without this that is refused
     #[argh(switch)]
     pub(super) replace: bool,
     /// read nothing of the new root into memory beforehand: its services start slower then
@@ -152,7 +152,8 @@ pub(super) struct Stage {
     /// how long reading ahead may take, as 90s or 2min; default: PrewarmTimeoutSec= of nextroot.conf
     #[argh(option, arg_name = "TIME", from_str_fn(span))]
     pub(super) prewarm_timeout: Option<u64>,
-    /// stage it although a check of preflight fails, or slot:other failed before; what [Policy] wants holds all the same
+    /// stage it although a check of preflight fails, or slot:other failed before; a root without an init is refused all the same, and
+    /// what [Policy] of nextroot.conf does not allow
     #[argh(switch)]
     pub(super) force: bool,
     /// print the outcome as JSON; what is under way goes to standard error
@@ -215,7 +216,8 @@ pub(super) struct Status {
     #[argh(switch)]
     pub(super) metrics: bool,
     /// print nothing, and answer by the exit code: staged (something is), trial (the running root is not declared healthy yet),
-    /// blessed (it is), idle (blessed, and nothing staged) or restored (the last switch did not hold: the root before it runs again)
+    /// blessed (it is, or no switch led to it), idle (blessed, and nothing staged) or restored (the last switch was taken back: the root
+    /// before it runs again)
     #[argh(option, arg_name = "STATE")]
     pub(super) is: Option<status::Question>,
 }
@@ -226,7 +228,6 @@ pub(super) struct Status {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "doctor")]
 #[argh(error_code(0, "it could"))]
-#[argh(error_code(1, "it could not be told"))]
 #[argh(error_code(2, "it could not"))]
 pub(super) struct Doctor {
     /// where the next root would be: see nextroot --help; default: Source= of nextroot.conf, else slot:other
@@ -276,7 +277,7 @@ pub(super) struct Cancel {}
 #[argh(example = "nextroot reboot --critical nginx.service slot:other")]
 #[argh(error_code(0, "systemd was asked for the soft reboot"))]
 #[argh(error_code(1, "it was not"))]
-#[argh(error_code(2, "a check of preflight refuses it, or [Policy] of nextroot.conf"))]
+#[argh(error_code(2, "a check of preflight, [Policy] of nextroot.conf or the signature refuses it"))]
 #[argh(error_code(3, "slot:other has nothing newer than what runs"))]
 #[argh(error_code(4, "what is newer failed before"))]
 #[argh(error_code(5, "only a full reboot leads there"))]
@@ -302,7 +303,8 @@ pub(super) struct Reboot {
     /// stop this service last and start it first, beside those of Critical= in nextroot.conf; may be given again
     #[argh(option, arg_name = "SERVICE", from_str_fn(service))]
     pub(super) critical: Vec<String>,
-    /// where another root is staged, or this one with other options, take that back first; without this it is refused
+    /// put it in the place of what is staged already, where that is another root, or this one not as --direct, --carry, --no-carry or
+    /// --critical say; without this that is refused
     #[argh(switch)]
     pub(super) replace: bool,
     /// read nothing of the new root into memory beforehand: its services start slower then
@@ -311,8 +313,8 @@ pub(super) struct Reboot {
     /// how long reading ahead may take, as 90s or 2min; default: PrewarmTimeoutSec= of nextroot.conf
     #[argh(option, arg_name = "TIME", from_str_fn(span))]
     pub(super) prewarm_timeout: Option<u64>,
-    /// go although an inhibitor blocks the shutdown, a check of preflight fails, or slot:other failed before; what [Policy] wants
-    /// holds all the same
+    /// go although an inhibitor blocks the shutdown, a check of preflight fails, or slot:other failed before; what [Policy] of
+    /// nextroot.conf does not allow is refused all the same
     #[argh(switch)]
     pub(super) force: bool,
 }
@@ -325,10 +327,10 @@ pub(super) struct Reboot {
 #[argh(subcommand, name = "rollback")]
 #[argh(error_code(0, "systemd was asked for the soft reboot"))]
 #[argh(error_code(1, "it was not"))]
-#[argh(error_code(2, "a check of preflight refuses it, or [Policy] of nextroot.conf"))]
+#[argh(error_code(2, "a check of preflight, [Policy] of nextroot.conf or the signature refuses it"))]
 #[argh(error_code(5, "only a full reboot leads there"))]
 pub(super) struct Rollback {
-    /// go although a check of preflight fails; what [Policy] wants holds all the same
+    /// go although a check of preflight fails; what [Policy] of nextroot.conf does not allow is refused all the same
     #[argh(switch)]
     pub(super) force: bool,
     /// read nothing of that root into memory beforehand: its services start slower then
@@ -371,7 +373,7 @@ pub(super) struct Watch {
 #[argh(subcommand, name = "probe")]
 pub(super) struct Probe {}
 
-/// Close what is left of roots that neither run, nor are staged, nor ran just before: devices, loop devices, mounts.
+/// Close what is left of roots that neither run, nor are staged, nor are kept for rollback: devices, loop devices, mounts.
 ///
 /// What is in use is closed when that ends, and who uses it is named.
 #[derive(FromArgs, ArgsInfo)]

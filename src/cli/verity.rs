@@ -34,6 +34,9 @@ enum Command {
 #[argh(subcommand, name = "format")]
 #[argh(error_code(0, "made"))]
 #[argh(error_code(1, "not made"))]
+#[argh(error_code(2, "a file may not be read, or not be written"))]
+#[argh(error_code(4, "a file or device is missing"))]
+#[argh(error_code(5, "one is in use"))]
 struct Format {
     /// file or device with the data
     #[argh(positional, arg_name = "DATA")]
@@ -42,7 +45,7 @@ struct Format {
     #[argh(positional, arg_name = "HASH_DEVICE")]
     hash_device: PathBuf,
     /// hash: sha256 (default), sha224, sha384, sha512
-    #[argh(option, arg_name = "ALGORITHM")]
+    #[argh(option, short = 'h', arg_name = "ALGORITHM")]
     hash: Option<String>,
     /// on-disk format of the tree: 1 (default), or 0, which Chromium OS had
     #[argh(option, arg_name = "0|1", from_str_fn(number))]
@@ -60,7 +63,7 @@ struct Format {
     #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_offset: Option<u64>,
     /// salt, in hexadecimal, - for none; default: 32 random bytes
-    #[argh(option, arg_name = "HEX")]
+    #[argh(option, short = 's', arg_name = "HEX")]
     salt: Option<String>,
     /// UUID of the hash tree; default: a random one
     #[argh(option, arg_name = "UUID")]
@@ -85,9 +88,10 @@ struct Format {
 /// Check every block of data and hash tree against a root hash.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "verify")]
-#[argh(error_code(0, "all match"))]
+#[argh(error_code(0, "all match, or do when they are repaired"))]
 #[argh(error_code(1, "it could not be checked"))]
-#[argh(error_code(2, "one does not match"))]
+#[argh(error_code(2, "one does not match, or may not be read"))]
+#[argh(error_code(4, "a file or device is missing"))]
 struct Verify {
     /// file or device with the data
     #[argh(positional, arg_name = "DATA")]
@@ -104,26 +108,26 @@ struct Verify {
     /// bytes before the superblock on the hash device; default: 0
     #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_offset: Option<u64>,
-    /// there is no superblock: --hash, --salt and the sizes are as given here
+    /// there is no superblock
     #[argh(switch)]
     no_superblock: bool,
-    /// hash: sha256 (default), sha224, sha384, sha512
-    #[argh(option, arg_name = "ALGORITHM")]
+    /// where no superblock says it: sha256 (default), sha224, sha384, sha512
+    #[argh(option, short = 'h', arg_name = "ALGORITHM")]
     hash: Option<String>,
-    /// on-disk format of the tree: 1 (default), or 0, which Chromium OS had
+    /// where no superblock says it: on-disk format of the tree, 1 (default), or 0, which Chromium OS had
     #[argh(option, arg_name = "0|1", from_str_fn(number))]
     format: Option<u32>,
-    /// bytes that are hashed at once; default: 4096
+    /// where no superblock says it: bytes that are hashed at once; default: 4096
     #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     data_block_size: Option<u32>,
-    /// bytes of a block of digests; default: 4096
+    /// where no superblock says it: bytes of a block of digests; default: 4096
     #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_block_size: Option<u32>,
-    /// how many data blocks; default: all
+    /// where no superblock says it: how many data blocks; default: all
     #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     data_blocks: Option<u64>,
-    /// salt, in hexadecimal, - for none
-    #[argh(option, arg_name = "HEX")]
+    /// where no superblock says it, and needed then: salt, in hexadecimal, - for none
+    #[argh(option, short = 's', arg_name = "HEX")]
     salt: Option<String>,
     /// file or device with parity: what does not match is repaired in memory, and told of
     #[argh(option, arg_name = "DEVICE")]
@@ -140,10 +144,10 @@ struct Verify {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "open")]
 #[argh(error_code(0, "opened"))]
-#[argh(error_code(1, "not opened"))]
-#[argh(error_code(2, "the root hash does not hold, or its signature is not accepted"))]
-#[argh(error_code(4, "there is no such file or device"))]
-#[argh(error_code(5, "a device of this name exists, or one that is needed is in use"))]
+#[argh(error_code(1, "not opened, as where the signature is not accepted"))]
+#[argh(error_code(2, "a block does not match, or it is not permitted"))]
+#[argh(error_code(4, "a file or device is missing"))]
+#[argh(error_code(5, "there is a device of this name, or one is in use"))]
 struct Open {
     /// file or device with the data; a file gets a loop device
     #[argh(positional, arg_name = "DATA")]
@@ -166,26 +170,26 @@ struct Open {
     /// bytes before the superblock on the hash device; default: 0
     #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_offset: Option<u64>,
-    /// there is no superblock: --hash, --salt and the sizes are as given here
+    /// there is no superblock
     #[argh(switch)]
     no_superblock: bool,
-    /// hash: sha256 (default), sha224, sha384, sha512
-    #[argh(option, arg_name = "ALGORITHM")]
+    /// where no superblock says it: sha256 (default), sha224, sha384, sha512
+    #[argh(option, short = 'h', arg_name = "ALGORITHM")]
     hash: Option<String>,
-    /// on-disk format of the tree: 1 (default), or 0, which Chromium OS had
+    /// where no superblock says it: on-disk format of the tree, 1 (default), or 0, which Chromium OS had
     #[argh(option, arg_name = "0|1", from_str_fn(number))]
     format: Option<u32>,
-    /// bytes that are hashed at once; default: 4096
+    /// where no superblock says it: bytes that are hashed at once; default: 4096
     #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     data_block_size: Option<u32>,
-    /// bytes of a block of digests; default: 4096
+    /// where no superblock says it: bytes of a block of digests; default: 4096
     #[argh(option, arg_name = "BYTES", from_str_fn(number))]
     hash_block_size: Option<u32>,
-    /// how many data blocks; default: all
+    /// where no superblock says it: how many data blocks; default: all
     #[argh(option, arg_name = "NUMBER", from_str_fn(number))]
     data_blocks: Option<u64>,
-    /// salt, in hexadecimal, - for none
-    #[argh(option, arg_name = "HEX")]
+    /// where no superblock says it, and needed then: salt, in hexadecimal, - for none
+    #[argh(option, short = 's', arg_name = "HEX")]
     salt: Option<String>,
     /// file or device with parity: what does not match is repaired
     #[argh(option, arg_name = "DEVICE")]
@@ -256,6 +260,8 @@ struct Status {
 #[argh(subcommand, name = "dump")]
 #[argh(error_code(0, "printed"))]
 #[argh(error_code(1, "there is none"))]
+#[argh(error_code(2, "it may not be read"))]
+#[argh(error_code(4, "the file or device is missing"))]
 struct Dump {
     /// file or device with the hash tree
     #[argh(positional, arg_name = "HASH_DEVICE")]

@@ -59,7 +59,7 @@ pub enum Error {
     Broken(#[source] execute::Error),
     /// The root that is asked for, otherwise.
     #[error(
-        "{source_name} is staged already, and not as --direct, --carry or --no-carry say: --replace stages it anew, nextroot reboot without them goes there as it is"
+        "{source_name} is staged already, and not as --direct, --carry, --no-carry or --critical say: --replace stages it anew, nextroot reboot without them goes there as it is"
     )]
     Otherwise {
         /// What.
@@ -227,6 +227,7 @@ fn is_as_wished(staged: &Staged, written: &Request) -> bool {
     (written.way != Way::Direct || staged.direct)
         && carry.iter().all(is_carried)
         && !leave.iter().any(is_carried)
+        && written.critical.iter().all(|unit| staged.ordered().contains(unit))
 }
 
 /// Asks PID 1 to go where this leads, unless somebody holds the shutdown back, or wished meanwhile that this ends: then what was
@@ -301,6 +302,14 @@ mod tests {
             staged.direct = true;
             assert_eq!(is_as_wished(&staged, &written), by_systemd, "{written:?}");
         }
+        let (with_order, written) = (
+            serde_json::json!({"do": "order", "orders": [{"unit": "a.service", "before": []}]}),
+            |unit: &str| Request { critical: vec![unit.to_owned()], ..Request::default() },
+        );
+        let mut ordered = staged("a", true);
+        ordered.begun.steps.push(serde_json::from_value(with_order).unwrap());
+        assert!(is_as_wished(&ordered, &written("a.service")));
+        assert!(!is_as_wished(&ordered, &written("b.service")));
         let verity = |name: &str, root_hash: &str| -> Root {
             serde_json::from_value(serde_json::json!({
                 "source": name, "name": name, "root_hash": root_hash, "root_hash_from": "arguments",

@@ -432,7 +432,8 @@ impl Staged {
     }
 
     /// Critical units that drop-ins were left for.
-    fn ordered(&self) -> Vec<String> {
+    #[must_use]
+    pub fn ordered(&self) -> Vec<String> {
         let orders = self.begun.steps.iter().filter_map(|step| match step {
             Step::Order { orders } => Some(orders),
             _ => None,

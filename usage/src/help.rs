@@ -24,7 +24,8 @@ pub(crate) fn text(command: &Command<'_>) -> String {
         let short = flag.short.map(|short| format!("-{short}, ")).unwrap_or_default();
         (format!("{short}{}{}", flag.long, value(flag, " ")), flag.description)
     });
-    text.extend(list("Options:", COLUMN, options.chain([("-h, --help".to_owned(), "show this")])));
+    let help = if command.flag("-h").is_some() { HELP } else { "-h, --help" };
+    text.extend(list("Options:", COLUMN, options.chain([(help.to_owned(), "show this")])));
     let (internal, typed): (Vec<_>, Vec<_>) =
         info.commands.iter().partition(|one| one.command.description.starts_with(INTERNAL));
     text.extend(list(
@@ -51,8 +52,7 @@ fn takes(command: &Command<'_>) -> String {
     let info = command.info;
     let mut text = String::new();
     for flag in info.flags.iter().filter(|flag| flag.long != HELP) {
-        let name = flag.short.map_or_else(|| flag.long.to_owned(), |short| format!("-{short}"));
-        text.push_str(&wanted(&format!("{name}{}", value(flag, TOGETHER)), &flag.optionality));
+        text.push_str(&wanted(&format!("{}{}", flag.long, value(flag, TOGETHER)), &flag.optionality));
     }
     for one in info.positionals {
         text.push_str(&wanted(one.name, &one.optionality));

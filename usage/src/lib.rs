@@ -39,8 +39,7 @@ impl Early {
 
 /// Reads the words of a command line, the first of which is the program.
 ///
-/// An option's value may stand behind a `=`, as everywhere else; `-h` and `-V` are `--help` and `--version`, where `argh` does not
-/// know them as something else.
+/// An option's value may stand behind a `=`, as everywhere else; `-h` is `--help`, where it has no other meaning.
 ///
 /// # Errors
 ///
@@ -72,17 +71,11 @@ impl<'a> Command<'a> {
     /// Up to the first word that is not known: what is wrong is wrong there.
     fn of(program: &str, info: &'a CommandInfoWithArgs, words: &[String]) -> Self {
         let mut command = Self { name: program.to_owned(), info };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
+        for word in words {
             if let Some(next) = command.info.commands.iter().find(|next| next.name == word) {
                 command = Self { name: format!("{} {word}", command.name), info: &next.command };
-                continue;
-            }
-            let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-            match command.flag(name) {
-                Some(flag) if flag.kind != FlagInfoKind::Switch && name == word => drop(words.next()),
-                Some(_) => {}
-                None => break,
+            } else if !matches!(word.as_str(), HELP | "-h" | "help") && command.flag(word).is_none() {
+                break;
             }
         }
         command
@@ -93,21 +86,28 @@ impl<'a> Command<'a> {
         self.info.flags.iter().find(|flag| flag.long == name || is_short(flag))
     }
 
-    /// With `--name=value` as two words, but for what stands behind `--`.
+    /// With `--name=value` as two words, but for values, and for what stands behind `--`.
     fn parted<'b>(&self, words: &'b [String]) -> Result<Vec<&'b str>, Early> {
         let ended = words.iter().position(|word| word == "--").unwrap_or(words.len());
         let (options, rest) = words.split_at(ended);
         let mut all = Vec::with_capacity(words.len());
-        for word in options {
+        let mut options = options.iter().map(String::as_str).peekable();
+        while let Some(word) = options.next() {
             match word.split_once('=') {
-                Some((name, _)) if name.starts_with("--") && self.is_switch(name) => {
-                    return Err(Early::Wrong(format!(
-                        "{}: {name} takes no value: leave out what stands behind it",
-                        self.name
-                    )));
+                Some((name, _)) if self.is_switch(name) => {
+                    let said =
+                        format!("{}: {name} takes no value: leave out what stands behind it", self.name);
+                    return Err(Early::Wrong(said));
                 }
-                Some((name, value)) if name.starts_with("--") => all.extend([name, value]),
-                _ => all.push(self.long(word)),
+                Some((name, value)) if name.len() > 2 && name.starts_with("--") => all.extend([name, value]),
+                // Without a value it asks for help, whatever else it may mean.
+                _ if word == "-h" && (self.flag(word).is_none() || options.peek().is_none()) => {
+                    all.push(HELP)
+                }
+                _ if self.flag(word).is_some() && !self.is_switch(word) => {
+                    all.extend([word].into_iter().chain(options.next()))
+                }
+                _ => all.push(word),
             }
         }
         all.extend(rest.iter().map(String::as_str));
@@ -116,14 +116,6 @@ impl<'a> Command<'a> {
 
     fn is_switch(&self, name: &str) -> bool {
         name == HELP || self.flag(name).is_some_and(|flag| flag.kind == FlagInfoKind::Switch)
-    }
-
-    fn long<'b>(&self, word: &'b str) -> &'b str {
-        match word {
-            "-h" if self.flag(word).is_none() => HELP,
-            "-V" if self.flag(word).is_none() => "--version",
-            _ => word,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 #[argh(note = "More:\nelsewhere")]
 struct Thing {
     /// show the version
-    #[argh(switch)]
+    #[argh(switch, short = 'V')]
     version: bool,
     #[argh(subcommand)]
     command: Kind,
@@ -39,6 +39,9 @@ struct Do {
     /// twice
     #[argh(switch)]
     twice: bool,
+    /// which of them
+    #[argh(option, short = 'h', arg_name = "HASH")]
+    hash: Option<String>,
 }
 
 /// Do it again
@@ -57,7 +60,7 @@ fn typed(words: &[&str]) -> Result<Thing, Early> {
 
 #[test]
 fn words_are_read() {
-    let of = |number, twice| Do { what: "it".into(), number, with_somebody: Vec::new(), twice };
+    let of = |number, twice| Do { what: "it".into(), number, with_somebody: Vec::new(), twice, hash: None };
     for (words, expected) in [
         (&["do", "it", "--number", "3"][..], of(Some(3), false)),
         (&["do", "it", "--number=3"], of(Some(3), false)),
@@ -65,6 +68,11 @@ fn words_are_read() {
         (&["do", "--", "it"], of(None, false)),
         (&["do", "--", "--a=b"], Do { what: "--a=b".into(), ..of(None, false) }),
         (&["do", "--with-somebody=a=b", "it"], Do { with_somebody: vec!["a=b".into()], ..of(None, false) }),
+        (
+            &["do", "-n", "3", "--with-somebody", "--twice=1", "it"],
+            Do { with_somebody: vec!["--twice=1".into()], ..of(Some(3), false) },
+        ),
+        (&["do", "it", "-h", "-h"], Do { hash: Some("-h".into()), ..of(None, false) }),
         (&["do", "a=b"], Do { what: "a=b".into(), ..of(None, false) }),
     ] {
         assert_eq!(typed(words), Ok(Thing { version: false, command: Kind::Do(expected) }), "{words:?}");
@@ -78,6 +86,7 @@ fn what_is_wrong_is_told_where_it_is() {
             &["doo"][..],
             "thing: there is no command doo: did you mean do?\n  thing --help tells what there is",
         ),
+        (&["of"], "thing: there is no command of\n  thing --help tells what there is"),
         (&["elsewhere"], "thing: there is no command elsewhere\n  thing --help tells what there is"),
         (
             &["--twice", "do"],
@@ -127,7 +136,7 @@ Do a thing or two. Of the rest of this the list of commands says nothing, but
 the command's own help says it, in lines that fit.
 
 Options:
-  --version          show the version
+  -V, --version      show the version
   -h, --help         show this
 
 Commands:
@@ -147,7 +156,8 @@ WHAT is done:
 More:
   elsewhere";
     let of_do = "\
-Usage: thing do [-n TIMES] [--with-somebody SOMEBODY]... [--twice] WHAT
+Usage: thing do [--number TIMES] [--with-somebody SOMEBODY]... [--twice]
+    [--hash HASH] WHAT
 
 Do it. Once.
 
@@ -160,7 +170,8 @@ Options:
                      with whom, which is a long story; may be given again, and
                      then it is longer
   --twice            twice
-  -h, --help         show this
+  -h, --hash HASH    which of them
+  --help             show this
 
 Exit codes:
   0  done
@@ -170,6 +181,7 @@ Exit codes:
         (&["-h"], top),
         (&["do", "--help"], of_do),
         (&["do", "--twice", "-h"], of_do),
+        (&["help", "do"], of_do),
     ] {
         assert_eq!(typed(words), Err(Early::Help(expected.to_owned())), "{words:?}");
     }

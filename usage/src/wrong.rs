@@ -12,9 +12,13 @@ pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
         None => said.trim_end_matches('.').to_owned(),
         Some(word) if word.starts_with('-') => {
             let known = info.flags.iter().map(|flag| flag.long).chain([HELP]);
-            let place =
-                if info.commands.is_empty() { "" } else { " here: options of a command stand behind it" };
-            format!("there is no option {word}{place}{}", meant(word, known))
+            let meant = match meant(word, known) {
+                meant if meant.is_empty() && !info.commands.is_empty() => {
+                    " here: options of a command stand behind it".to_owned()
+                }
+                meant => meant,
+            };
+            format!("there is no option {word}{meant}")
         }
         Some(word) if info.commands.is_empty() && info.positionals.is_empty() => {
             format!("it takes options only: {word} is none")
@@ -31,7 +35,8 @@ pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
 /// What is nearly the same, or in it, as `reboot` is in `soft-reboot`.
 fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let far = |one: &&str| if word.contains(one) { 1 } else { strsim::damerau_levenshtein(one, word) };
-    let nearest = known.filter(|one| far(one) <= FAR).min_by_key(|one| (far(one), Reverse(one.len())));
+    let is_near = |one: &&str| far(one) <= FAR.min(one.trim_start_matches('-').len() - 1);
+    let nearest = known.filter(is_near).min_by_key(|one| (far(one), Reverse(one.len())));
     nearest.map(|one| format!(": did you mean {one}?")).unwrap_or_default()
 }
 
