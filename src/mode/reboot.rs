@@ -224,10 +224,11 @@ fn is_as_wished(staged: &Staged, written: &Request) -> bool {
         staged.mounts.iter().any(|row| row.at == at && row.carried)
     };
     let Wanted { carry, leave } = &written.wanted;
+    let ordered = staged.ordered();
     (written.way != Way::Direct || staged.direct)
         && carry.iter().all(is_carried)
         && !leave.iter().any(is_carried)
-        && written.critical.iter().all(|unit| staged.ordered().contains(unit))
+        && written.critical.iter().all(|unit| ordered.contains(unit))
 }
 
 /// Asks PID 1 to go where this leads, unless somebody holds the shutdown back, or wished meanwhile that this ends: then what was

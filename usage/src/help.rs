@@ -3,7 +3,7 @@
 use argh::{FlagInfo, FlagInfoKind, Optionality};
 use textwrap::Options;
 
-use super::{Command, HELP, INTERNAL};
+use super::{Command, HELP, internal};
 
 /// Columns of a terminal that nobody made larger.
 const WIDTH: usize = 80;
@@ -26,16 +26,14 @@ pub(crate) fn text(command: &Command<'_>) -> String {
     });
     let help = if command.flag("-h").is_some() { HELP } else { "-h, --help" };
     text.extend(list("Options:", COLUMN, options.chain([(help.to_owned(), "show this")])));
-    let (internal, typed): (Vec<_>, Vec<_>) =
-        info.commands.iter().partition(|one| one.command.description.starts_with(INTERNAL));
+    let commands = || info.commands.iter().map(|one| (one, one.name.to_owned()));
+    let typed = commands().filter(|(one, _)| internal(one).is_none());
     text.extend(list(
         "Commands:",
         COLUMN,
-        typed.iter().map(|one| (one.name.to_owned(), sentence(one.command.description))),
+        typed.map(|(one, name)| (name, sentence(one.command.description))),
     ));
-    let internal = internal
-        .iter()
-        .map(|one| (one.name.to_owned(), sentence(one.command.description.trim_start_matches(INTERNAL))));
+    let internal = commands().filter_map(|(one, name)| Some((name, sentence(internal(one)?))));
     text.extend(list("Commands that only units run:", COLUMN, internal));
     let codes = info.error_codes.iter().map(|one| (one.code.to_string(), one.description));
     text.extend(list("Exit codes:", CODE, codes));

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs};
+use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs, SubCommandInfo};
 
 mod help;
 mod wrong;
@@ -120,8 +120,11 @@ impl<'a> Command<'a> {
 }
 
 const HELP: &str = "--help";
-/// How a command is described that people do not type.
-const INTERNAL: &str = "Internal: ";
+
+/// What a command does that people do not type; `None` of one that they do.
+fn internal(command: &SubCommandInfo) -> Option<&'static str> {
+    command.command.description.strip_prefix("Internal: ")
+}
 
 #[cfg(test)]
 mod tests;

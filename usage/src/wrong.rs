@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Command, HELP, INTERNAL};
+use super::{Command, HELP, internal};
 
 /// From what `argh` says of it.
 pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
@@ -25,7 +25,7 @@ pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
         }
         Some(word) if info.commands.is_empty() => format!("one argument too many: {word}"),
         Some(word) => {
-            let typed = info.commands.iter().filter(|one| !one.command.description.starts_with(INTERNAL));
+            let typed = info.commands.iter().filter(|one| internal(one).is_none());
             format!("there is no command {word}{}", meant(word, typed.map(|one| one.name)))
         }
     };
@@ -34,10 +34,12 @@ pub(crate) fn text(command: &Command<'_>, said: &str) -> String {
 
 /// What is nearly the same, or in it, as `reboot` is in `soft-reboot`.
 fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let far = |one: &&str| if word.contains(one) { 1 } else { strsim::damerau_levenshtein(one, word) };
-    let is_near = |one: &&str| far(one) <= FAR.min(one.trim_start_matches('-').len() - 1);
-    let nearest = known.filter(is_near).min_by_key(|one| (far(one), Reverse(one.len())));
-    nearest.map(|one| format!(": did you mean {one}?")).unwrap_or_default()
+    let far = |one: &str| if word.contains(one) { 1 } else { strsim::damerau_levenshtein(one, word) };
+    let near = known
+        .map(|one| (far(one), one))
+        .filter(|(far, one)| *far <= FAR && *far < one.trim_start_matches('-').len());
+    let nearest = near.min_by_key(|(far, one)| (*far, Reverse(one.len())));
+    nearest.map(|(_, one)| format!(": did you mean {one}?")).unwrap_or_default()
 }
 
 /// How `argh` begins where it does not know a word.
