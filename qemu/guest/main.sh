@@ -263,13 +263,19 @@ prove() {
 	proof=$(printf '%s:%s' "$nonce" "$boot_id" | sha256sum | cut -d ' ' -f 1)
 	echo "rig: boot_id=$boot_id proof=$proof"
 }
+# The end of a scenario: power off at once, where the way down is not what it is about, or in order
 finish() {
+	prove
+	systemctl poweroff -ff
+	sleep infinity
+}
+finish_in_order() {
 	prove
 	systemctl poweroff
 	sleep infinity
 }
 
-# A script that ends any other way than by finish or a reboot has a mistake.
+# A script that ends any other way than by one of these or a reboot has a mistake.
 trap 'say lost "the script ended without an end"; systemctl poweroff' EXIT
 # Reading ahead takes seconds where each instruction is emulated: only scenarios do that are about it, or about all of it.
 ahead=/run/nextroot-conf/nextroot.conf.d/10-rig.conf
