@@ -172,7 +172,17 @@ const MANY: [&str; 125] =
     ["[Partition]\nType=linux-generic\nLabel=many\nSizeMinBytes=1M\nSizeMaxBytes=1M\n"; 125];
 
 /// What makes a mini guest of a root.
-pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/usr/share/locale/\nExcludeFiles=/usr/share/man/\n";
+pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd\n\
+    ExcludeFiles=/etc/systemd/system/getty.target.wants/\n\
+    ExcludeFiles=/etc/systemd/system/multi-user.target.wants/\n\
+    ExcludeFiles=/etc/systemd/system/sysinit.target.wants/\n\
+    ExcludeFiles=/etc/systemd/system/timers.target.wants/\n\
+    ExcludeFiles=/usr/lib/systemd/system/getty.target.wants/\n\
+    ExcludeFiles=/usr/lib/systemd/system/multi-user.target.wants/\n\
+    ExcludeFiles=/usr/lib/systemd/system/sockets.target.wants/\n\
+    ExcludeFiles=/usr/lib/systemd/system/sysinit.target.wants/\n\
+    ExcludeFiles=/usr/lib/systemd/system/timers.target.wants/\n\
+    ExcludeFiles=/usr/share/doc/\nExcludeFiles=/usr/share/locale/\nExcludeFiles=/usr/share/man/\n";
 
 pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::small("verity", &ROOT_VERITY),

@@ -84,7 +84,7 @@ const BACKPORTED: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 16] = [
+const RECIPES: [Recipe; 18] = [
     Recipe::tools("tools", "trixie", &[TOOLS]),
     Recipe::tools("openssl", "trixie", &[&["openssl"]]),
     // What lays out images of the newest systemd: signatures of its repart are not those of 257.
@@ -132,6 +132,25 @@ const RECIPES: [Recipe; 16] = [
         )
     },
     Recipe { seldom: true, ..Recipe::tools("initramfs-tools", "trixie", &[&["initramfs-tools", "zstd"]]) },
+    Recipe { seldom: true, ..Recipe::tools("tiny-initramfs", "trixie", &[&["tiny-initramfs", "kmod"]]) },
+    Recipe {
+        seldom: true,
+        ..Recipe::tools(
+            "mkosi",
+            "trixie",
+            &[&[
+                "mkosi",
+                "systemd",
+                "systemd-repart",
+                "udev",
+                "kmod",
+                "cpio",
+                "zstd",
+                "apt",
+                "ca-certificates",
+            ]],
+        )
+    },
     Recipe { seldom: true, ..Recipe::tools("ansible", "trixie", &[&["ansible-core", "openssh-client"]]) },
 ];
 
@@ -166,13 +185,13 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .ok_or_else(|| format!("no tree is called {name}"))?;
     let furniture = match recipe.system {
         true => format!(
-            "{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {MASKED:?} {MASKED_GENERATORS:?} {ON_THE_BUS:?} {TRIGGER} later versions"
+            "{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {WANTED:?} {MASKED:?} {MASKED_GENERATORS:?} {ON_THE_BUS:?} {TRIGGER} later versions"
         ),
         false if recipe.variant == "extract" => "unpacked".to_owned(),
         false => String::new(),
     };
     let more = if name == serving::TREE { serving::FURNITURE } else { "" };
-    cache::get("trees", name, &format!("{recipe:?} {furniture} 4{more}"), |path| {
+    cache::get("trees", name, &format!("{recipe:?} {furniture} 6{more}"), |path| {
         progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
         make(recipe, path, progress)
     })
@@ -208,6 +227,10 @@ fn make(recipe: &Recipe, path: &Path, progress: &Progress) -> Outcome<()> {
         .arg(format!("--variant={}", recipe.variant))
         .arg(format!("--include={}", recipe.packages.concat().join(",")));
     command.args(["--aptopt=Acquire::Retries \"3\"", "--skip=cleanup/apt/lists"]);
+    // Two of five files, which nobody reads there.
+    for unread in ["doc", "locale", "man"] {
+        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unread}/*"));
+    }
     command.arg(recipe.suite).arg(path);
     let mut sources = vec![format!("deb {mirror} {} main", recipe.suite)];
     if recipe.backports {
@@ -275,38 +298,47 @@ const REPORT: &str = include_str!("../guest/report.sh");
 const PAIR_FSTAB: &str = "PARTLABEL=var /var ext4 defaults 0 2\ntmpfs /tmp tmpfs mode=1777 0 0\n";
 const REPORT_UNIT: &str = include_str!("../guest/rig-report.service");
 
-/// What a mini guest goes without: units that no scenario is about, and that take most of a start under emulation.
+/// What a mini guest starts of what its targets want: the others are about nothing in any scenario, and took most of a start under
+/// emulation.
+const WANTED: [(&str, &[&str]); 3] = [
+    (
+        "sysinit.target",
+        &[
+            "kmod-static-nodes.service",
+            "systemd-journal-flush.service",
+            "systemd-journald.service",
+            "systemd-machine-id-commit.service",
+            "systemd-tmpfiles-setup-dev.service",
+            "systemd-tmpfiles-setup.service",
+            "systemd-udev-trigger.service",
+            "systemd-udevd.service",
+        ],
+    ),
+    (
+        "sockets.target",
+        &[
+            "dbus.socket",
+            "systemd-journald-dev-log.socket",
+            "systemd-journald.socket",
+            "systemd-udevd-control.socket",
+            "systemd-udevd-kernel.socket",
+            "systemd-udevd-varlink.socket",
+        ],
+    ),
+    (
+        "multi-user.target",
+        &["dbus.service", "rig-report.service", "systemd-logind.service", "systemd-user-sessions.service"],
+    ),
+];
+/// What is started all the same, by others than these targets, and is about nothing either.
 const MASKED: &[&str] = &[
-    "apt-daily-upgrade.timer",
-    "apt-daily.timer",
-    "dev-hugepages.mount",
-    "dev-mqueue.mount",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
     "getty@.service",
     "modprobe@.service",
-    "proc-sys-fs-binfmt_misc.automount",
     "serial-getty@.service",
-    "sys-fs-fuse-connections.mount",
-    "sys-kernel-config.mount",
-    "sys-kernel-debug.mount",
-    "sys-kernel-tracing.mount",
-    "systemd-creds.socket",
-    "systemd-hostnamed.socket",
-    "systemd-importd.socket",
     "systemd-initctl.socket",
-    "systemd-journal-catalog-update.service",
-    "systemd-modules-load.service",
-    "systemd-random-seed.service",
     "systemd-remount-fs.service",
-    "systemd-sysctl.service",
-    "systemd-sysext.socket",
-    "systemd-tmpfiles-clean.timer",
     "systemd-tmpfiles-setup-dev-early.service",
     "systemd-udev-load-credentials.service",
-    "systemd-update-done.service",
     "systemd-update-utmp.service",
 ];
 /// Generators that find nothing in it, and run at each start and each time that units are read again.
@@ -326,7 +358,8 @@ const MASKED_GENERATORS: &[&str] = &[
     "systemd-tpm2-generator",
 ];
 /// What it goes without, too, unless the kernel command line says `rig.bus`: they are an eighth of each start.
-const ON_THE_BUS: [&str; 3] = ["dbus.service", "dbus.socket", "systemd-logind.service"];
+const ON_THE_BUS: [&str; 4] =
+    ["dbus.service", "dbus.socket", "systemd-logind.service", "systemd-user-sessions.service"];
 const WITH_BUS: &str = "[Unit]\nConditionKernelCommandLine=rig.bus\n";
 /// Its udev looks at block devices and the console only, not at each of the machine's parts.
 const TRIGGER: &str = "[Service]\nExecStart=\n\
@@ -344,9 +377,21 @@ fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
     write("etc/machine-id", "")?;
     write("etc/hostname", "guest\n")?;
     write("usr/lib/rig/fstab", PAIR_FSTAB)?;
+    write("usr/lib/systemd/system/rig-report.service", REPORT_UNIT)?;
     write("usr/lib/rig/mini/system/systemd-udev-trigger.service.d/rig.conf", TRIGGER)?;
     for unit in ON_THE_BUS {
         write(&format!("usr/lib/rig/mini/system/{unit}.d/rig.conf"), WITH_BUS)?;
+    }
+    for (target, units) in WANTED {
+        let wants = path.join(format!("usr/lib/rig/mini/system/{target}.wants"));
+        fs::create_dir_all(&wants)?;
+        for unit in units {
+            let original = Path::new("/usr/lib/systemd/system").join(unit);
+            // Not every version of systemd has each.
+            if path.join(original.strip_prefix("/")?).exists() {
+                std::os::unix::fs::symlink(original, wants.join(unit))?;
+            }
+        }
     }
     for (kind, names) in [("system", MASKED), ("system-generators", MASKED_GENERATORS)] {
         let directory = path.join("usr/lib/rig/mini").join(kind);
@@ -363,7 +408,6 @@ fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
     // In blocks of its own, which nothing reads before a script does.
     write("usr/lib/rig/later", &format!("{:8192}READ-LATER-MARKER{:8192}", "", ""))?;
     write("usr/lib/rig/report", REPORT)?;
-    write("usr/lib/systemd/system/rig-report.service", REPORT_UNIT)?;
     let script = path.join("usr/lib/rig/report");
     fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let wants = path.join("usr/lib/systemd/system/multi-user.target.wants");
