@@ -98,6 +98,25 @@ pub(crate) const PEERS: &[Peer] = &[
         command_line: PLAIN,
         make: initramfs_tools,
     },
+    Peer {
+        name: "tiny-initramfs",
+        what: "tiny-initramfs, a plain root",
+        verity: false,
+        makes: true,
+        disk: DISK,
+        command_line: PLAIN,
+        make: tiny_initramfs,
+    },
+    Peer {
+        name: "mkosi-initrd",
+        what: "mkosi's initrd, with systemd and veritysetup",
+        verity: true,
+        // Most of what it does is to fetch and unpack packages.
+        makes: false,
+        disk: DISK,
+        command_line: VERITY,
+        make: mkosi_initrd,
+    },
 ];
 
 /// For the machine that is measured.
@@ -155,5 +174,29 @@ fn initramfs_tools(measured: &Measured, _: &Path) -> Outcome<Made> {
         measured,
         "initramfs-tools",
         "printf 'erofs\\nvirtio_blk\\nvirtio_pci\\n' >/etc/initramfs-tools/modules; mkinitramfs -o /mnt/initrd {release}",
+    )
+}
+
+fn tiny_initramfs(measured: &Measured, _: &Path) -> Outcome<Made> {
+    in_tree(
+        measured,
+        "tiny-initramfs",
+        "mktirfs -o /mnt/initrd --auto-modules=no --include-modules=virtio_pci,virtio_blk,erofs --microcode=no {release}",
+    )
+}
+
+/// What mkosi-initrd(1) calls, which would take the modules that this host has loaded, and packages of more archives than this host may
+/// have.
+fn mkosi_initrd(measured: &Measured, _: &Path) -> Outcome<Made> {
+    std::fs::copy("/etc/resolv.conf", measured.directory("mkosi")?.join("resolv.conf"))?;
+    in_tree(
+        measured,
+        "mkosi",
+        "cp resolv.conf /etc/; mkdir -p sandbox/etc/apt/sources.list.d; set -- $(grep '^deb ' /etc/apt/sources.list); \
+         printf 'Types: deb\\nURIs: %s\\nSuites: %s\\nComponents: main\\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\\n' $2 $3 \
+         >sandbox/etc/apt/sources.list.d/mkosi.sources; \
+         mkosi --force --directory '' --distribution debian --release trixie --sandbox-tree /mnt/sandbox --include mkosi-initrd \
+         --package systemd-cryptsetup --extra-tree /srv/usr/lib/modules/{release}:/usr/lib/modules/{release} --kernel-modules-exclude '.*' \
+         --build-sources '' --workspace-dir /var/tmp --format cpio --output initrd --output-directory /mnt build",
     )
 }
