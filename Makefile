@@ -16,6 +16,12 @@ BENCH   = $(ROOT) target/$(TARGET)/debug/nextroot-bench
 # Where the tests are built, too, as they are: then the rig is made of the same parts.
 RIG_BUILD ?= --workspace --bin nextroot-qemu
 
+# Lints, and what builds the rig and the tests. In make test both are one: clippy is the compiler, too, and what it stands on is not
+# read a second time. cargo-clippy hands its arguments over in the same way.
+CLIPPY ?= $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+TESTED ?= $(CARGO)
+LINTED  = env RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__ $(CARGO)
+
 # Fuzzing on stable Rust: the compiler's own pass counts edges, libFuzzer reads the counters (docs/decisions/0020). For a quick look the
 # counters are in what is ours only, beside the tests' build.
 SECONDS ?= 10
@@ -64,7 +70,7 @@ inits:
 
 rig:
 	@mkdir -p $(DIST)
-	$(CARGO) build --locked $(RIG_BUILD)
+	$(TESTED) build --locked $(RIG_BUILD)
 	@install -m 0755 target/$(TARGET)/debug/nextroot-qemu $(DIST)/
 
 trees: rig ## the Debian trees that images and machines are made of, in target/rig/trees/
@@ -111,8 +117,8 @@ demo: deps build ## watch a boot from a verified root, soft reboots, and the ref
 
 check: ## format, lints, unit and integration tests: no virtual machine
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --workspace --locked
+	$(CLIPPY)
+	$(TESTED) test --workspace --locked
 
 fuzzer:
 	$(FUZZ) --features $(FUZZ_FEATURES)
@@ -138,11 +144,11 @@ soak: build ## many soft reboots in a row (3 at least) leave nothing behind: mak
 matrix: matrix-verity matrix-metrics ## hash trees and policies against the newest veritysetup and systemd, metrics against promtool, from Debian trees of their own
 
 matrix-metrics: rig
-	@PROMTOOL="$$($(RIG) tool prometheus promtool)" $(CARGO) test --locked --workspace --test fleet -- promtool
+	@PROMTOOL="$$($(RIG) tool prometheus promtool)" $(TESTED) test --locked --workspace --test fleet -- promtool
 
 matrix-verity: build
 	@VERITYSETUP="$$($(RIG) tool forky veritysetup)" SYSTEMD_ANALYZE="$$($(RIG) tool forky systemd-analyze)" \
-		$(CARGO) test --locked --workspace --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
+		$(TESTED) test --locked --workspace --test verity --test fec --test systemd_analyze -- each_ trees_of repaired here versions
 
 bench: bench-initrd bench-mkinitrd bench-verity bench-soft-reboot bench-growth ## all figures and pictures, in target/bench/
 
@@ -171,6 +177,8 @@ bench-programs: build
 test: export FUZZ_QUICK = yes
 test: export FUZZ_FEATURES = nextroot-fuzz/libfuzzer,nextroot-fuzz/planted-bug
 test test-full: export RIG_BUILD = --workspace --all-targets
+test test-full: export TESTED = $(LINTED)
+test test-full: export CLIPPY = @:
 test: prepared ## what a change has to pass
 	@$(MAKE) --no-print-directory fuzz-planted
 	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
