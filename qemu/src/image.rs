@@ -124,7 +124,7 @@ pub(crate) fn get(name: &str, dist: &Path, progress: &Progress) -> Outcome<Image
     let key = format!("{:?} {partitions:?} {mini} {id} {} 7{how}", recipe.prepare, tools.0.display());
     let directory = cache::get("images", name, &key, |path| {
         progress.say(&format!("making the image {name} (systemd-repart, veritysetup)"));
-        let openssl = signed.then(|| tree::get("openssl", progress)).transpose()?;
+        let openssl = signed.then(|| tree::get("tools", progress)).transpose()?;
         make(recipe, source.as_ref(), &tools, openssl.as_ref(), dist, path)?;
         match recipe.prepare {
             Prepare::SecureBoot => {

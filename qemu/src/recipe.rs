@@ -172,7 +172,7 @@ const MANY: [&str; 125] =
     ["[Partition]\nType=linux-generic\nLabel=many\nSizeMinBytes=1M\nSizeMaxBytes=1M\n"; 125];
 
 /// What makes a mini guest of a root.
-pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc/systemd\n\
+pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc\n\
     ExcludeFiles=/etc/systemd/system/getty.target.wants/\n\
     ExcludeFiles=/etc/systemd/system/multi-user.target.wants/\n\
     ExcludeFiles=/etc/systemd/system/sysinit.target.wants/\n\

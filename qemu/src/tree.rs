@@ -49,6 +49,7 @@ const TOOLS: &[&str] = &[
     "fdisk",
     "kmod",
     "cpio",
+    "openssl",
 ];
 
 const SYSTEM: &[&str] = &[
@@ -84,9 +85,8 @@ const BACKPORTED: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 18] = [
+const RECIPES: [Recipe; 17] = [
     Recipe::tools("tools", "trixie", &[TOOLS]),
-    Recipe::tools("openssl", "trixie", &[&["openssl"]]),
     // What lays out images of the newest systemd: signatures of its repart are not those of 257.
     Recipe::tools(
         "tools-forky",
@@ -185,13 +185,13 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         .ok_or_else(|| format!("no tree is called {name}"))?;
     let furniture = match recipe.system {
         true => format!(
-            "{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {WANTED:?} {MASKED:?} {MASKED_GENERATORS:?} {ON_THE_BUS:?} {TRIGGER} later versions"
+            "{REPORT} {REPORT_UNIT} {PAIR_FSTAB} {WANTED:?} {MASKED:?} {READ:?} {MASKED_GENERATORS:?} {ON_THE_BUS:?} {TRIGGER} later versions"
         ),
         false if recipe.variant == "extract" => "unpacked".to_owned(),
         false => String::new(),
     };
     let more = if name == serving::TREE { serving::FURNITURE } else { "" };
-    cache::get("trees", name, &format!("{recipe:?} {furniture} 6{more}"), |path| {
+    cache::get("trees", name, &format!("{recipe:?} {furniture} 7{more}"), |path| {
         progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
         make(recipe, path, progress)
     })
@@ -331,7 +331,7 @@ const WANTED: [(&str, &[&str]); 3] = [
     ),
 ];
 /// What is started all the same, by others than these targets, and is about nothing either.
-const MASKED: &[&str] = &[
+const MASKED: [&str; 8] = [
     "getty@.service",
     "modprobe@.service",
     "serial-getty@.service",
@@ -341,8 +341,38 @@ const MASKED: &[&str] = &[
     "systemd-udev-load-credentials.service",
     "systemd-update-utmp.service",
 ];
+/// What udev and tmpfiles read in it: storage, and what systemd itself needs.
+const READ: [(&str, &[&str]); 2] = [
+    (
+        "udev/rules.d",
+        &[
+            "50-udev-default.rules",
+            "55-dm.rules",
+            "60-block.rules",
+            "60-persistent-storage-dm.rules",
+            "60-persistent-storage.rules",
+            "90-image-dissect.rules",
+            "95-dm-notify.rules",
+            "99-systemd.rules",
+        ],
+    ),
+    (
+        "tmpfiles.d",
+        &[
+            "dbus.conf",
+            "debian.conf",
+            "legacy.conf",
+            "portables.conf",
+            "static-nodes-permissions.conf",
+            "systemd-nologin.conf",
+            "systemd.conf",
+            "tmp.conf",
+            "var.conf",
+        ],
+    ),
+];
 /// Generators that find nothing in it, and run at each start and each time that units are read again.
-const MASKED_GENERATORS: &[&str] = &[
+const MASKED_GENERATORS: [&str; 13] = [
     "systemd-bless-boot-generator",
     "systemd-debug-generator",
     "systemd-factory-reset-generator",
@@ -378,12 +408,12 @@ fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
     write("etc/hostname", "guest\n")?;
     write("usr/lib/rig/fstab", PAIR_FSTAB)?;
     write("usr/lib/systemd/system/rig-report.service", REPORT_UNIT)?;
-    write("usr/lib/rig/mini/system/systemd-udev-trigger.service.d/rig.conf", TRIGGER)?;
+    write("usr/lib/rig/mini/systemd/system/systemd-udev-trigger.service.d/rig.conf", TRIGGER)?;
     for unit in ON_THE_BUS {
-        write(&format!("usr/lib/rig/mini/system/{unit}.d/rig.conf"), WITH_BUS)?;
+        write(&format!("usr/lib/rig/mini/systemd/system/{unit}.d/rig.conf"), WITH_BUS)?;
     }
     for (target, units) in WANTED {
-        let wants = path.join(format!("usr/lib/rig/mini/system/{target}.wants"));
+        let wants = path.join(format!("usr/lib/rig/mini/systemd/system/{target}.wants"));
         fs::create_dir_all(&wants)?;
         for unit in units {
             let original = Path::new("/usr/lib/systemd/system").join(unit);
@@ -393,12 +423,19 @@ fn furnish(path: &Path, progress: &Progress) -> Outcome<()> {
             }
         }
     }
-    for (kind, names) in [("system", MASKED), ("system-generators", MASKED_GENERATORS)] {
-        let directory = path.join("usr/lib/rig/mini").join(kind);
+    let mask = |directory: &str, names: &[String]| -> Outcome<()> {
+        let directory = path.join("usr/lib/rig/mini").join(directory);
         fs::create_dir_all(&directory)?;
-        for name in names {
-            std::os::unix::fs::symlink("/dev/null", directory.join(name))?;
-        }
+        Ok(names.iter().try_for_each(|name| std::os::unix::fs::symlink("/dev/null", directory.join(name)))?)
+    };
+    mask("systemd/system", &MASKED.map(str::to_owned))?;
+    mask("systemd/system-generators", &MASKED_GENERATORS.map(str::to_owned))?;
+    for (directory, read) in READ {
+        let names = fs::read_dir(path.join("usr/lib").join(directory))?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<Outcome<Vec<String>>>()?;
+        let others: Vec<String> = names.into_iter().filter(|name| !read.contains(&name.as_str())).collect();
+        mask(directory, &others)?;
     }
     let release = fs::read_to_string(path.join("usr/lib/os-release"))?;
     for version in 1..=3 {
