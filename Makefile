@@ -6,6 +6,9 @@ TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BUILT  := target/$(TARGET)
 # The init goes without unwind tables: docs/decisions/0003 has the figures.
 INIT    = --bin nextroot -- -C link-arg=-Wl,-T,$(CURDIR)/dist/init.ld -C link-arg=-Wl,--no-eh-frame-hdr
+# Both inits are made beside the programs, in a directory of their own: Cargo builds one thing at a time in each. What they stand on is
+# built twice so; where all begins with nothing (make test), once, and one after the other.
+INIT_PROFILE ?= init
 # What it may weigh, in bytes.
 INIT_MOST ?= 1500000
 # The rig makes chroots and mount namespaces; everything else runs as whoever types make.
@@ -61,12 +64,11 @@ programs:
 	$(CARGO) build --release --locked -p nextroot -p nextroot-mkinitrd -p nextroot-guest
 	@install -m 0755 $(addprefix $(BUILT)/release/,nextroot mkinitrd guest-init) $(DIST)/
 
-# In a directory of their own: Cargo builds one thing at a time in each.
-inits:
-	$(CARGO) rustc --profile init --locked -p nextroot --no-default-features $(INIT)
-	@install -m 0755 $(BUILT)/init/nextroot $(DIST)/nextroot-init
-	$(CARGO) rustc --profile init --locked -p nextroot --no-default-features --features signatures $(INIT)
-	@install -m 0755 $(BUILT)/init/nextroot $(DIST)/nextroot-init-signatures
+inits: $(if $(filter release,$(INIT_PROFILE)),programs)
+	$(CARGO) rustc --profile $(INIT_PROFILE) --locked -p nextroot --no-default-features $(INIT)
+	@install -m 0755 $(BUILT)/$(INIT_PROFILE)/nextroot $(DIST)/nextroot-init
+	$(CARGO) rustc --profile $(INIT_PROFILE) --locked -p nextroot --no-default-features --features signatures $(INIT)
+	@install -m 0755 $(BUILT)/$(INIT_PROFILE)/nextroot $(DIST)/nextroot-init-signatures
 
 rig:
 	@mkdir -p $(DIST)
@@ -179,6 +181,7 @@ test: export FUZZ_FEATURES = nextroot-fuzz/libfuzzer,nextroot-fuzz/planted-bug
 test test-full: export RIG_BUILD = --workspace --all-targets
 test test-full: export TESTED = $(LINTED)
 test test-full: export CLIPPY = @:
+test: export INIT_PROFILE = release
 test: prepared ## what a change has to pass
 	@$(MAKE) --no-print-directory fuzz-planted
 	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
