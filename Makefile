@@ -192,7 +192,7 @@ test-full: prepared ## every scenario on every systemd: hours; goes on where it 
 	@$(RIG) run --full --go-on --json target/rig/results-full.json
 
 # Tests are built first, the rig with them: what it makes goes beside lints and tests, fuzzing's build beside the links, which have one
-# processor.
+# processor. Nobody waits for either before the end.
 prepared: deps rig
 	@$(MAKE) --no-print-directory -j3 checked beside
 	@$(MAKE) --no-print-directory matrix-verity
@@ -201,8 +201,8 @@ checked: check
 	@$(MAKE) --no-print-directory build
 
 beside:
-	@$(RIG) trees
-	@$(if $(FUZZ_QUICK),$(MAKE) --no-print-directory fuzzer)
+	@nice $(RIG) trees
+	@$(if $(FUZZ_QUICK),nice $(MAKE) --no-print-directory fuzzer)
 
 audit: ## licences, bans, sources and advisories of all dependencies (needs cargo-deny)
 	cargo deny --locked check

@@ -25,6 +25,7 @@ mod saved;
 mod scenario;
 mod secure_boot;
 mod serving;
+mod system;
 mod tree;
 mod trial;
 
