@@ -2,6 +2,7 @@
 //! guest starts of it.
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
@@ -147,19 +148,15 @@ pub(crate) fn furnish(path: &Path, kernel: &Tree) -> Outcome<()> {
             }
         }
     }
-    let mask = |directory: &str, names: &[String]| -> Outcome<()> {
-        let directory = path.join("usr/lib/rig/mini").join(directory);
-        fs::create_dir_all(&directory)?;
-        Ok(names.iter().try_for_each(|name| symlink("/dev/null", directory.join(name)))?)
-    };
-    mask("systemd/system", &MASKED.map(str::to_owned))?;
-    mask("systemd/system-generators", &MASKED_GENERATORS.map(str::to_owned))?;
+    let mini = path.join("usr/lib/rig/mini");
+    mask(&mini.join("systemd/system"), MASKED)?;
+    mask(&mini.join("systemd/system-generators"), MASKED_GENERATORS)?;
     for (directory, read) in READ {
         let names = fs::read_dir(path.join("usr/lib").join(directory))?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<Outcome<Vec<String>>>()?;
-        let others: Vec<String> = names.into_iter().filter(|name| !read.contains(&name.as_str())).collect();
-        mask(directory, &others)?;
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<Outcome<Vec<OsString>>>()?;
+        let others = names.into_iter().filter(|name| !read.iter().any(|read| name == read));
+        mask(&mini.join(directory), others)?;
     }
     let release = fs::read_to_string(path.join("usr/lib/os-release"))?;
     for version in 1..=3 {
@@ -185,4 +182,10 @@ pub(crate) fn furnish(path: &Path, kernel: &Tree) -> Outcome<()> {
     let work = tempfile::tempdir()?;
     sandbox::run(path, work.path(), None, "systemctl", &["set-default", "multi-user.target"])?;
     Ok(())
+}
+
+/// Has nothing stand for each of these files of the vendor's.
+fn mask<N: AsRef<Path>>(directory: &Path, names: impl IntoIterator<Item = N>) -> Outcome<()> {
+    fs::create_dir_all(directory)?;
+    Ok(names.into_iter().try_for_each(|name| symlink("/dev/null", directory.join(name)))?)
 }
