@@ -342,6 +342,8 @@ mod tests {
         }
     }
 
+    nix::ioctl_write_int_bad!(change_fd, 0x4c06);
+
     fn pause() -> bool {
         std::thread::sleep(std::time::Duration::from_millis(10));
         false
@@ -375,16 +377,13 @@ mod tests {
         let (node, entry) = (Path::new("/dev").join(&name), Entry { name: name.clone() });
         assert_eq!((entry.diskseq(), entry.devno()), (diskseq, Some(devno)));
         assert_eq!(Device::open(&node, devno, diskseq).unwrap().read(0, 2).unwrap(), b"aa");
-        let device = LoopDevice { name: name.clone(), devno, diskseq };
-        assert!((0..500).any(|_| !detach(&device).unwrap() || pause()), "{name} stays attached");
-
-        let open_again = open(&name).unwrap();
-        let config = Config::new(&after, extent(0, 4096), Lifetime::UntilDetached);
-        // SAFETY: as in `attach`.
-        unsafe { request::configure(open_again.as_raw_fd(), &raw const config) }.unwrap();
+        // Detached and attached anew it could be another's in between.
+        let descriptor = after.as_fd().as_raw_fd();
+        // SAFETY: the file is a loop device; the argument is a descriptor, and no memory is written to.
+        unsafe { change_fd(open(&name).unwrap().as_raw_fd(), descriptor) }.unwrap();
         assert_eq!(Device::open(&node, devno, None).unwrap().read(0, 2).unwrap(), b"bb");
         let seen = Device::open(&node, devno, diskseq).map(|_| ()).map_err(|error| error.in_one_line());
-        let now = LoopDevice { diskseq: entry.diskseq(), ..device.clone() };
+        let now = LoopDevice { name, devno, diskseq: entry.diskseq() };
         assert!(detach(&now).unwrap());
         if diskseq.is_some() {
             let why = "it is another disk than the one that was looked at";
