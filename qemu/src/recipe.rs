@@ -106,13 +106,13 @@ const PAIR_ESP: [&str; 6] = [ESP, PAIR[0], PAIR[1], PAIR[2], PAIR[3], PAIR[4]];
 
 /// A root that is none of a pair, on a disk of its own. It fits into a slot of the pair.
 const THIRD: [&str; 2] = [
-    "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=root\nFormat=erofs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/var/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
     ROOT_VERITY[1],
 ];
 
 /// The same, of squashfs, and without modules for any kernel.
 const SQUASHED: [&str; 2] = [
-    "[Partition]\nType=root\nLabel=root\nFormat=squashfs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/usr/lib/modules/\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=root\nFormat=squashfs\nCopyFiles=/:/\nMakeDirectories=/third\nExcludeFiles=/usr/lib/modules/\nExcludeFiles=/var/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nVerity=data\nVerityMatchKey=root\nMinimize=best\n",
     ROOT_VERITY[1],
 ];
 
@@ -127,9 +127,9 @@ const HALF: [&str; 5] = [
 
 /// What it is updated to. Each fits into either slot.
 const UPDATES: [&str; 4] = [
-    "[Partition]\nType=root\nLabel=os_2\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-2:/usr/lib/os-release\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=os_2\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/var/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-2:/usr/lib/os-release\nVerity=data\nVerityMatchKey=a\nMinimize=best\n",
     "[Partition]\nType=root-verity\nLabel=os_2_verity\nVerity=hash\nVerityMatchKey=a\nMinimize=best\n",
-    "[Partition]\nType=root\nLabel=os_3\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/var/\nExcludeFiles=/usr/share/doc/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-3:/usr/lib/os-release\nVerity=data\nVerityMatchKey=b\nMinimize=best\n",
+    "[Partition]\nType=root\nLabel=os_3\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/var/\nExcludeFiles=/etc/fstab\nCopyFiles=/usr/lib/rig/fstab:/etc/fstab\nExcludeFiles=/usr/lib/os-release\nCopyFiles=/usr/lib/rig/os-release-3:/usr/lib/os-release\nVerity=data\nVerityMatchKey=b\nMinimize=best\n",
     "[Partition]\nType=root-verity\nLabel=os_3_verity\nVerity=hash\nVerityMatchKey=b\nMinimize=best\n",
 ];
 
@@ -181,8 +181,7 @@ pub(crate) const MINI: &str = "CopyFiles=/usr/lib/rig/mini:/etc\n\
     ExcludeFiles=/usr/lib/systemd/system/multi-user.target.wants/\n\
     ExcludeFiles=/usr/lib/systemd/system/sockets.target.wants/\n\
     ExcludeFiles=/usr/lib/systemd/system/sysinit.target.wants/\n\
-    ExcludeFiles=/usr/lib/systemd/system/timers.target.wants/\n\
-    ExcludeFiles=/usr/share/doc/\nExcludeFiles=/usr/share/locale/\nExcludeFiles=/usr/share/man/\n";
+    ExcludeFiles=/usr/lib/systemd/system/timers.target.wants/\n";
 
 pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::small("verity", &ROOT_VERITY),
@@ -268,7 +267,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         "controller",
         "ansible",
         &[
-            "[Partition]\nType=linux-generic\nLabel=controller\nFormat=erofs\nCopyFiles=/:/\nExcludeFiles=/usr/share/doc/\nMinimize=best\n",
+            "[Partition]\nType=linux-generic\nLabel=controller\nFormat=erofs\nCopyFiles=/:/\nMinimize=best\n",
         ],
     ),
     Recipe::system("signed-trixie", "trixie", &SIGNED).mini().prepared(Prepare::Keys),
