@@ -187,7 +187,7 @@ impl<'a> Look<'a> {
                 corruption_ignored: options.corruption == Corruption::Ignore,
                 repaired: fec.is_some(),
             },
-            mount(fs, Volume::Verity(verity.name.clone()), None, at, true),
+            mount_verified(fs, &verity.name, data_role, at)?,
         ];
         Ok(Some(Resolved { steps, origin: Some(data.into()) }))
     }
@@ -258,6 +258,25 @@ impl<'a> Look<'a> {
 fn ambiguous(role: &'static str, tag: String, devices: &[&BlockDevice]) -> Error {
     let devices: Vec<String> = devices.iter().map(|device| device.to_string()).collect();
     Error::Ambiguous { role, tag, devices: devices.join(" and ") }
+}
+
+/// Mount options that have a file system read from elsewhere than its device: those of btrfs, erofs, ext4 and xfs (the kernel's
+/// Documentation/filesystems, erofs' `fsid=` in fs/erofs/super.c).
+const ELSEWHERE: &[&str] =
+    &["device", "domain_id", "fsid", "journal_dev", "journal_path", "logdev", "rtdev", "source"];
+
+/// Mounts a verified device, by nothing that would show another one: a type such as overlay or virtiofs takes its files from where
+/// its options or the machine say.
+fn mount_verified(fs: &FileSystem, name: &str, role: &'static str, at: &str) -> Result<Step, Error> {
+    let types = fs.fstype.iter().flat_map(|types| types.split(',')).filter(|fstype| *fstype != "auto");
+    let is_of_a_disk = |fstype: &&str| fstype.parse().is_ok_and(Kind::is_filesystem);
+    let options = fs.flags.split(',').map(|option| option.split('=').next().unwrap_or(option));
+    let other = types.filter(|fstype| !is_of_a_disk(fstype));
+    if let Some(word) = other.chain(options.filter(|option| ELSEWHERE.contains(option))).next() {
+        let why = format!("\"{word}\" could show other files than those that are verified: leave it out");
+        return Err(Error::NoFileSystem { role, device: format!("dm-verity {name}"), why });
+    }
+    Ok(mount(fs, Volume::Verity(name.to_owned()), None, at, true))
 }
 
 fn mount(fs: &FileSystem, what: Volume, kind: Option<Kind>, at: &str, read_only: bool) -> Step {
