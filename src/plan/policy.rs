@@ -18,7 +18,7 @@ pub(super) struct Policy<'a> {
     file: &'a str,
     root: Option<&'static str>,
     usr: Option<&'static str>,
-    /// Whether it names the very root, so that no other hash may put something over it.
+    /// Whether it names the very root, by its hash or by who signed it, so that no other hash may put something over it.
     pinned: bool,
 }
 
@@ -39,7 +39,9 @@ impl<'a> Policy<'a> {
             // Whoever could lay a /usr of his own over a verified root would own it.
             None => root,
         };
-        Self { file: &config.file, root, usr, pinned: root_pinned }
+        let is_dissect = |root: &Given| root.source == Source::Policy && root.value == "dissect";
+        let pinned = root_pinned || request.root.as_ref().is_some_and(is_dissect);
+        Self { file: &config.file, root, usr, pinned }
     }
 
     /// Whether verification may be switched off.
