@@ -4,8 +4,8 @@
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use crate::{
-    format::{config::initramfs::Config, kernel::cmdline::CommandLine},
-    plan::intent::{Intent, Verbosity},
+    format::kernel::cmdline::CommandLine,
+    plan::intent::{Modules, Verbosity},
     run::{log::Log, machine},
 };
 
@@ -18,13 +18,11 @@ pub fn run(start: Instant, arguments: &[String]) -> ExitCode {
     let log = Arc::new(Log::open(start));
     let names: Vec<String> =
         arguments.iter().filter(|argument| !argument.starts_with('-')).cloned().collect();
-    // The init role reports a command line that cannot be read; here it only means: no extra rules.
-    let intent = machine::command_line()
-        .ok()
-        .and_then(|text| Intent::resolve(&CommandLine::parse(&text), &Config::default()).ok());
-    log.set_debug(intent.as_ref().is_some_and(|intent| intent.verbosity == Verbosity::Debug));
+    // The init role tells why these cannot be read, and ends the boot.
+    let (Ok(line), Ok(config)) = (machine::command_line(), init::config()) else { return ExitCode::FAILURE };
+    let (modules, verbosity) = Modules::asked(&CommandLine::parse(&line), &config);
+    log.set_debug(verbosity == Verbosity::Debug);
     log.debug(|| format!("the kernel asks for {}", names.join(" ")));
-    let modules = intent.map(|intent| intent.modules).unwrap_or_default();
     let Ok(loader) = init::loader(&modules, &log) else { return ExitCode::FAILURE };
     match loader.load(&names) {
         Ok(()) => ExitCode::SUCCESS,

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::{
         format::{config::initramfs::Config, kernel::cmdline::CommandLine},
-        plan::intent::Intent,
+        plan::intent::{Intent, Modules, Verbosity},
     };
 
     fn intent(line: &str) -> Intent {
@@ -190,5 +190,17 @@ mod tests {
         let expected =
             [("dm_mod", "flag".to_owned()), ("virtio_blk", "queue_depth=64 names=\"x y\"".to_owned())];
         assert_eq!(parameters, expected);
+    }
+
+    /// The modprobe role once knew nothing of the configuration, and nothing at all where the rest cannot be meant.
+    #[test]
+    fn what_the_kernel_asks_for_is_held_to_the_configuration_too() {
+        let config = "[Boot]\nCommandLine=rd.debug\n[Policy]\nCommandLine=module_blacklist=overlay\n";
+        let config = Config::parse(config, "nextroot.conf").unwrap();
+        let line = CommandLine::parse("root=/dev/mapper/root module_blacklist=a");
+        assert!(Intent::resolve(&line, &config).is_err());
+        let (modules, verbosity) = Modules::asked(&line, &config);
+        assert_eq!(modules.blacklist, ["a", "overlay"]);
+        assert_eq!(verbosity, Verbosity::Debug);
     }
 }
