@@ -96,3 +96,15 @@ fn facts_need_no_privilege() {
         }
     }
 }
+
+/// The boot loader was once asked for on every machine, and machines without EFI have none.
+#[test]
+fn a_boot_from_a_named_root_asks_no_boot_loader() {
+    let output =
+        command("plan --cmdline root=PARTUUID=6b5d9a0e-0000-4000-8000-000000000000").output().unwrap();
+    let told = told(&output);
+    assert!(
+        told.contains("PARTUUID=6b5d9a0e-0000-4000-8000-000000000000") && !told.contains("EFI"),
+        "{told}"
+    );
+}

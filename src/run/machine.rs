@@ -161,12 +161,21 @@ pub fn loader_partition() -> Result<Option<Guid>, Error> {
     named(&bytes).map(Some).map_err(|e| Error::Efi(e.into()))
 }
 
-/// The same in a running system, where systemd has mounted the variables, of a boot loader that counts tries; `None` where there
-/// is none, or it does not say so.
+/// The same in a running system, where systemd has mounted the variables; `None` where there are none, where they cannot be read, or
+/// where the boot loader does not say so.
+#[must_use]
+pub fn known_loader_partition() -> Option<Guid> {
+    named(&variable(LOADER_PARTITION)?).ok()
+}
+
+/// The same of a boot loader that counts tries.
 #[must_use]
 pub fn counting_loader() -> Option<Guid> {
-    let read = |name: &str| whole_at(&Path::new(EFIVARS).join(name), LONGEST_TEXT).ok();
-    counts(&read(LOADER_FEATURES)?).then(|| named(&read(LOADER_PARTITION)?).ok()).flatten()
+    counts(&variable(LOADER_FEATURES)?).then(known_loader_partition).flatten()
+}
+
+fn variable(name: &str) -> Option<Vec<u8>> {
+    whole_at(&Path::new(EFIVARS).join(name), LONGEST_TEXT).ok()
 }
 
 /// Whether a boot loader's features, behind four bytes of attributes, have the one that it counts.

@@ -76,10 +76,10 @@ enum Source {
 }
 
 impl Source {
-    /// Looks at this machine; no module is loaded for it.
+    /// Looks at this machine; no module is loaded for it, and nothing mounted.
     fn look() -> Result<Self, Error> {
         let mut prober = Prober::of_running_system()?;
-        prober.facts_mut().loader_partition = machine::loader_partition()?;
+        prober.facts_mut().loader_partition = machine::known_loader_partition();
         Ok(Self::Machine(prober))
     }
 
