@@ -12,7 +12,8 @@ use crate::{
         preflight::{self, NewRoot, Refused, Report, RootHashUse, Verdict},
         soft_reboot,
         stage::{self, Intent},
-        state::State,
+        state::{Root, State},
+        step::HashOrigin,
     },
     run::{
         execute::{self, Executor},
@@ -84,7 +85,7 @@ fn closed(mut asked: preflight::Asked, root: &stage::Root) -> Report {
         }
         stage::Root::Open(open) => {
             let hash = open.table.root_hash.clone();
-            asked.root_hash = Some(RootHashUse { hash, from: preflight::HashFrom::State });
+            asked.root_hash = Some(RootHashUse { hash, from: preflight::HashFrom::Unknown });
         }
         stage::Root::Plain(plain) => asked.unverified = Some(format!("{plain}, as it ran before")),
     }
@@ -151,7 +152,8 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
     let mut rows = rows(request, &prepared.facts, new)?;
     carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
     let no_init_why = no_init.as_ref().map(|error| handover::chain(error));
-    let report = examine(request, &executor.proven(looking), &rows, new, no_init_why);
+    let root = &prepared.opening.root;
+    let report = examine(request, root, &executor.proven(looking), &rows, new, no_init_why);
     let examined = Examined::of(request, report, rows, skipped);
     Ok(Aside { examined, refused: no_init.map(Error::from) })
 }
@@ -202,10 +204,11 @@ pub(super) fn refuse(request: &Request, report: &Report) -> Result<(), Error> {
     match (request.force, policy.is_empty(), others.is_empty()) {
         (true, true, _) | (_, true, true) => Ok(()),
         (true, false, _) => Err(Error::Forbidden { source_name, failed: told(&policy) }),
+        (false, false, _) => Err(Error::Forbidden { source_name, failed: told(&[policy, others].concat()) }),
         (false, true, _) if others.iter().all(|check| check.is_of_running_kernel()) => {
             Err(Error::NeedsFullReboot { source_name, failed: told(&others) })
         }
-        (false, ..) => Err(Error::Unfit { source_name, failed: told(&[policy, others].concat()) }),
+        (false, true, _) => Err(Error::Unfit { source_name, failed: told(&others) }),
     }
 }
 
@@ -251,6 +254,7 @@ fn asked(request: &Request, rows: &[Row]) -> preflight::Asked {
 /// Holds a mounted root against the running system. `no_init`: why its init cannot be executed, where that was found out.
 pub(super) fn examine(
     request: &Request,
+    root: &Root,
     mounting: &Plan,
     rows: &[Row],
     new: &Path,
@@ -265,8 +269,8 @@ pub(super) fn examine(
                 asked.dm_name = Some((open.name.clone(), preflight::DmName::Free));
             }
             Step::ReuseVerity { name, table, .. } => {
-                let (hash, from) = (table.root_hash.clone(), preflight::HashFrom::State);
-                asked.root_hash = Some(RootHashUse { hash, from });
+                let origin = root.verity().map_or(HashOrigin::Unknown, |verity| verity.root_hash_from);
+                asked.root_hash = Some(RootHashUse { hash: table.root_hash.clone(), from: origin.into() });
                 asked.dm_name = Some((name.clone(), preflight::DmName::Same));
             }
             Step::CheckPlain { plain } => asked.unverified = Some(format!("{plain}, as it ran before")),
@@ -309,7 +313,11 @@ mod tests {
             (&["modules"][..], false, Err("x needs a full reboot: modules: no; ")),
             (&["init", "modules"], false, Err("x would not run here: init: no; modules: no; ")),
             (&["modules"], true, Ok(())),
-            (&["root-hash"], false, Err("x would not run here: root-hash: no; ")),
+            (
+                &["root-hash"],
+                false,
+                Err("x is forbidden by policy, which --force does not change: root-hash: no"),
+            ),
             (
                 &["root-hash"],
                 true,
@@ -323,7 +331,9 @@ mod tests {
             (
                 &["modules", "image-version"],
                 false,
-                Err("x would not run here: image-version: no; modules: no; "),
+                Err(
+                    "x is forbidden by policy, which --force does not change: image-version: no; modules: no",
+                ),
             ),
         ] {
             let report = Report { checks: failed.iter().map(check).collect(), ..Report::default() };

@@ -213,7 +213,7 @@ impl Staging<'_> {
         skipped.iter().for_each(|line| (self.tell)(line));
         let begun = Plan { steps: self.state.looking.hand_over(&mounting) };
         self.state.staged = Some(Staged {
-            root,
+            root: root.clone(),
             direct: intent.way == Way::Direct,
             complete: false,
             begun,
@@ -230,7 +230,7 @@ impl Staging<'_> {
         let release = OsRelease::parse(staging::os_release(new)?.as_bytes()).unwrap_or_default();
         let mut rows = rows(request, &facts, new)?;
         carry::place(&mut rows, &request.wanted, |at| staging::has_place(new, at))?;
-        let report = examine(request, &mounting, &rows, new, None);
+        let report = examine(request, &root, &mounting, &rows, new, None);
         let warnings = self.fit(request, &report)?;
         self.passed("examine");
         if let Some(staged) = &mut self.state.staged {

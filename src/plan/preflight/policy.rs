@@ -86,8 +86,8 @@ pub enum HashFrom {
     Config,
     /// The kernel command line.
     CommandLine,
-    /// The state of an earlier stage, for `previous`.
-    State,
+    /// Nobody wrote down where.
+    Unknown,
     /// The UUIDs of two partitions.
     PartitionUuids,
     /// An unsigned file beside the image.
@@ -113,8 +113,8 @@ impl HashFrom {
     #[must_use]
     pub fn proof(&self) -> Proof {
         match self {
-            Self::Arguments | Self::Config | Self::CommandLine | Self::State => Proof::Verity,
-            Self::PartitionUuids | Self::Beside(_) => Proof::Unprotected,
+            Self::Arguments | Self::Config | Self::CommandLine => Proof::Verity,
+            Self::PartitionUuids | Self::Beside(_) | Self::Unknown => Proof::Unprotected,
             Self::Signature => Proof::Signed,
         }
     }
@@ -124,7 +124,7 @@ impl HashFrom {
             Self::Arguments => "from the arguments".to_owned(),
             Self::Config => "from the configuration".to_owned(),
             Self::CommandLine => "from the kernel command line".to_owned(),
-            Self::State => "as it ran before".to_owned(),
+            Self::Unknown => "from where nobody knows any more".to_owned(),
             Self::PartitionUuids => "joined from partition UUIDs".to_owned(),
             Self::Beside(path) => format!("from {path}, which is not signed"),
             Self::Signature => "with a signature that was checked".to_owned(),
@@ -139,7 +139,7 @@ impl From<HashOrigin> for HashFrom {
             HashOrigin::Config => Self::Config,
             HashOrigin::Arguments => Self::Arguments,
             HashOrigin::PartitionUuids => Self::PartitionUuids,
-            HashOrigin::Unknown => Self::State,
+            HashOrigin::Unknown => Self::Unknown,
             HashOrigin::Signature => Self::Signature,
             HashOrigin::File => Self::Beside("a file beside the image".to_owned()),
         }
