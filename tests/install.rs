@@ -21,6 +21,7 @@ const INSTALLED: &[(u32, &str)] = &[
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service"),
     (0o644, "usr/lib/systemd/system/nextroot-soft-reboot.service.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/nextroot-watcher.service.d/10-nextroot.conf"),
+    (0o644, "usr/lib/systemd/system/nextroot-probe.service.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/scope.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/service.d/10-nextroot.conf"),
     (0o644, "usr/lib/systemd/system/systemd-soft-reboot.service.d/10-nextroot.conf"),

@@ -94,7 +94,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// While everything runs: checks what is staged, also against the policy of now, or stages the configured source. Where that fails, the
 /// soft reboot is called off: all jobs are cancelled.
 pub fn early() -> Result<(), Error> {
-    let outcome = configuration::read(None).map_err(Error::from).and_then(|config| {
+    let outcome = config().and_then(|config| {
         if prepare(&config)? {
             client::start(&config.probe, |line| complain(format_args!("nextroot: {line}")));
         }
@@ -111,6 +111,18 @@ pub fn early() -> Result<(), Error> {
         complain(format_args!("nextroot: systemctl cancel: {told}; the late check stands behind this"));
     }
     outcome
+}
+
+/// nextroot.conf. That of a root that is given up does not keep anybody in it.
+fn config() -> Result<HostConfig, Error> {
+    configuration::read(None).map_err(Error::from).or_else(|error| {
+        let staged = running::settled::<Error>(&Store::default()).ok().and_then(|state| state.staged);
+        if staged.is_none_or(|staged| staged.gives_up.is_none()) {
+            return Err(error);
+        }
+        complain(format_args!("nextroot: warning: {}, ignoring: this root is left for good", chain(&error)));
+        Ok(HostConfig::default())
+    })
 }
 
 /// Whether it leads into another root.
@@ -131,7 +143,12 @@ fn prepare(config: &HostConfig) -> Result<bool, Error> {
         soft_reboot::still_allowed(&configured, &staged)?;
         return Ok(true);
     }
-    let Some(source_name) = config.stage.source.clone() else { return Ok(false) };
+    let Some(source_name) = config.stage.source.clone() else {
+        complain(format_args!(
+            "nextroot: nothing is staged, and nextroot.conf has no Source=: this root starts again"
+        ));
+        return Ok(false);
+    };
     if config.hook.when_nothing_staged == WhenNothingStaged::Pass {
         return Ok(false);
     }

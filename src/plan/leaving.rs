@@ -51,6 +51,8 @@ pub enum Answer {
 pub enum Next {
     /// Wait.
     Wait,
+    /// Ask PID 1 to do it at once, without what the root itself has to say to that.
+    Force,
     /// Nothing: the root is left.
     Left,
     /// Nothing: the root stays, for this reason.
@@ -64,6 +66,8 @@ pub enum Next {
 pub struct Leaving {
     /// Whether PID 1 was seen to act.
     began: bool,
+    /// When it was asked to do it at once.
+    forced: Option<Duration>,
 }
 
 impl Leaving {
@@ -75,8 +79,12 @@ impl Leaving {
             At::CameBack(error) => return Next::Stays(format!("the switch came back: {error}")),
             At::Same if !seen.staged => return Next::Stays("the soft reboot was taken back".to_owned()),
             At::Same => match seen.answer {
-                Answer::Is(Some(Manager::Up { .. } | Manager::Starting)) if self.began => {
-                    return Next::Stays("the soft reboot was called off, see the journal".to_owned());
+                // Called off by a hook of the root that is left, or by somebody in it.
+                Answer::Is(Some(Manager::Up { .. } | Manager::Starting))
+                    if self.began && self.forced.is_none() =>
+                {
+                    self.forced = Some(seen.since);
+                    return Next::Force;
                 }
                 Answer::Is(Some(Manager::Stopping)) | Answer::NobodyAsks => self.began = true,
                 // It cannot be asked, and may be at it.
@@ -84,7 +92,8 @@ impl Leaving {
             },
         }
         let patience = if self.began { TO_END } else { TO_BEGIN };
-        if seen.since >= patience { Next::Reset } else { Next::Wait }
+        let since = seen.since.saturating_sub(self.forced.unwrap_or_default());
+        if since >= patience { Next::Reset } else { Next::Wait }
     }
 }
 
@@ -107,9 +116,23 @@ mod tests {
             (vec![(1, At::Same, true, stopping), (30, At::Same, true, Answer::Silent)], Next::Wait),
             (vec![(1, At::Same, true, Answer::NobodyAsks), (299, At::InBetween, true, up)], Next::Wait),
             (vec![(1, At::Same, true, stopping), (300, At::Same, true, stopping)], Next::Reset),
+            (vec![(1, At::Same, true, stopping), (9, At::Same, true, up)], Next::Force),
+            // Called off, which once was the end of it.
             (
-                vec![(1, At::Same, true, stopping), (9, At::Same, true, up)],
-                stays("the soft reboot was called off, see the journal"),
+                vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (10, At::Same, true, up)],
+                Next::Wait,
+            ),
+            (
+                vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (308, At::InBetween, true, up)],
+                Next::Wait,
+            ),
+            (
+                vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (309, At::Same, true, up)],
+                Next::Reset,
+            ),
+            (
+                vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (12, came_back(), false, up)],
+                stays("the switch came back: move /proc"),
             ),
             (vec![(1, At::Same, false, up)], stays("the soft reboot was taken back")),
             (vec![(9, came_back(), false, up)], stays("the switch came back: move /proc")),

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-use super::{super::reboot, BEAT, Error, LATER, TO_NOTE, Watch};
+use super::{super::reboot, BEAT, Error, LATER, TO_NOTE, Watch, settled};
 
 /// How long it may take to stage the root before.
 const TO_STAGE: Duration = Duration::from_secs(120);
@@ -108,19 +108,25 @@ impl Watch<'_> {
 
     /// Sees to it that PID 1 does the soft reboot that it was asked for.
     fn insist(&mut self, why: &str, asked: Instant) -> Result<(), Error> {
-        let before = running::settled::<Error>(self.store)?.generation;
+        let before = settled(self.store)?.generation;
         self.tolerate(self.note(TO_NOTE, |trial| trial.asked_back = true));
         let mut leaving = Leaving::default();
         loop {
-            let state = running::settled::<Error>(self.store)?;
-            let staged = state.staged.is_some();
-            let at = self.at(state, before);
+            // Without a /proc, which moves first, nothing more can be seen in between.
+            let (staged, at) = if is_relay() {
+                (true, At::InBetween)
+            } else {
+                let state = settled(self.store)?;
+                (state.staged.is_some(), self.at(state, before))
+            };
             let answer = match at {
                 At::Same if staged => self.answer(),
                 _ => Answer::Silent,
             };
             match leaving.next(&leaving::Seen { since: asked.elapsed(), at, staged, answer }) {
                 Next::Wait => machine::pause(BEAT),
+                Next::Force if self.is_on_trial()? => self.force(),
+                Next::Force => return Ok(()),
                 Next::Left => return Ok(()),
                 Next::Stays(because) => return self.stay(why, &because),
                 Next::Reset => {
@@ -131,11 +137,17 @@ impl Watch<'_> {
         }
     }
 
+    /// The soft reboot was called off: by the root's own hook, as that cannot do its work there, or by somebody.
+    fn force(&self) {
+        self.log.error("watch: the soft reboot was called off: asking PID 1 to do it at once");
+        if let Err(error) = running::soft_reboot_at_once() {
+            self.log.error(&format!("watch: {}, ignoring: the machine is restarted in time", chain(&error)));
+        }
+    }
+
     /// Where the way back is, which began in this life of userspace.
     fn at(&self, state: State, before: u64) -> At {
-        if is_relay() {
-            At::InBetween
-        } else if !self.is_root(&state) {
+        if !self.is_root(&state) {
             At::Other
         } else if state.generation > before {
             At::CameBack(state.relay.and_then(|pass| pass.error).unwrap_or_default())

@@ -52,6 +52,8 @@ pub enum Error {
 const BEAT: Duration = Duration::from_secs(1);
 /// Mounts come in swarms.
 const CALM: Duration = Duration::from_millis(500);
+/// How long the relay may take from the first move to the last: it takes milliseconds.
+const TO_PASS: Duration = Duration::from_secs(10);
 /// How long it waits for another nextroot to write something down, after PID 1 was asked to leave the root.
 const TO_NOTE: Duration = Duration::from_secs(10);
 /// How long one run of the command may take: PID 1 is not asked meanwhile.
@@ -72,7 +74,7 @@ fn to_the_end(log: &Log) -> Result<(), Error> {
     // busy, so it goes when that is left.
     let (mut awaited, mut changes) = (None, None);
     loop {
-        let state = running::settled::<Error>(&store)?;
+        let state = settled(&store)?;
         match Duty::of(&state) {
             Duty::Await => {
                 awaited = Some(state.generation);
@@ -95,6 +97,17 @@ fn to_the_end(log: &Log) -> Result<(), Error> {
                 return Ok(());
             }
             Duty::Nothing => machine::pause(BEAT),
+        }
+    }
+}
+
+/// What is remembered and seen. While the relay moves /proc and /run nothing of it can be: it is waited for.
+fn settled(store: &Store) -> Result<State, Error> {
+    let begun = Instant::now();
+    loop {
+        match running::settled(store) {
+            Err(_) if begun.elapsed() < TO_PASS => machine::pause(CALM),
+            settled => return settled,
         }
     }
 }
@@ -221,7 +234,7 @@ impl<'a> Watch<'a> {
 
     /// Whether it is the same root still, and nobody else has judged it.
     fn is_on_trial(&self) -> Result<bool, Error> {
-        let state = running::settled::<Error>(self.store)?;
+        let state = settled(self.store)?;
         Ok(matches!(Duty::of(&state), Duty::Judge { .. }) && self.is_root(&state))
     }
 

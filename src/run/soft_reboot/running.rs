@@ -37,12 +37,12 @@ use crate::run::{
 /// root looks at it again and again.
 const TO_READ: Duration = Duration::from_secs(10);
 
-/// The root that is running: the verified one under /, or under /usr where only that is verified; else the plain
-/// file system under /. `None` where that cannot be told, as without privilege.
+/// The root that is running: the verified one under /, else the plain file system there. `None` where that cannot be told, as without
+/// privilege.
 #[must_use]
 pub fn root() -> Option<Root> {
     let mounts = staging::mounts().ok()?;
-    let (source, on) = match verified(&mounts) {
+    let (source, on) = match verified(&mounts, "/") {
         Some((name, table)) => {
             let source = format!("/dev/mapper/{name}");
             (source, On::Verity(opened(name, &table)))
@@ -59,9 +59,8 @@ pub fn root() -> Option<Root> {
     })
 }
 
-fn verified(mounts: &[Mount]) -> Option<(String, VerityTable)> {
-    let at = |place: &str| mounts.iter().rfind(|mount| mount.mount_point == Path::new(place));
-    ["/", "/usr"].iter().find_map(|place| verity(at(place)?.devno))
+fn verified(mounts: &[Mount], place: &str) -> Option<(String, VerityTable)> {
+    verity(mounts.iter().rfind(|mount| mount.mount_point == Path::new(place))?.devno)
 }
 
 /// The root that is not verified: its source, and whether it can be mounted again.
@@ -83,7 +82,13 @@ fn plain(mounts: &[Mount]) -> Option<(String, On)> {
     }
     Some(match Plain::of(mounts, device.as_ref()) {
         Ok(plain) => (plain.name(), On::Plain { plain }),
-        Err(why) => (mount.source.display().to_string(), On::Else { unreachable: why.to_string() }),
+        Err(why) => {
+            let usr = verified(mounts, "/usr").map(|(name, table)| {
+                format!("; its /usr is dm-verity {name}, root hash {}", table.root_hash)
+            });
+            let unreachable = format!("{why}{}", usr.unwrap_or_default());
+            (mount.source.display().to_string(), On::Else { unreachable })
+        }
     })
 }
 
@@ -131,7 +136,7 @@ pub fn systemd() -> Option<u32> {
 /// Mounts of our own: where / need not be what the system runs from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this runs in a mount namespace of its own, where systemd does not see what is mounted: run it without PrivateTmp=, RootDirectory= and the like, or by nsenter --mount --target 1"
+    "nextroot runs in a mount namespace of its own, so systemd would not see what it mounts: run it without PrivateTmp=, RootDirectory= and the like, or by nsenter --mount --target 1"
 )]
 pub struct OwnMounts;
 
@@ -148,4 +153,9 @@ pub fn shares_mounts() -> Result<(), OwnMounts> {
 /// Asks PID 1 for a soft reboot, without a bus (systemd(1), "Signals": SIGRTMIN+7).
 pub fn soft_reboot() -> Result<(), crate::sys::Error> {
     process::signal_init(7)
+}
+
+/// The same at once: no unit is stopped first, and none may object (SIGRTMIN+17).
+pub fn soft_reboot_at_once() -> Result<(), crate::sys::Error> {
+    process::signal_init(17)
 }
