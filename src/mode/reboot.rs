@@ -199,21 +199,13 @@ fn is_it(
     if let Some(request) = named {
         let wanted = request::prepare(request, state)?.opening.root;
         // One by which the running root is given up is more than a switch.
-        if !is_same_image(&wanted, &staged.root) || staged.gives_up.is_some() {
+        if !wanted.is_same_image(&staged.root) || staged.gives_up.is_some() {
             return Err(request::Error::Staged { source_name }.into());
         }
     }
     match is_as_wished(staged, written) {
         true => Ok(()),
         false => Err(Error::Otherwise { source_name }),
-    }
-}
-
-/// Whether two roots are the same, wherever they are and whatever they are called.
-fn is_same_image(one: &Root, other: &Root) -> bool {
-    match (one.verity(), other.verity()) {
-        (Some(one), Some(other)) => one.root_hash == other.root_hash,
-        _ => one.is(other),
     }
 }
 
@@ -318,9 +310,9 @@ mod tests {
             }))
             .unwrap()
         };
-        assert!(is_same_image(&verity("a", "00"), &verity("a-2", "00")));
-        assert!(!is_same_image(&verity("a", "00"), &verity("a", "11")));
-        assert!(!is_same_image(&verity("a", "00"), &staged("a", true).root));
+        assert!(verity("a", "00").is_same_image(&verity("a-2", "00")));
+        assert!(!verity("a", "00").is_same_image(&verity("a", "11")));
+        assert!(!verity("a", "00").is_same_image(&staged("a", true).root));
     }
 
     #[test]

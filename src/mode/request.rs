@@ -54,6 +54,8 @@ pub struct Request {
     pub no_prewarm: bool,
     /// `--prewarm-timeout`
     pub prewarm_timeout_sec: Option<u64>,
+    /// Whether nextroot.conf says which source, and nobody here.
+    pub by_itself: bool,
     /// Why the root that runs counts as failed once it is left for this one; `None` where it does not.
     pub gives_up: Option<String>,
     /// What nextroot.conf says.
@@ -83,6 +85,7 @@ impl Request {
         let config = configuration::read(None)?;
         if self.source.is_empty() {
             self.source = config.stage.source.clone().ok_or(Error::NoSource)?;
+            self.by_itself = true;
             let named = config.stage.root_hash.as_ref();
             self.root_hash = self.root_hash.or_else(|| named.map(ToString::to_string));
         }
@@ -133,6 +136,7 @@ impl Request {
             trial: self.configured.trial.clone(),
             prewarm: self.configured.prewarm,
             exitrd: self.configured.exitrd,
+            by_itself: self.by_itself && !self.force,
             source_name: asked.source_name,
         })
     }
@@ -255,7 +259,7 @@ pub(super) struct Looked {
     pub(super) in_files: Option<(Chosen, OpenImage)>,
 }
 
-/// Why `slot:other` found nothing to stage, with a line for each slot that was passed over.
+/// Why nothing is to be staged, with a line for each slot that was passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed<'a> {
     /// Nothing is newer.
@@ -269,12 +273,14 @@ impl Error {
     #[must_use]
     pub fn passed(&self) -> Option<Passed<'_>> {
         match self {
-            Self::Plan(soft_reboot::Error::Source(choose::Error::NothingNewer(skipped))) => {
-                Some(Passed::NothingNewer(skipped))
-            }
-            Self::Plan(soft_reboot::Error::Source(choose::Error::OnlyFailed(skipped))) => {
-                Some(Passed::OnlyFailed(skipped))
-            }
+            Self::Plan(soft_reboot::Error::Source(error)) => match error {
+                choose::Error::NothingNewer(skipped) => Some(Passed::NothingNewer(skipped)),
+                choose::Error::Runs { .. } => Some(Passed::NothingNewer(&[])),
+                choose::Error::OnlyFailed(why) | choose::Error::Failed { why, .. } => {
+                    Some(Passed::OnlyFailed(why))
+                }
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -89,6 +89,20 @@ pub enum Error {
     /// Slots that cannot be told apart.
     #[error(transparent)]
     Slot(#[from] slot::Error),
+    /// What nextroot.conf names, and runs already.
+    #[error("source {source_name} of nextroot.conf: it is the root that runs")]
+    Runs {
+        /// The source.
+        source_name: Source,
+    },
+    /// What nextroot.conf names, and failed before.
+    #[error("source {source_name} of nextroot.conf{}; name it, or --force, to try it again", told(.why))]
+    Failed {
+        /// The source.
+        source_name: Source,
+        /// Its root hash, and why it counts as failed: one line.
+        why: Vec<String>,
+    },
     /// What is newer failed before.
     #[error("source slot:other: no slot is newer than the running root, but for one that failed{}", told(.0))]
     OnlyFailed(Vec<String>),

@@ -20,7 +20,7 @@ use super::{
     signed::CheckedBy,
     source::{self, Source},
     stage::{self, Intent, Way},
-    state::{On, Root, Staged, State, Verity},
+    state::{Failed, On, Root, Staged, State, Verity},
     step::{HashOrigin, Relay},
     system_facts::{Configured, SystemFacts},
 };
@@ -48,6 +48,8 @@ pub struct Asked {
     pub prewarm: Prewarm,
     /// Whether this program is left for the end of the machine's run.
     pub exitrd: bool,
+    /// Whether nextroot.conf says which source, and nobody at a keyboard.
+    pub by_itself: bool,
 }
 
 /// Why there is no plan.
@@ -57,11 +59,14 @@ pub enum Error {
     #[error(transparent)]
     Form(#[from] source::Error),
     /// The root hash.
-    #[error("--roothash")]
+    #[error("read the root hash that was given (--roothash)")]
     RootHash(#[from] NotARootHash),
     /// A hash device beside a source that has its own.
     #[error("--hash-device is for devices and roothash:HEX: {0} has its hash tree by itself")]
     HashDevice(Source),
+    /// A hash device that is none.
+    #[error("--hash-device {0}: write a device: /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=")]
+    NoDevice(String),
     /// A source that only the machine knows.
     #[error(
         "source {0}: facts do not say what is in files: leave --facts and --show-facts out and this machine is looked at, or name a device with --roothash"
@@ -201,7 +206,8 @@ impl Asked {
         if has_its_own && hash_device.is_some() {
             return Err(Error::HashDevice(source));
         }
-        let hash_device = hash_device.map(str::parse).transpose()?;
+        let device = |text: &str| text.parse().map_err(|_| Error::NoDevice(text.to_owned()));
+        let hash_device = hash_device.map(device).transpose()?;
         let written = Written { source, root_hash, hash_device, failed_too: false, filters: Vec::new() };
         let (way, wanted) = (Way::default(), Wanted::default());
         let demands = Demands::default();
@@ -216,6 +222,7 @@ impl Asked {
             trial: Trial::default(),
             prewarm: Prewarm::default(),
             exitrd: false,
+            by_itself: false,
         })
     }
 
@@ -254,7 +261,26 @@ pub fn open(asked: &Asked, chosen: &Chosen, state: &State, facts: &Facts) -> Res
     let root = root_of(asked, &intent.root, state, &mounting)?;
     let (verity, demands) = (asked.verity_required, &asked.demands);
     allow(&asked.source_name, verity, demands, &root.on, weakness(&mounting))?;
+    if asked.by_itself {
+        is_news(&asked.written.source, &root, state)?;
+    }
     Ok(Answer::Known(Opening { intent, mounting, root, skipped: chosen.skipped.clone() }))
+}
+
+/// What nextroot.conf names is gone to again and again: not where it runs already, and not where it failed before.
+fn is_news(source: &Source, root: &Root, state: &State) -> Result<(), choose::Error> {
+    let source_name = source.clone();
+    if state.current.as_ref().is_some_and(|current| current.is_same_image(root)) {
+        return Err(choose::Error::Runs { source_name });
+    }
+    let is_it = |failed: &&Failed| root.verity().is_some_and(|verity| verity.root_hash == failed.root_hash);
+    match state.failed.iter().find(is_it) {
+        Some(Failed { root_hash, why }) => {
+            let why = vec![format!("root hash {root_hash} failed before: {why}")];
+            Err(choose::Error::Failed { source_name, why })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Decides all of it; `in_files` is the root where it is in files.

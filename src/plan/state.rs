@@ -307,10 +307,13 @@ impl State {
         if let Some(verity) = to.verity() {
             self.failed.retain(|failed| failed.root_hash != verity.root_hash);
         }
+        let again = self.current.as_ref().is_some_and(|current| current.is_same_image(&to));
         let before = self.current.replace(to);
-        let older = std::mem::replace(&mut self.previous, before);
+        // An image that was left for itself is no way back from it.
+        let older = if again { before } else { std::mem::replace(&mut self.previous, before) };
         // Of others nothing stays open.
-        self.retired.extend(older.filter(|root| root.verity().is_some()));
+        let older = older.filter(|root| root.verity().is_some() && !self.retired.contains(root));
+        self.retired.extend(older);
         self.blessed = false;
         self.blessing = None;
     }
@@ -341,11 +344,12 @@ impl State {
         self.retired.iter().filter_map(Root::verity).filter(|root| !is_used(root)).cloned().collect()
     }
 
-    /// Forgets roots that are closed now: all before the previous one, but for one that is staged again, which stays open when that
-    /// is taken back.
-    pub fn forget_closed(&mut self) {
+    /// Forgets roots that are closed now: all before the previous one, but for those that could not be (`left`), and one that is staged
+    /// again, which stays open when that is taken back.
+    pub fn forget_closed(&mut self, left: &[String]) {
         let staged = self.staged.as_ref().and_then(|staged| staged.root.verity()).map(|verity| &verity.name);
-        self.retired.retain(|root| root.verity().is_some_and(|verity| Some(&verity.name) == staged));
+        let is_open = |name: &String| Some(name) == staged || left.contains(name);
+        self.retired.retain(|root| root.verity().is_some_and(|verity| is_open(&verity.name)));
     }
 }
 
@@ -356,6 +360,15 @@ impl Root {
         match &self.on {
             On::Verity(verity) => Some(verity),
             On::Plain { .. } | On::Else { .. } => None,
+        }
+    }
+
+    /// Whether it is the same image, wherever it is and whatever its device is called, or the same file system.
+    #[must_use]
+    pub fn is_same_image(&self, other: &Self) -> bool {
+        match (self.verity(), other.verity()) {
+            (Some(one), Some(other)) => one.root_hash == other.root_hash,
+            _ => self.is(other),
         }
     }
 
@@ -552,12 +565,36 @@ mod tests {
         let retired = vec![root("a"), root("b")];
         let mut state = State { retired, staged: staged("a", false), ..State::default() };
         assert_eq!(names(&state.unused()), ["b"]);
-        state.forget_closed();
+        state.forget_closed(&[]);
         assert_eq!(names(&state.unused()), [""; 0]);
         state.staged = None;
         assert_eq!(names(&state.unused()), ["a"]);
-        state.forget_closed();
+        state.forget_closed(&[]);
         assert_eq!(state.retired, []);
+    }
+
+    /// gc forgot it all the same.
+    #[test]
+    fn what_cannot_be_closed_is_not_forgotten() {
+        let mut state = State { retired: vec![root("a"), root("b")], ..State::default() };
+        state.forget_closed(&["a".to_owned()]);
+        assert_eq!(names(&state.unused()), ["a"]);
+    }
+
+    /// It became its own way back, and the one that it had was closed.
+    #[test]
+    fn an_image_that_is_left_for_itself_keeps_its_way_back() {
+        let mut state = State { current: Some(root("b")), previous: Some(root("a")), ..State::default() };
+        let mut elsewhere = root("b");
+        if let On::Verity(verity) = &mut elsewhere.on {
+            verity.name = "b-verity-2".to_owned();
+        }
+        for (to, unused) in [(root("b"), vec![]), (elsewhere, vec!["b"])] {
+            state.staged = staged("", false).map(|staged| Staged { root: to.clone(), ..staged });
+            state = state.handed_over(pass(true));
+            assert_eq!((&state.current, &state.previous), (&Some(to), &Some(root("a"))));
+            assert_eq!(names(&state.unused()), unused);
+        }
     }
 
     #[test]
