@@ -27,9 +27,7 @@ pub fn run() -> Result<Done, Error> {
     let mut state = running::settled::<Error>(&store)?;
     let was_on_trial = state.bless(machine::clock());
     store.save(&state)?;
-    let closed = gc::collect(&mut state).and_then(|lines| {
-        store.save(&state)?;
-        Ok(lines)
-    });
+    let collected = gc::collect(&mut state);
+    let closed = store.save(&state).map_err(Error::from).and(collected);
     Ok(Done { was_on_trial, root: state.current.as_ref().map(ToString::to_string), closed })
 }

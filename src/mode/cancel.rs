@@ -1,11 +1,12 @@
 //! `nextroot cancel`: takes back what is staged, or what a killed stage left.
 
-use super::client;
+use super::{client, complain};
 use crate::{
     plan::{Plan, Step, event::Event, state::State},
     run::{
         execute, journal,
         soft_reboot::{
+            handover::chain,
             holders, running, staging,
             state::{self, Store},
         },
@@ -98,7 +99,17 @@ pub(super) fn end_look(state: &mut State) -> Result<(), execute::Error> {
 pub(super) fn undo(plan: &Plan) -> Result<(), execute::Error> {
     let mut outcome = Ok(());
     for step in plan.steps.iter().rev() {
-        outcome = outcome.and(staging::undo(step));
+        outcome = outcome.and(match staging::undo(step) {
+            // What is staged is more than the boot loader's entry.
+            Err(error @ execute::Error::Entries(_)) => {
+                complain(format_args!(
+                    "nextroot: warning: {}, ignoring: the next cold boot does not go there",
+                    chain(&error)
+                ));
+                Ok(())
+            }
+            undone => undone,
+        });
     }
     outcome
 }

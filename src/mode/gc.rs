@@ -35,9 +35,9 @@ pub fn run() -> Result<Vec<String>, Error> {
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;
-    let lines = collect(&mut state)?;
+    let collected = collect(&mut state);
     store.save(&state)?;
-    Ok(lines)
+    collected
 }
 
 /// The same for a state that is held.
@@ -45,22 +45,28 @@ pub(super) fn collect(state: &mut State) -> Result<Vec<String>, Error> {
     if configuration::read(None)?.keeps_none {
         state.retire_previous();
     }
-    super::cancel::end_look(state)?;
-    let mut lines = Vec::new();
+    let mut failed = super::cancel::end_look(state);
+    let (mut lines, mut left) = (Vec::new(), Vec::new());
     for root in state.unused() {
-        closing::close_if_there(&root.name)?;
+        // The others go all the same.
+        if let Err(error) = closing::close_if_there(&root.name) {
+            failed = failed.and(Err(error));
+            left.push(root.name);
+            continue;
+        }
         let users: Vec<String> = holders::of_dm(&root.name).iter().map(ToString::to_string).collect();
         lines.push(match users.as_slice() {
             [] => format!("closed dm-verity {}", root.name),
             users => format!("dm-verity {} goes when {} end", root.name, users.join(", ")),
         });
     }
-    state.forget_closed();
+    state.forget_closed(&left);
     let outlived = state.outlived_orders();
     if !outlived.is_empty() {
         orders::remove(&outlived)?;
         lines.push(format!("ordered as before: {}", outlived.join(" ")));
         state.ordered.retain(|unit| !outlived.contains(unit));
     }
+    failed?;
     Ok(lines)
 }

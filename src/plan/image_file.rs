@@ -91,6 +91,9 @@ pub struct Image {
     pub root: Verified,
     /// /usr.
     pub usr: Option<Verified>,
+    /// Roots that cannot be used, with the reasons.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
 }
 
 /// A file system with its hash tree.
@@ -292,7 +295,7 @@ fn bare(file: &ImageFile, root_hash: Option<(RootHash, RootHashFrom)>) -> Result
         root_hash,
         root_hash_from,
     };
-    Ok(Image { label: None, root, usr: None })
+    Ok(Image { label: None, root, usr: None, skipped: Vec::new() })
 }
 
 /// The length of a file that is a block device's: whole sectors.
@@ -431,7 +434,10 @@ mod tests {
                 root_hash: hash.clone(),
                 root_hash_from: from,
             };
-            assert_eq!(decide(&erofs(beside), given, &[]), Ok(Image { label: None, root, usr: None }));
+            assert_eq!(
+                decide(&erofs(beside), given, &[]),
+                Ok(Image { label: None, root, usr: None, skipped: Vec::new() })
+            );
         }
     }
 

@@ -40,8 +40,8 @@ pub(super) fn decide(
     let of_all = rows.as_slice();
     let rows: Vec<_> = of_all.iter().copied().filter(|row| row.passes(filters).is_ok()).collect();
     let unverified = |why: String| Error::Unverified { path: file.path.clone(), why };
-    let root = match newest(file, &rows, ROOT, root_hash.as_ref())? {
-        Newest::One(pair) => pair,
+    let (root, skipped) = match newest(file, &rows, ROOT, root_hash.as_ref())? {
+        Newest::One(pair, skipped) => (pair, skipped),
         Newest::Incomplete(why) => return Err(unverified(why)),
         Newest::Nothing => {
             let why = no_root(of_all, filters);
@@ -49,10 +49,10 @@ pub(super) fn decide(
         }
     };
     let usr = match newest(file, &rows, USR, usr_hash.as_ref())? {
-        Newest::One(usr) if root.image.zip(usr.image).is_some_and(|(root, usr)| root != usr) => {
+        Newest::One(usr, _) if root.image.zip(usr.image).is_some_and(|(root, usr)| root != usr) => {
             return Err(unverified(format!("{} is not of the same version as {}", usr.data, root.data)));
         }
-        Newest::One(usr) => Some(usr),
+        Newest::One(usr, _) => Some(usr),
         // Whoever could lay an unverified /usr over a verified root would own it.
         Newest::Incomplete(why) => return Err(unverified(why)),
         Newest::Nothing if usr_hash.is_some() => {
@@ -64,11 +64,12 @@ pub(super) fn decide(
     let label = root.image.map(|image| image.to_string());
     let root = verified(file, &root, root_hash, Sibling::RootHashSignature, part)?;
     let usr = usr.map(|usr| verified(file, &usr, usr_hash, Sibling::UsrHashSignature, part)).transpose()?;
-    Ok(Image { label, root, usr })
+    Ok(Image { label, root, usr, skipped })
 }
 
 enum Newest<'a> {
-    One(Pair<'a, gpt::Partition>),
+    /// One, and why others cannot be used.
+    One(Pair<'a, gpt::Partition>, Vec<String>),
     /// Partitions of the type, none of which can be used, with the reasons.
     Incomplete(String),
     Nothing,
@@ -115,7 +116,7 @@ fn newest<'a>(
             ambiguous("hash tree", &[&[pair.hash], pair.rivals.as_slice()].concat())
         }
         Some(pair) if pair.signatures.len() > 1 => ambiguous("signature", &pair.signatures),
-        Some(pair) => Ok(Newest::One(pair)),
+        Some(pair) => Ok(Newest::One(pair, reasons)),
         None if reasons.is_empty() => Ok(Newest::Nothing),
         None => Ok(Newest::Incomplete(reasons.join("; "))),
     }

@@ -137,7 +137,7 @@ pub fn mounting(intent: &Intent, facts: &Facts) -> Decision {
     let mount = steps.split_off(steps.iter().position(is_mounting).unwrap_or(steps.len()));
     let next = || NEXT.to_owned();
     if intent.way == Way::Relay {
-        let options = "mode=0755,nosuid,nodev,size=64M,nr_inodes=1k".to_owned();
+        let options = "mode=0755,nosuid,nodev,size=64M,nr_inodes=64k".to_owned();
         steps.push(Step::Tmpfs { at: next(), options });
         steps.push(Step::Isolate { at: next() });
         steps.push(Step::FurnishRelay { at: next() });

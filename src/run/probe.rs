@@ -33,6 +33,9 @@ use crate::{
 };
 
 #[cfg(feature = "cli")]
+use std::{sync::mpsc, thread};
+
+#[cfg(feature = "cli")]
 use crate::{
     format::{disk::discoverable::Purpose, verity::signature::partition},
     plan::facts::SignedBy,
@@ -62,12 +65,21 @@ impl Prober {
         Ok(Self { socket: Socket::open(Sender::Kernel)?, facts, tables: Tables::default(), log })
     }
 
-    /// Looks at a running system; nothing is loaded for it.
+    /// Looks at a running system; nothing is loaded for it. A disk that does not answer keeps nobody from what is on others.
+    #[cfg(feature = "cli")]
     pub fn of_running_system() -> Result<Self, Error> {
         let log = Arc::new(Log::quiet(Instant::now()));
         let mut prober = Self::listen(Arc::clone(&log))?;
-        for entry in sys::block::list()? {
-            prober.note(&entry);
+        let entries = sys::block::list()?;
+        let silent = silent(&entries);
+        for entry in &entries {
+            let disk = entry.disk().map_or_else(|| entry.clone(), |name| Entry { name });
+            if !silent.contains(&disk.name) {
+                prober.note(entry);
+            } else if let Some(mut device) = describe(entry, &disk) {
+                device.content = Content::Unreadable(SILENT.to_owned());
+                prober.facts.devices.push(device);
+            }
         }
         prober.facts.verity = open_verity();
         Ok(prober)
@@ -271,8 +283,46 @@ fn describe(entry: &Entry, disk: &Entry) -> Option<BlockDevice> {
     })
 }
 
+/// Why a disk is not read that did not give its first block.
+#[cfg(feature = "cli")]
+const SILENT: &str = "its disk does not answer: see to it, or detach it";
+/// How long it has for that: it takes milliseconds, under heavy load seconds.
+#[cfg(feature = "cli")]
+const TO_ANSWER: Duration = Duration::from_secs(10);
+
+/// Disks that do not answer, as their last path or their server is gone: whoever reads them may wait for ever.
+#[cfg(feature = "cli")]
+fn silent(entries: &[Entry]) -> Vec<String> {
+    let (told, heard) = mpsc::channel();
+    let disks = entries.iter().filter(|entry| entry.disk().is_none());
+    let mut asked = Vec::new();
+    for device in disks.filter_map(|disk| describe(disk, disk)) {
+        let (name, told) = (device.name.clone(), told.clone());
+        // It may never end.
+        let spawned = thread::Builder::new().spawn(move || {
+            let read = open(&device).and_then(|open| {
+                open.forget();
+                open.read(0, superblock::PREFIX)
+            });
+            drop(read);
+            let _ = told.send(device.name);
+        });
+        asked.extend(spawned.is_ok().then_some(name));
+    }
+    drop(told);
+    let end = Instant::now() + TO_ANSWER;
+    while let Ok(name) = heard.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        asked.retain(|asked| *asked != name);
+    }
+    asked
+}
+
 fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
     let entry = Entry { name: device.name.clone() };
+    #[cfg(feature = "cli")]
+    if matches!(&device.content, Content::Unreadable(why) if why == SILENT) {
+        return Err(sys::Error::new("open", device.name.as_str(), std::io::Error::other(SILENT)));
+    }
     if entry.attribute("dm/suspended").as_deref() == Some("1") {
         let why = std::io::Error::other("it is suspended, and a read would wait until it is resumed");
         return Err(sys::Error::new("open", device.name.as_str(), why));

@@ -163,10 +163,11 @@ fn read_image(path: &Path) -> Result<Uki, uki::Error> {
 /// Marks an entry bad by its new name, which is on the disk then.
 pub(in crate::run) fn mark_bad(renaming: &Renaming) -> Result<(), Error> {
     let path = Path::new(BLESS);
+    let was_there = path.exists();
     let made = path.parent().map_or(Ok(()), fs::create_dir_all);
     made.and_then(|()| fs::write(path, BLESSES_NOT)).map_err(Error::Bless)?;
     let done = rename_entry(renaming);
-    if !matches!(done, Ok(()) | Err(Error::Unsynced { .. })) {
+    if !was_there && !matches!(done, Ok(()) | Err(Error::Unsynced { .. })) {
         // Nothing was marked, so systemd may bless.
         let _ = fs::remove_file(path);
     }

@@ -82,8 +82,8 @@ pub fn newest(
     let pattern = Pattern::of(directory).ok_or_else(|| Error::NoPattern(directory.to_owned()))?;
     let picked = image::pick(&pattern)?;
     let mut found = look(&picked.path, given, filters)?;
-    found.skipped =
-        picked.skipped.iter().map(|(name, why)| format!("{name} was passed over: {why}")).collect();
+    let others = picked.skipped.iter().map(|(name, why)| format!("{name} was passed over: {why}"));
+    found.skipped.splice(0..0, others);
     Ok(found)
 }
 
@@ -109,7 +109,10 @@ pub fn look(
     let [data, hash] = [1, 2].map(|minor| Tag::Number(Devno { major: 0, minor }));
     let mut verity = choose::verity(&root.root_hash, choose::origin(&root.root_hash_from), data, hash);
     verity.signature = signature(&open, root)?.map(Signed::found);
-    Ok(InFiles { root: Root::InFiles(Box::new(verity), parts), devices, skipped: Vec::new(), image: open })
+    let root = Root::InFiles(Box::new(verity), parts);
+    let passed_over = |why: &String| format!("{}: {why}: passed over", open.found.path);
+    let skipped = image.skipped.iter().map(passed_over).collect();
+    Ok(InFiles { root, devices, skipped, image: open })
 }
 
 /// The signature of a root: it has to be one, and in a partition to be of this root hash.
