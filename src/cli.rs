@@ -137,7 +137,10 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let bar = Bar::new(AHEAD);
             goes(&reboot::run(&configured(back)?, Some(&bar.watch()), tell)?.root.source);
         }
-        Command::Gc(Gc {}) => gc::run()?.iter().for_each(say),
+        Command::Gc(Gc {}) => match gc::run()?.as_slice() {
+            [] => say("nothing is left to close"),
+            closed => closed.iter().for_each(say),
+        },
         Command::Verity(asked) => return verity::run(asked),
         Command::Reboot(asked) => rebooted(asked)?,
     }
@@ -153,8 +156,10 @@ fn goes(source: &str) {
 
 fn blessed(done: bless::Done) {
     let root = done.root.unwrap_or_else(|| "the running root".to_owned());
-    let how = if done.was_on_trial { "blessed" } else { "was not on trial:" };
-    say(format_args!("{how} {root}"));
+    match done.was_on_trial {
+        true => say(format_args!("blessed {root}")),
+        false => say(format_args!("nothing to bless: {root} is not on trial")),
+    }
     match done.closed {
         Ok(lines) => lines.iter().for_each(say),
         Err(error) => {

@@ -89,7 +89,7 @@ echo "left: $(grep nextroot /proc/self/mountinfo)"
             "staged:     Plain, /dev/loop",
             " ext4, not verified (previous)\n",
             "previous:   Plain, /dev/loop",
-            "took back previous\nexit 0\nexit 0\nleft: \n",
+            "took back previous\nexit 0\nnothing is left to close\nexit 0\nleft: \n",
         ],
     );
 }

@@ -358,7 +358,7 @@ fn what_cannot_be_meant_is_refused_and_nothing_is_lost() {
         ("verify", &["data", "data"], "ab", "hexadecimal digits"),
         ("verify", &["data", "data"], &"ab".repeat(32), "there is no verity superblock"),
         ("verify", &["data", "empty"], &"ab".repeat(32), "there is no verity superblock"),
-        ("verify", &["data", "data"], "", "write the root hash, or --root-hash-file"),
+        ("verify", &["data", "data"], "", "no root hash, or two: write ROOT_HASH, or --root-hash-file FILE"),
         ("verify", &["data", "data"], &format!("{} --no-superblock", "ab".repeat(32)), "--salt"),
         ("dump", &["data"], "", "is it the hash device, and --hash-offset right?"),
     ] {

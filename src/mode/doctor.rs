@@ -53,7 +53,7 @@ fn look(source: Option<String>) -> Machine {
         false => has_module().then_some(Verity::Module),
     };
     let configured = config.stage.source.clone();
-    let source = source.or_else(|| configured.clone()).unwrap_or_else(|| "slot:other".to_owned());
+    let source = source.or_else(|| configured.clone()).unwrap_or_else(|| doctor::OTHER.to_owned());
     Machine {
         is_root: is_root(),
         system: system::Running::default().look(),
@@ -61,6 +61,8 @@ fn look(source: Option<String>) -> Machine {
         verity,
         root: running::root(),
         unwatched: !config.trial.automatic_return,
+        direct: config.stage.direct,
+        prewarm: config.stage.prewarm,
         next: (is_root() && unusable.is_none()).then(|| next(source)),
         warnings: config.warnings,
         configured,

@@ -81,10 +81,10 @@ pub enum Error {
     #[error("--uuid")]
     Uuid(#[from] NotAGuid),
     /// A root hash.
-    #[error("the root hash")]
+    #[error("read the root hash")]
     RootHash(#[from] NotARootHash),
     /// Neither or both.
-    #[error("write the root hash, or --root-hash-file, and not both")]
+    #[error("no root hash, or two: write ROOT_HASH, or --root-hash-file FILE")]
     NoRootHash,
     /// Corruption has one answer.
     #[error("{0}")]

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::config::prewarm::Prewarm;
+
 use super::{
     preflight::{self, Asked, Check, System, Verdict},
     state::{On, Root},
@@ -30,6 +32,10 @@ pub struct Machine {
     pub configured: Option<String>,
     /// `AutomaticReturn=no`
     pub unwatched: bool,
+    /// `Direct=`
+    pub direct: bool,
+    /// What is read ahead.
+    pub prewarm: Prewarm,
     /// What the source leads to, the one that was asked for, the configured one, or `slot:other`.
     pub next: Option<Next>,
 }
@@ -68,6 +74,8 @@ pub enum Leads {
     Wrong(String),
 }
 
+/// The source that nobody has to name.
+pub const OTHER: &str = "slot:other";
 /// What systemd-soft-reboot is asked through.
 const HOOK: &str = "nextroot-soft-reboot.service";
 /// Since when systemd has soft reboots.
@@ -82,7 +90,8 @@ pub fn examine(machine: &Machine) -> Vec<Check> {
         let (result, found, advice) = look(machine);
         Check { name, result, found, advice: advice.map(str::to_owned), why }
     });
-    let asked = Asked { unwatched: machine.unwatched, ..Asked::default() };
+    let (unwatched, direct, prewarm) = (machine.unwatched, machine.direct, machine.prewarm);
+    let asked = Asked { unwatched, direct, prewarm, ..Asked::default() };
     own.chain(preflight::of_system(&asked, &machine.system)).collect()
 }
 
@@ -157,7 +166,7 @@ fn root(machine: &Machine) -> Found {
         Some((root, On::Else { .. })) => {
             warn(root.to_string(), "boot from a block device, or from dm-verity, to have a way back")
         }
-        None if machine.is_root => warn("nobody can tell", "see nextroot status"),
+        None if machine.is_root => warn("nobody can tell", "see what / is on: findmnt /"),
         None => warn("not looked at", "ask as root"),
     }
 }
@@ -184,10 +193,21 @@ fn next(machine: &Machine) -> Found {
             format!("{why}{skipped}"),
             "write an image into the other slot, as systemd-sysupdate does (sysupdate.d(5))",
         ),
-        Leads::Wrong(why) => fail(
-            format!("{why}{skipped}"),
-            "make room for a second root: a partition of type root and one of type root-verity (repart.d(5)), or name an image file in Source=",
-        ),
+        Leads::Wrong(why) => fail(format!("{why}{skipped}"), mend_source(source, machine.root.as_ref())),
+    }
+}
+
+/// What to do about a source that leads nowhere.
+fn mend_source(source: &str, root: Option<&Root>) -> &'static str {
+    let is_verified = root.is_some_and(|root| matches!(root.on, On::Verity(_)));
+    match source {
+        OTHER if is_verified => {
+            "make room for a second root: a partition of type root and one of type root-verity (repart.d(5)), or name an image file in Source="
+        }
+        OTHER => {
+            "name the first verified root otherwise, in Source= or with the command: /images/os.raw, or roothash:HEX; slot:other works once such a root runs"
+        }
+        _ => "see that it is written as it is called: SOURCES in nextroot(8)",
     }
 }
 
@@ -197,7 +217,7 @@ fn hook(machine: &Machine) -> Found {
         Some(unit) if unit.is_up() => ok(format!("{HOOK} is there")),
         _ => warn(
             format!(
-                "{HOOK} is not active: systemctl soft-reboot would start this root again, without a word"
+                "{HOOK} is not active: systemctl soft-reboot stages nothing by itself, and what is staged is looked at late"
             ),
             "systemctl enable --now nextroot-soft-reboot.service; nextroot reboot goes without",
         ),
@@ -245,7 +265,7 @@ mod tests {
             "warn root: not looked at",
             "warn configuration: no Source=: the hook stages nothing by itself",
             "warn next-root: not looked at",
-            "warn hook: nextroot-soft-reboot.service is not active: systemctl soft-reboot would start this root again, without a word",
+            "warn hook: nextroot-soft-reboot.service is not active: systemctl soft-reboot stages nothing by itself, and what is staged is looked at late",
         ];
         assert_eq!(told(&Machine::default()), nothing);
         for (change, expected) in [

@@ -39,7 +39,7 @@ pub enum Error {
     #[error(transparent)]
     Machine(#[from] machine::Error),
     /// A file that is named and not there.
-    #[error("{0} is not there")]
+    #[error("read {0}: there is no such file")]
     NoFile(String),
     /// Facts that cannot be read.
     #[error("read facts from {path}: write them with nextroot plan {asked}--show-facts")]

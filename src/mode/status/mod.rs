@@ -158,7 +158,9 @@ impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.current {
             Some(current) => writeln!(f, "current:    {current}\n            source: {}", current.source)?,
-            None => writeln!(f, "current:    not known: its device cannot be read (only root may)")?,
+            None => {
+                writeln!(f, "current:    not known: what / is on could not be read (findmnt / shows it)")?
+            }
         }
         match (&self.trial, &self.blessing) {
             (Some(OnTrial { stays: Some(stays), .. }), _) => {

@@ -135,7 +135,7 @@ pub(super) fn execution(given: &Given<'_>) -> Finding {
         (Some(place), true) => Finding::ok(format!("restricted by {place}; --direct uses no tmpfs")),
         (Some(place), false) => Finding::fail(
             format!("programs on tmpfs are forbidden by {place}"),
-            "use --direct, with nextroot from the signed images themselves",
+            "use --direct, or write Direct=yes below [Stage] in nextroot.conf; nextroot itself has to come from a signed image, too",
         ),
     }
 }

@@ -37,7 +37,9 @@ pub enum Error {
         source: io::Error,
     },
     /// Content that is not ours.
-    #[error("read {path}: it is damaged; remove it if nothing is staged")]
+    #[error(
+        "read {path}: it is damaged: nextroot cancel finds by what is mounted what was staged, takes it back, and writes it anew"
+    )]
     Damaged {
         /// The file.
         path: String,
