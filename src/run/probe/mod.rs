@@ -14,17 +14,16 @@ use std::{
 use crate::{
     format::{
         disk::superblock::{self, Superblock},
-        kernel::{devno::Devno, uevent::Uevent},
+        kernel::uevent::Uevent,
         verity::superblock::VeritySuperblock,
     },
     plan::{
         boot::Read,
-        facts::{BlockDevice, Content, Facts, OpenVerity, VerityRead},
+        facts::{BlockDevice, Content, Facts, VerityRead},
     },
     sys::{
         self,
         block::{Device, Entry},
-        dm::Control,
         file::attribute,
         kmsg::Follower,
         uevent::{self, Received, Sender, Socket},
@@ -32,17 +31,11 @@ use crate::{
     units::Bytes,
 };
 
-#[cfg(feature = "cli")]
-use std::{sync::mpsc, thread};
-
-#[cfg(feature = "cli")]
-use crate::{
-    format::{disk::discoverable::Purpose, verity::signature::partition},
-    plan::facts::SignedBy,
-};
-
 use super::{log::Log, table::Tables};
 use crate::run::boot::modules::Loader;
+
+#[cfg(feature = "cli")]
+mod running;
 
 /// The machine could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -63,26 +56,6 @@ impl Prober {
     pub fn listen(log: Arc<Log>) -> Result<Self, Error> {
         let facts = Facts { kernel_release: sys::kernel::release(), ..Facts::default() };
         Ok(Self { socket: Socket::open(Sender::Kernel)?, facts, tables: Tables::default(), log })
-    }
-
-    /// Looks at a running system; nothing is loaded for it. A disk that does not answer keeps nobody from what is on others.
-    #[cfg(feature = "cli")]
-    pub fn of_running_system() -> Result<Self, Error> {
-        let log = Arc::new(Log::quiet(Instant::now()));
-        let mut prober = Self::listen(Arc::clone(&log))?;
-        let entries = sys::block::list()?;
-        let silent = silent(&entries);
-        for entry in &entries {
-            let disk = entry.disk().map_or_else(|| entry.clone(), |name| Entry { name });
-            if !silent.contains(&disk.name) {
-                prober.note(entry);
-            } else if let Some(mut device) = describe(entry, &disk) {
-                device.content = Content::Unreadable(SILENT.to_owned());
-                prober.facts.devices.push(device);
-            }
-        }
-        prober.facts.verity = open_verity();
-        Ok(prober)
     }
 
     /// What is known now.
@@ -165,20 +138,6 @@ impl Prober {
         }
     }
 
-    /// Looks into signature partitions for what they are of. What is none there is told when it is to be used.
-    #[cfg(feature = "cli")]
-    pub fn read_signatures(&mut self) {
-        let of = |device: &BlockDevice| {
-            let purpose = device.partition.as_ref()?.purpose()?;
-            let length = usize::try_from(device.size.0).ok()?;
-            let is_signature = purpose == Purpose::RootVeritySig && device.size <= partition::LARGEST;
-            let bytes = is_signature.then(|| open(device).ok()?.read(0, length).ok()).flatten()?;
-            let root_hash = partition::Signed::parse(&bytes).ok()?.root_hash;
-            Some(SignedBy { devno: device.devno, root_hash })
-        };
-        self.facts.signatures = self.facts.devices.iter().filter_map(of).collect();
-    }
-
     fn hear(&mut self, event: &Uevent, loader: &Loader) {
         let added = matches!(event.action.as_str(), "add" | "change");
         if let (Some(modalias), "add") = (&event.modalias, event.action.as_str()) {
@@ -203,18 +162,6 @@ impl Prober {
         self.facts.devices.retain(|other| other.name != device.name);
         self.facts.devices.push(device);
     }
-}
-
-/// dm-verity devices that are open; none where device-mapper is not there, or we may not ask it.
-fn open_verity() -> Vec<OpenVerity> {
-    let Ok(control) = Control::open() else { return Vec::new() };
-    let devices = control.list().unwrap_or_default();
-    let verity = |(name, devno): (String, Devno)| {
-        let target = control.table(&name).ok().filter(|target| target.kind == "verity")?;
-        let leaving = control.info(&name).ok()?.leaving;
-        Some(OpenVerity { table: target.text.parse().ok()?, name, devno, leaving })
-    };
-    devices.into_iter().filter_map(verity).collect()
 }
 
 /// Devices that exist, by what their drivers answer to. Every bus has them (Documentation/ABI/testing/sysfs-bus-*).
@@ -283,45 +230,11 @@ fn describe(entry: &Entry, disk: &Entry) -> Option<BlockDevice> {
     })
 }
 
-/// Why a disk is not read that did not give its first block.
-#[cfg(feature = "cli")]
-const SILENT: &str = "its disk does not answer: see to it, or detach it";
-/// How long it has for that: it takes milliseconds, under heavy load seconds.
-#[cfg(feature = "cli")]
-const TO_ANSWER: Duration = Duration::from_secs(10);
-
-/// Disks that do not answer, as their last path or their server is gone: whoever reads them may wait for ever.
-#[cfg(feature = "cli")]
-fn silent(entries: &[Entry]) -> Vec<String> {
-    let (told, heard) = mpsc::channel();
-    let disks = entries.iter().filter(|entry| entry.disk().is_none());
-    let mut asked = Vec::new();
-    for device in disks.filter_map(|disk| describe(disk, disk)) {
-        let (name, told) = (device.name.clone(), told.clone());
-        // It may never end.
-        let spawned = thread::Builder::new().spawn(move || {
-            let read = open(&device).and_then(|open| {
-                open.forget();
-                open.read(0, superblock::PREFIX)
-            });
-            drop(read);
-            let _ = told.send(device.name);
-        });
-        asked.extend(spawned.is_ok().then_some(name));
-    }
-    drop(told);
-    let end = Instant::now() + TO_ANSWER;
-    while let Ok(name) = heard.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        asked.retain(|asked| *asked != name);
-    }
-    asked
-}
-
 fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
     let entry = Entry { name: device.name.clone() };
     #[cfg(feature = "cli")]
-    if matches!(&device.content, Content::Unreadable(why) if why == SILENT) {
-        return Err(sys::Error::new("open", device.name.as_str(), std::io::Error::other(SILENT)));
+    if running::is_silent(device) {
+        return Err(sys::Error::new("open", device.name.as_str(), std::io::Error::other(running::SILENT)));
     }
     if entry.attribute("dm/suspended").as_deref() == Some("1") {
         let why = std::io::Error::other("it is suspended, and a read would wait until it is resumed");
