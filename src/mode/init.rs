@@ -147,19 +147,14 @@ fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Resu
     Err(execute::Error::Plan { what: "an init to execute".to_owned() }.into())
 }
 
-/// The configuration of this initramfs.
-pub(super) fn config() -> Result<Config, Error> {
-    match machine::read(CONFIG)? {
-        Some(text) => Config::parse(&text, CONFIG).map_err(Error::Config),
-        None => Ok(Config::default()),
-    }
-}
-
-/// What is asked for, by the kernel command line and that.
+/// What is asked for, by the kernel command line and the configuration of this initramfs.
 fn intent(emergency: &mut Emergency) -> Result<Intent, Error> {
     let line = CommandLine::parse(&machine::command_line()?);
     *emergency = Emergency::of(&line, &Config::default());
-    let config = config()?;
+    let config = match machine::read(CONFIG)? {
+        Some(text) => Config::parse(&text, CONFIG).map_err(Error::Config)?,
+        None => Config::default(),
+    };
     *emergency = Emergency::of(&line, &config);
     Ok(Intent::resolve(&line, &config)?)
 }

@@ -4,8 +4,8 @@
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use crate::{
-    format::kernel::cmdline::CommandLine,
-    plan::intent::{Modules, Verbosity},
+    format::{config::initramfs::Config, kernel::cmdline::CommandLine},
+    plan::intent::{Intent, Verbosity},
     run::{log::Log, machine},
 };
 
@@ -18,12 +18,11 @@ pub fn run(start: Instant, arguments: &[String]) -> ExitCode {
     let log = Arc::new(Log::open(start));
     let names: Vec<String> =
         arguments.iter().filter(|argument| !argument.starts_with('-')).cloned().collect();
-    // The init role tells why these cannot be read, and ends the boot.
-    let (Ok(line), Ok(config)) = (machine::command_line(), init::config()) else { return ExitCode::FAILURE };
-    let (modules, verbosity) = Modules::asked(&CommandLine::parse(&line), &config);
-    log.set_debug(verbosity == Verbosity::Debug);
+    // Where it cannot be meant, the init role tells why, and ends the boot.
+    let Some(intent) = intent() else { return ExitCode::FAILURE };
+    log.set_debug(intent.verbosity == Verbosity::Debug);
     log.debug(|| format!("the kernel asks for {}", names.join(" ")));
-    let Ok(loader) = init::loader(&modules, &log) else { return ExitCode::FAILURE };
+    let Ok(loader) = init::loader(&intent.modules, &log) else { return ExitCode::FAILURE };
     match loader.load(&names) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,4 +30,11 @@ pub fn run(start: Instant, arguments: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is asked for, by the kernel command line and the configuration of this initramfs.
+fn intent() -> Option<Intent> {
+    let config = machine::read(init::CONFIG).ok()?.unwrap_or_default();
+    let config = Config::parse(&config, init::CONFIG).ok()?;
+    Intent::resolve(&CommandLine::parse(&machine::command_line().ok()?), &config).ok()
 }

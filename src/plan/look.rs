@@ -268,15 +268,21 @@ const ELSEWHERE: &[&str] =
 /// Mounts a verified device, by nothing that would show another one: a type such as overlay or virtiofs takes its files from where
 /// its options or the machine say.
 fn mount_verified(fs: &FileSystem, name: &str, role: &'static str, at: &str) -> Result<Step, Error> {
-    let types = fs.fstype.iter().flat_map(|types| types.split(',')).filter(|fstype| *fstype != "auto");
-    let is_of_a_disk = |fstype: &&str| fstype.parse().is_ok_and(Kind::is_filesystem);
-    let options = fs.flags.split(',').map(|option| option.split('=').next().unwrap_or(option));
-    let other = types.filter(|fstype| !is_of_a_disk(fstype));
-    if let Some(word) = other.chain(options.filter(|option| ELSEWHERE.contains(option))).next() {
-        let why = format!("\"{word}\" could show other files than those that are verified: leave it out");
-        return Err(Error::NoFileSystem { role, device: format!("dm-verity {name}"), why });
+    let is_of_a_disk = |fstype: &str| fstype == "auto" || fstype.parse().is_ok_and(Kind::is_filesystem);
+    let other = match &fs.fstype {
+        Some(types) => types.split(',').find(|fstype| !is_of_a_disk(fstype)),
+        None => None,
+    };
+    let elsewhere =
+        |option: &&str| ELSEWHERE.contains(&option.split_once('=').map_or(*option, |(key, _)| key));
+    match other.or_else(|| fs.flags.split(',').find(elsewhere)) {
+        None => Ok(mount(fs, Volume::Verity(name.to_owned()), None, at, true)),
+        Some(word) => Err(Error::NoFileSystem {
+            role,
+            device: name.to_owned(),
+            why: format!("{word} could show other files than those that are verified: leave it out"),
+        }),
     }
-    Ok(mount(fs, Volume::Verity(name.to_owned()), None, at, true))
 }
 
 fn mount(fs: &FileSystem, what: Volume, kind: Option<Kind>, at: &str, read_only: bool) -> Step {

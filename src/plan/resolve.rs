@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::format::{config::initramfs::Config, kernel::cmdline::CommandLine};
 
 use super::{
-    intent::{Emergency, FileSystem, From, Intent, Modules, Verbosity, Volatile},
+    intent::{Emergency, FileSystem, From, Intent, Volatile},
     invalid::{Error, value_error},
     policy::{self, Policy},
     request::{Given, Request},
@@ -74,16 +74,6 @@ impl Intent {
             filters,
             notes,
         })
-    }
-}
-
-impl Modules {
-    /// What is said of modules, and how much of them is told, also where all of it together cannot be meant.
-    #[must_use]
-    pub fn asked(line: &CommandLine, config: &Config) -> (Self, Verbosity) {
-        let (request, _) = Request::read(line, config);
-        let verbosity = settings::verbosity(&request).unwrap_or_default();
-        (settings::modules(request), verbosity)
     }
 }
 

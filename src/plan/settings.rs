@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::{
         format::{config::initramfs::Config, kernel::cmdline::CommandLine},
-        plan::intent::{Intent, Modules, Verbosity},
+        plan::intent::Intent,
     };
 
     fn intent(line: &str) -> Intent {
@@ -192,15 +192,12 @@ mod tests {
         assert_eq!(parameters, expected);
     }
 
-    /// The modprobe role once knew nothing of the configuration, and nothing at all where the rest cannot be meant.
+    /// The modprobe role once knew nothing of the configuration.
     #[test]
-    fn what_the_kernel_asks_for_is_held_to_the_configuration_too() {
-        let config = "[Boot]\nCommandLine=rd.debug\n[Policy]\nCommandLine=module_blacklist=overlay\n";
+    fn modules_that_the_configuration_forbids() {
+        let config = "[Policy]\nCommandLine=module_blacklist=overlay\n";
         let config = Config::parse(config, "nextroot.conf").unwrap();
-        let line = CommandLine::parse("root=/dev/mapper/root module_blacklist=a");
-        assert!(Intent::resolve(&line, &config).is_err());
-        let (modules, verbosity) = Modules::asked(&line, &config);
-        assert_eq!(modules.blacklist, ["a", "overlay"]);
-        assert_eq!(verbosity, Verbosity::Debug);
+        let line = CommandLine::parse("root=/dev/vda1 module_blacklist=a");
+        assert_eq!(Intent::resolve(&line, &config).unwrap().modules.blacklist, ["a", "overlay"]);
     }
 }
