@@ -28,8 +28,8 @@ pub fn modules(intent: &Intent) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
     for fs in all.into_iter().flatten() {
         names.extend(matches!(fs.from, From::Verity(_) | From::Dissect(_)).then_some("dm_verity"));
-        let types = fs.fstype.iter().flat_map(|list| list.split(','));
-        names.extend(types.filter_map(|name| name.parse::<Kind>().ok()).filter_map(Kind::module));
+        // Of several, one will do: the kernel asks for each when it is tried.
+        names.extend(fs.fstype.iter().filter_map(|name| name.parse().ok()).filter_map(Kind::module));
     }
     names.extend((intent.volatile == Volatile::Overlay).then_some("overlay"));
     names.sort_unstable();
@@ -101,14 +101,6 @@ fn plan(intent: &Intent, modules: Vec<String>, root: Resolved, usr: Option<Resol
     }
     steps.extend(root.steps);
     let mut origin = root.origin;
-    let has_usr = usr.is_some();
-    if let Some(usr) = usr {
-        steps.extend(usr.steps);
-        origin = origin.or(usr.origin);
-    }
-    if let Some(at_least) = &intent.demands.minimum_version {
-        steps.push(check_version(at_least, has_usr));
-    }
     let at = SYSROOT.to_owned();
     let tmpfs = intent.root.from == From::Tmpfs;
     match intent.volatile {
@@ -123,6 +115,15 @@ fn plan(intent: &Intent, modules: Vec<String>, root: Resolved, usr: Option<Resol
             steps.push(volatile_tmpfs(&store));
             steps.push(Step::Overlay { at: at.clone(), store });
         }
+    }
+    // Above all that: an overlay shows nothing of what is mounted on the root below it.
+    let has_usr = usr.is_some();
+    if let Some(usr) = usr {
+        steps.extend(usr.steps);
+        origin = origin.or(usr.origin);
+    }
+    if let Some(at_least) = &intent.demands.minimum_version {
+        steps.push(check_version(at_least, has_usr));
     }
     if tmpfs || intent.volatile == Volatile::Yes {
         steps.push(Step::BaseFileSystem { root: at.clone() });

@@ -33,7 +33,7 @@ impl Intent {
         let policy = Policy::of(config, &request);
         policy.allows_switch(off)?;
         let mut root = root(&request, off)?;
-        let usr = usr(&request, off, &root)?;
+        let mut usr = usr(&request, off, &root)?;
         if let From::Dissect(dissect) = &mut root.from {
             dissect.required = policy.of_found_root(usr.is_some());
         }
@@ -59,8 +59,11 @@ impl Intent {
         notes.extend(verified);
         // What lies on a tmpfs is forgotten anyway.
         let volatile = settings::volatile(request.volatile.as_ref())?;
+        let volatile = if root.from == From::Tmpfs { Volatile::No } else { volatile };
+        root.read_only |= volatile != Volatile::No;
+        usr.iter_mut().for_each(|usr| usr.read_only |= volatile == Volatile::Yes);
         Ok(Self {
-            volatile: if root.from == From::Tmpfs { Volatile::No } else { volatile },
+            volatile,
             init: settings::init(request.init.as_ref())?,
             timeout: settings::timeout(&request)?,
             delay: request.rootdelay.as_ref().map_or(Ok(Duration::ZERO), settings::seconds)?,
