@@ -119,7 +119,7 @@ fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Resu
     }
     prober.idle_for(&loader, intent.delay)?;
     let plan = await_plan(&intent, &mut prober, &loader, log)?;
-    loader.request(&intent.modules.last)?;
+    loader.offer(&intent.modules.last);
 
     let mut record = Boot::new(kernel_time, intent.notes.clone());
     let mut executor = Executor::new(Some(&loader), arguments);
@@ -127,6 +127,9 @@ fn boot(log: &Arc<Log>, arguments: Vec<String>, progress: &mut Progress) -> Resu
     for (index, step) in plan.steps.iter().enumerate() {
         progress.reached = Some((plan.clone(), index));
         log.info(&format!("{}/{total} {step}", index + 1));
+        if matches!(step, Step::MoveApi { .. }) {
+            finish_loading(&mut prober, &loader, intent.timeout, log)?;
+        }
         if matches!(step, Step::Exec) {
             machine::give_module_requests_back(&helper);
             if let Err(error) = record.write(Path::new(DIRECTORY)) {
@@ -170,11 +173,36 @@ pub(super) fn loader(intent: &intent::Modules, log: &Arc<Log>) -> Result<Loader,
 /// still looked for.
 fn start_loading(intent: &Intent, log: &Arc<Log>) -> Result<Loader, Error> {
     let loader = loader(&intent.modules, log)?;
-    intent.modules.first.iter().try_for_each(|name| loader.load(std::slice::from_ref(name)))?;
-    loader.request(&intent.modules.load)?;
+    // These lists are for the booted system, too, and mean the same to both (systemd-modules-load(8)): what is not here is no reason
+    // not to boot.
+    for name in &intent.modules.first {
+        if let Err(error) = loader.load(std::slice::from_ref(name)) {
+            log.warning(&format!("{error}, ignoring"));
+        }
+    }
+    loader.offer(&intent.modules.load);
     loader.request(&boot::modules(intent))?;
     loader.request_always();
     Ok(loader)
+}
+
+/// Waits for drivers that are still at it: executing the init would kill them where they are, and wait until that is done.
+fn finish_loading(
+    prober: &mut Prober,
+    loader: &Loader,
+    limit: Option<Duration>,
+    log: &Log,
+) -> Result<(), Error> {
+    let begun = Instant::now();
+    while !loader.is_idle() {
+        log.debug(|| "waiting for drivers to be done".to_owned());
+        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) || !prober.wait(loader, left)? {
+            log.warning("drivers are not done in time, ignoring: their devices may be missing");
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn needs_loader_partition(intent: &Intent) -> bool {

@@ -183,7 +183,7 @@ impl<'a> Executor<'a> {
             );
         }
         let signature = signed::read(open)?;
-        let follower = Follower::open()?;
+        let follower = Follower::open();
         let control = Control::open()?;
         let devno = control.create(&open.name, &open.uuid)?;
         let loaded = match open.signature.as_ref().zip(signature.as_ref()) {
@@ -233,7 +233,7 @@ impl<'a> Executor<'a> {
 
     /// The kernel opens a device whose root hash is wrong all the same; it shows at the first block.
     fn check_verity(&self, name: &str, excused: bool) -> Result<(), Error> {
-        let follower = Follower::open()?;
+        let follower = Follower::open();
         let control = Control::open()?;
         // A device that was open before may have the block in memory, from when it was good.
         let read = self.open_volume(&Volume::Verity(name.to_owned())).and_then(|device| {
@@ -278,7 +278,7 @@ impl<'a> Executor<'a> {
         let _held = self.open_volume(what)?;
         let mut last = None;
         for fstype in types {
-            let follower = Follower::open()?;
+            let follower = Follower::open();
             match mount::create(&fstype, Some(&node), &options) {
                 Ok(mounted) => return Ok(mounted.attach(at)?),
                 Err(source) => {
@@ -406,7 +406,7 @@ fn tmpfs(at: &Path, options: &str) -> Result<(), Error> {
 }
 
 fn create(fstype: &str, options: &MountOptions, at: &Path) -> Result<(), Error> {
-    let follower = Follower::open()?;
+    let follower = Follower::open();
     let made = mount::create(fstype, None, options);
     let failed = |source| Error::Mount {
         what: fstype.to_owned(),

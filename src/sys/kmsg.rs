@@ -28,9 +28,9 @@ pub enum Level {
 #[derive(Debug)]
 pub struct Writer(File);
 
-/// The kernel log, for reading what comes after it was opened.
+/// The kernel log, for reading what comes after it was opened: where it may not be read (`printk.devkmsg=off`), it stays empty.
 #[derive(Debug)]
-pub struct Follower(File);
+pub struct Follower(Option<File>);
 
 impl Writer {
     /// `open("/dev/kmsg", O_WRONLY | O_CLOEXEC)`
@@ -47,22 +47,22 @@ impl Writer {
 
 impl Follower {
     /// `open("/dev/kmsg", O_RDONLY | O_NONBLOCK); lseek(fd, 0, SEEK_END)`
-    pub fn open() -> Result<Self, Error> {
-        let open = || {
-            let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(PATH)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(Self(file))
-        };
-        open().map_err(|e: io::Error| Error::new("open", PATH, e))
+    #[must_use]
+    pub fn open() -> Self {
+        Self::at(SeekFrom::End(0))
+    }
+
+    fn at(place: SeekFrom) -> Self {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(PATH);
+        Self(file.ok().filter(|mut file| file.seek(place).is_ok()))
     }
 
     /// All that it still has, from the first record on.
     ///
     /// `open("/dev/kmsg", O_RDONLY | O_NONBLOCK); lseek(fd, 0, SEEK_SET)`
-    pub fn from_the_first() -> Result<Self, Error> {
-        let mut follower = Self::open()?;
-        follower.0.seek(SeekFrom::Start(0)).map_err(|e| Error::new("seek", PATH, e))?;
-        Ok(follower)
+    #[must_use]
+    pub fn from_the_first() -> Self {
+        Self::at(SeekFrom::Start(0))
     }
 
     /// The text of the records that the kernel itself wrote since then, each once, the last 64 at most.
@@ -71,11 +71,12 @@ impl Follower {
     }
 
     /// The text of those among them that are `wanted`, the last `most` of them.
-    pub fn kernel_records_of(mut self, most: usize, wanted: fn(&str) -> bool) -> Vec<String> {
+    pub fn kernel_records_of(self, most: usize, wanted: fn(&str) -> bool) -> Vec<String> {
         let mut found = Vec::new();
+        let Some(mut file) = self.0 else { return found };
         let mut buffer = [0; 8192];
         loop {
-            match self.0.read(&mut buffer) {
+            match file.read(&mut buffer) {
                 Ok(0) => break, // it is another file
                 Ok(length) => {
                     let text = kernel_text(buffer.get(..length).unwrap_or_default());
@@ -133,7 +134,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("kmsg");
         std::fs::write(&path, "6,339,5140900,-;erofs: mounted\n").unwrap();
-        let found = Follower(File::open(path).unwrap()).kernel_records();
+        let found = Follower(Some(File::open(path).unwrap())).kernel_records();
         assert_eq!(found, ["erofs: mounted"]);
     }
 

@@ -90,6 +90,10 @@ impl Initramfs {
     pub fn free(self) -> Result<(), Error> {
         let at = |e: Errno| Error::new("free", "the initramfs", e);
         let device = fstat(&self.0).map_err(at)?.st_dev;
+        // The root is a directory of it (`root=bind:`): it goes on.
+        if nix::sys::stat::stat("/").is_ok_and(|root| root.st_dev == device) {
+            return Ok(());
+        }
         empty(self.0, device, 0).map_err(at)
     }
 }

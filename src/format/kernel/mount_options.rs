@@ -34,7 +34,7 @@ pub enum Flag {
 }
 
 /// What a word means to a mount: a flag that it sets, or one that it takes back.
-const FLAGS: [(&str, Flag, bool); 12] = [
+const FLAGS: [(&str, Flag, bool); 15] = [
     ("ro", Flag::ReadOnly, true),
     ("rw", Flag::ReadOnly, false),
     ("nodev", Flag::NoDev, true),
@@ -44,21 +44,30 @@ const FLAGS: [(&str, Flag, bool); 12] = [
     ("noexec", Flag::NoExec, true),
     ("exec", Flag::NoExec, false),
     ("noatime", Flag::NoAtime, true),
+    ("atime", Flag::NoAtime, false),
     ("strictatime", Flag::StrictAtime, true),
     ("nodiratime", Flag::NoDirAtime, true),
+    ("diratime", Flag::NoDirAtime, false),
     ("nosymfollow", Flag::NoSymFollow, true),
+    ("symfollow", Flag::NoSymFollow, false),
 ];
 
 /// Words of fstab that mean something to programs, or what is so anyway.
-const WITHOUT_EFFECT: [&str; 7] =
-    ["defaults", "auto", "noauto", "nofail", "_netdev", "relatime", "x-initrd.mount"];
+const WITHOUT_EFFECT: [&str; 6] = ["defaults", "auto", "noauto", "nofail", "_netdev", "relatime"];
+/// What all begins with that is for programs only (mount(8)).
+const FOR_PROGRAMS: [&str; 3] = ["x-", "X-", "comment="];
 
 impl MountOptions {
     /// Reads a comma-separated list; `ro` and `rw` go to the mount and to the file system.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut options = Self::default();
-        for word in text.split(',').filter(|word| !word.is_empty() && !WITHOUT_EFFECT.contains(word)) {
+        let counts = |word: &&str| {
+            !word.is_empty()
+                && !WITHOUT_EFFECT.contains(word)
+                && !FOR_PROGRAMS.iter().any(|begin| word.starts_with(begin))
+        };
+        for word in text.split(',').filter(counts) {
             let known = FLAGS.iter().find(|(name, ..)| *name == word);
             if let Some((_, flag, set)) = known {
                 options.flags.retain(|other| other != flag);
@@ -93,7 +102,9 @@ mod tests {
 
     #[test]
     fn lists() {
-        let rows: [Row<'_>; 8] = [
+        let rows: [Row<'_>; 10] = [
+            ("x-systemd.device-timeout=0,x-initrd.mount,X-mount.mkdir,comment=c", &[], &[]),
+            ("noatime,nodiratime,diratime,symfollow,atime", &[], &[]),
             ("", &[], &[]),
             ("defaults", &[], &[]),
             (",,", &[], &[]),

@@ -132,6 +132,15 @@ impl Loader {
         self.find(names).map(|found| self.shared.request(&found.concat()))
     }
 
+    /// Asks for those that are here; of the others it is told that they are not.
+    pub fn offer(&self, names: &[String]) {
+        for name in names {
+            if let Err(error) = self.request(std::slice::from_ref(name)) {
+                self.shared.log.warning(&format!("{error}, ignoring"));
+            }
+        }
+    }
+
     /// Asks for modules and waits until they are there. Of several that answer to one name, one is enough:
     /// the others may be for other CPUs.
     pub fn load(&self, names: &[String]) -> Result<(), Error> {

@@ -95,6 +95,8 @@ impl Prober {
         let end = Instant::now() + time;
         while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             self.wait(loader, Some(left))?;
+            // Taken, so that it wakes nobody again; ignoring what it says.
+            let _ = loader.is_idle();
         }
         Ok(())
     }
@@ -195,7 +197,7 @@ pub fn look_at(entry: &Entry) -> Option<BlockDevice> {
 #[must_use]
 pub fn read_errors() -> Vec<String> {
     let is_error = |text: &str| text.contains("I/O error") || text.contains("unable to read partition table");
-    Follower::from_the_first().map(|log| log.kernel_records_of(8, is_error)).unwrap_or_default()
+    Follower::from_the_first().kernel_records_of(8, is_error)
 }
 
 /// What sysfs says of a block device, and the table that it is a partition of.
