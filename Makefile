@@ -93,7 +93,7 @@ install: ## binaries, units, configuration, catalog, kernel-install plugin, man 
 	install -D -m 0755 $(DIST)/mkinitrd $(DESTDIR)$(PREFIX)/bin/mkinitrd
 	install -D -m 0755 $(DIST)/nextroot-init $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot-init
 	install -D -m 0755 $(DIST)/nextroot-init-signatures $(DESTDIR)$(PREFIX)/lib/nextroot/nextroot-init-signatures
-	install -D -m 0755 dist/kernel-install/50-nextroot.install $(DESTDIR)$(PREFIX)/lib/kernel/install.d/50-nextroot.install
+	install -D -m 0755 dist/kernel-install/56-nextroot.install $(DESTDIR)$(PREFIX)/lib/kernel/install.d/56-nextroot.install
 	cd dist/systemd && find . -type f -exec install -D -m 0644 '{}' '$(abspath $(UNITS))/{}' ';'
 	sed -i 's|=/usr/bin/nextroot |=$(PREFIX)/bin/nextroot |' $(UNITS)/nextroot-soft-reboot.service \
 		$(UNITS)/systemd-soft-reboot.service.d/10-nextroot.conf

@@ -13,7 +13,7 @@ use std::{
 const INSTALLED: &[(u32, &str)] = &[
     (0o755, "usr/bin/mkinitrd"),
     (0o755, "usr/bin/nextroot"),
-    (0o755, "usr/lib/kernel/install.d/50-nextroot.install"),
+    (0o755, "usr/lib/kernel/install.d/56-nextroot.install"),
     (0o755, "usr/lib/nextroot/nextroot-init"),
     (0o755, "usr/lib/nextroot/nextroot-init-signatures"),
     (0o644, "usr/lib/nextroot/nextroot.conf"),
@@ -167,6 +167,10 @@ fn kernel_install_makes_an_initramfs_where_it_is_asked_to() {
         // Somebody else's.
         ("add 6.12 /e /k /initrd", None, false, false, None),
         ("add 6.12 /e /k", None, true, false, None),
+        // Debian's plugin takes it from /boot, whatever is asked for.
+        ("add 6.12 /e /k beside", None, false, false, None),
+        ("add 6.12 /e /k uki", Some("nextroot"), false, false, None),
+        ("add 6.12 /e /k beside", Some("nextroot"), false, false, Some("--kernel 6.12")),
         ("add 6.12 /e /k", Some("dracut"), false, false, None),
         ("remove 6.12 /e", Some("nextroot"), false, false, None),
     ] {
@@ -181,13 +185,21 @@ fn kernel_install_makes_an_initramfs_where_it_is_asked_to() {
             fs::write(&config, "").unwrap();
         }
         let mut command = Command::new("sh");
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/kernel-install/50-nextroot.install"));
-        command.args(arguments.split(' ')).env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/kernel-install/56-nextroot.install"));
+        let beside = staging.join("initrd.img-6.12");
+        if arguments.ends_with(" beside") {
+            fs::write(&beside, "another").unwrap();
+        }
+        let image_type = if arguments.ends_with(" uki") { "uki" } else { "pe" };
+        command.env("KERNEL_INSTALL_IMAGE_TYPE", image_type);
+        let words = arguments.split(' ').filter(|word| !["beside", "uki"].contains(word));
+        command.args(words).env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
         command.env("KERNEL_INSTALL_STAGING_AREA", &staging).env("NEXTROOT_INITRAMFS_CONF", &config);
         command.env_remove("KERNEL_INSTALL_INITRD_GENERATOR").env_remove("KERNEL_INSTALL_VERBOSE");
         command.envs(generator.map(|generator| ("KERNEL_INSTALL_INITRD_GENERATOR", generator)));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(beside.exists(), arguments.ends_with(" beside") && generator.is_none(), "{arguments}");
         let made = fs::read_to_string(&initrd).ok().filter(|text| text != "another");
         match (made, expected) {
             (Some(made), Some(expected)) => assert!(made.contains(expected), "{arguments}: {made}"),

@@ -33,6 +33,13 @@ const MODULES: [&str; 4] = ["modules_load", "rd.modules_load", "rd.driver.pre", 
 /// Parameters that name types of file systems, separated by commas.
 const TYPES: [&str; 2] = ["rootfstype", "mount.usrfstype"];
 
+/// Values that need a module.
+const NEED: [(&str, &str, &str); 3] = [
+    ("root", "dissect", "efivarfs"),
+    ("root", "gpt-auto", "efivarfs"),
+    ("systemd.volatile", "overlay", "overlay"),
+];
+
 /// Reads a configuration: its text, and what it says.
 pub(crate) fn read(path: &Path) -> Result<(String, Config), Error> {
     let text = named(path, LONGEST_TEXT).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
@@ -46,6 +53,9 @@ pub(crate) fn wishes(config: &Config) -> Wishes {
     let mut wishes = Wishes::default();
     for parameter in config.defaults.parameters.iter().chain(&config.fixed.parameters) {
         let is = |name: &&str| same_name(name, &parameter.name);
+        let needs =
+            NEED.iter().filter(|(name, value, _)| is(name) && parameter.value.as_deref() == Some(*value));
+        wishes.configured.extend(needs.map(|(_, _, module)| (*module).to_owned()));
         let list = if MODULES.iter().any(is) {
             &mut wishes.configured
         } else if TYPES.iter().any(is) {
@@ -72,6 +82,7 @@ mod tests {
                 &["a", "b-c"],
                 &["zonefs"],
             ),
+            ("[Boot]\nCommandLine=root=dissect systemd.volatile=overlay\n", &["efivarfs", "overlay"], &[]),
             ("[Policy]\nCommandLine=rd.driver.pre=d mount.usrfstype=auto rootfstype\n", &["d"], &[]),
         ] {
             let wishes = wishes(&Config::parse(text, "f").unwrap());

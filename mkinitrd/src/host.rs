@@ -16,8 +16,8 @@ use nextroot::{
 pub(crate) struct Root {
     /// The device's name.
     pub(crate) disk: String,
-    /// Its file system's type.
-    pub(crate) fstype: String,
+    /// Its file system's type, and that of /usr where that is one of its own.
+    pub(crate) fstypes: Vec<String>,
     /// Modules of the drivers on the way from the disk to the CPU.
     pub(crate) drivers: Vec<String>,
     /// Drivers on that way that the running kernel has built in; another may have a module of that name.
@@ -27,25 +27,40 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// The running machine's root; `None` where it is not on a block device that sysfs knows, as in a
-    /// container.
+    /// The running machine's root, with its /usr where that is mounted apart; `None` where neither is on a block device that sysfs
+    /// knows, as in a container.
     pub(crate) fn of_this_machine() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let mount = root_mount(&mounts)?;
-        // btrfs gives its mounts numbers of no device; what was mounted tells.
-        let devno = match mount.devno.major {
-            0 => device_at(Path::new(&mount.source))?,
-            _ => mount.devno,
+        let of = |place| {
+            let mount = mounted(&mounts, place)?;
+            // btrfs gives its mounts numbers of no device; what was mounted tells.
+            let devno = match mount.devno.major {
+                0 => device_at(Path::new(&mount.source))?,
+                _ => mount.devno,
+            };
+            Self::find(Path::new("/sys"), devno, mount.fstype)
         };
-        Self::find(Path::new("/sys"), devno, mount.fstype)
+        match (of("/"), of("/usr")) {
+            (Some(root), Some(usr)) => Some(root.with(usr)),
+            (root, usr) => root.or(usr),
+        }
+    }
+
+    /// With what another device needs, too.
+    fn with(mut self, other: Self) -> Self {
+        self.fstypes.extend(other.fstypes);
+        self.drivers.extend(other.drivers);
+        self.built_in.extend(other.built_in);
+        self.modaliases.extend(other.modaliases);
+        self
     }
 
     fn find(sys: &Path, devno: Devno, fstype: String) -> Option<Self> {
         let sys = fs::canonicalize(sys).ok()?;
         let device = fs::canonicalize(sys.join("dev/block").join(devno.to_string())).ok()?;
         let disk = device.file_name()?.to_string_lossy().into_owned();
-        let mut found =
-            Self { disk, fstype, drivers: Vec::new(), built_in: Vec::new(), modaliases: Vec::new() };
+        let (drivers, built_in, modaliases) = (Vec::new(), Vec::new(), Vec::new());
+        let mut found = Self { disk, fstypes: vec![fstype], drivers, built_in, modaliases };
         found.climb(&sys.join("devices"), &device, 0);
         Some(found)
     }
@@ -57,6 +72,10 @@ impl Root {
             let below: Vec<PathBuf> =
                 below.filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok()).collect();
             below.iter().for_each(|device| self.climb(top, device, depth + 1));
+        }
+        // With several ways to it, it stands below none of them (drivers/nvme/host/multipath.c).
+        if device.components().any(|part| part.as_os_str() == "nvme-subsystem") {
+            self.drivers.push("nvme".to_owned());
         }
         for place in device.ancestors().take_while(|path| path.starts_with(top)) {
             if let Some(modalias) = attribute(&place.join("modalias")) {
@@ -72,10 +91,10 @@ impl Root {
     }
 }
 
-/// What is mounted at `/`: of several, the last lies on top.
-fn root_mount(mountinfo: &str) -> Option<Mount> {
+/// What is mounted there: of several, the last lies on top.
+fn mounted(mountinfo: &str, place: &str) -> Option<Mount> {
     let mut mounts = mountinfo.lines().filter_map(|line| line.parse::<Mount>().ok());
-    mounts.rfind(|mount| mount.mount_point == Path::new("/"))
+    mounts.rfind(|mount| mount.mount_point == Path::new(place))
 }
 
 fn device_at(path: &Path) -> Option<Devno> {
@@ -93,9 +112,11 @@ mod tests {
     #[test]
     fn the_mount_on_top() {
         let text = "1 1 0:2 / / rw - rootfs rootfs rw\n22 1 254:1 / / ro shared:1 - erofs /dev/vda1 ro\n23 22 0:5 / /proc rw - proc proc rw\n";
-        let mount = root_mount(text).unwrap();
+        let mount = mounted(text, "/").unwrap();
         assert_eq!((mount.devno, mount.fstype.as_str()), (Devno { major: 254, minor: 1 }, "erofs"));
-        assert_eq!(root_mount("23 22 0:5 / /proc rw - proc proc rw\n"), None);
+        assert_eq!(mounted("23 22 0:5 / /proc rw - proc proc rw\n", "/"), None);
+        let usr = "24 22 254:3 / /usr ro - squashfs /dev/dm-0 ro\n";
+        assert_eq!(mounted(&[text, usr].concat(), "/usr").unwrap().fstype, "squashfs");
     }
 
     /// dm-0 on a partition of vda, which virtio_blk drives on a PCI device that virtio_pci drives.
@@ -125,6 +146,17 @@ mod tests {
         for (minor, major, disk) in [(0, 253, "dm-0"), (1, 254, "vda1")] {
             let root = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap();
             assert_eq!(root.disk, disk);
+            let with_usr = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap();
+            let usr =
+                Root { fstypes: vec!["erofs".to_owned()], drivers: vec!["nvme".to_owned()], ..with_usr };
+            let both = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap().with(usr);
+            assert_eq!(
+                (both.fstypes, both.drivers),
+                (
+                    vec!["ext4".to_owned(), "erofs".to_owned()],
+                    vec!["virtio_blk".to_owned(), "nvme".to_owned()]
+                )
+            );
             assert_eq!(root.drivers, ["virtio_blk"]);
             assert_eq!(root.built_in, ["virtio-pci"]);
             assert_eq!(root.modaliases, ["virtio:d00000002", "pci:v00001AF4"]);

@@ -78,7 +78,7 @@ use Absence::{Fine, Obstacle, Warning};
 use Part::{Disk, FileSystem, Other, Verity};
 
 /// What is taken unless `--host-only` says less: a module's name, or an alias that stands for several.
-const TABLE: [(&str, Part, Absence, &str); 42] = [
+const TABLE: [(&str, Part, Absence, &str); 47] = [
     ("virtio_pci", Other, Fine, "virtio devices on PCI"),
     ("virtio_mmio", Other, Fine, "virtio devices of microVMs"),
     ("virtio_blk", Disk, Fine, "virtio disks"),
@@ -92,7 +92,12 @@ const TABLE: [(&str, Part, Absence, &str); 42] = [
     ("megaraid_sas", Disk, Fine, "RAID adapters of Broadcom"),
     ("hv_vmbus", Other, Fine, "Hyper-V"),
     ("hv_storvsc", Disk, Fine, "Hyper-V"),
+    ("pci_hyperv", Other, Fine, "NVMe of Hyper-V and Azure"),
     ("vmw_pvscsi", Disk, Fine, "VMware"),
+    ("mptspi", Disk, Fine, "VMware's LSI controllers"),
+    ("mptsas", Disk, Fine, "VMware's LSI controllers"),
+    ("smartpqi", Disk, Fine, "RAID adapters of HPE and Microchip"),
+    ("hpsa", Disk, Fine, "RAID adapters of HPE"),
     ("xen_blkfront", Disk, Fine, "Xen"),
     ("xhci_pci", Other, Fine, "USB 3"),
     ("ehci_pci", Other, Fine, "USB 2"),
@@ -142,7 +147,9 @@ pub(crate) fn host_only(sysroot: &Sysroot, root: &Root, wishes: &Wishes) -> Resu
     drivers.iter().for_each(|name| {
         selection.take(sysroot, name);
     });
-    selection.take_file_system(sysroot, &root.fstype);
+    root.fstypes.iter().for_each(|fstype| {
+        selection.take_file_system(sysroot, fstype);
+    });
     let wanted = |name: &str, part| part == Verity || matches!(name, "overlay" | "efivarfs");
     selection.take_rows(sysroot, wanted);
     selection.finish(sysroot, Some(root), wishes)
@@ -253,6 +260,12 @@ impl Selection {
             Found::Builtin => false,
             Found::Absent => true,
         };
+        if drivers.is_empty() && root.built_in.is_empty() {
+            self.warnings.push(format!(
+                "what drives the running root's disk {} cannot be told: if this machine does not boot from it, add that with --add-driver",
+                root.disk
+            ));
+        }
         let left_out: Vec<&str> = drivers.iter().filter(not_taken).map(String::as_str).collect();
         if !left_out.is_empty() {
             self.warnings.push(format!(
@@ -277,8 +290,9 @@ impl Selection {
             self.obstacles
                 .push("no driver for any disk: no root can be found; add one with --add-driver".to_owned());
         }
-        let root_type =
-            root.is_some_and(|root| sysroot.find(&format!("fs-{}", root.fstype)) != Found::Absent);
+        let root_type = root.is_some_and(|root| {
+            root.fstypes.iter().all(|fstype| sysroot.find(&format!("fs-{fstype}")) != Found::Absent)
+        });
         if !has(FileSystem) && !root_type {
             self.obstacles.push(
                 "no driver for any root file system: no root can be mounted; add one with --add-driver"
@@ -389,7 +403,7 @@ mod tests {
     fn one_machine() {
         let root = |fstype: &str, drivers: &str, modaliases: &str| Root {
             disk: "sda1".to_owned(),
-            fstype: fstype.to_owned(),
+            fstypes: vec![fstype.to_owned()],
             drivers: names(drivers),
             built_in: names("b pcieport"),
             modaliases: names(modaliases),
