@@ -25,6 +25,7 @@ fn given(directory: &Path) -> Given {
         manager: Manager::of(&properties("manager")[0]),
         units: properties("units").iter().filter_map(Active::of).collect(),
         entries: journal_entry::parse(&read("journal.json")).unwrap(),
+        ..Given::default()
     }
 }
 
@@ -79,4 +80,21 @@ fn switches_of_guests() {
         count += 1;
     }
     assert!(count > 0);
+}
+
+/// It had the roots, and the stage, of the last switch that nextroot made, whenever that was.
+#[test]
+fn a_soft_reboot_that_nextroot_had_nothing_to_do_with() {
+    let report = report::Report::of(&given(Path::new("tests/golden/report/257"))).unwrap();
+    for (switched_us, expected) in [
+        (Some(report.asked_us - 1), (true, 0)),
+        (Some(report.asked_us + 1), (false, 2)),
+        // Of before it was written down.
+        (None, (false, 2)),
+    ] {
+        let told = Report::of(report.clone(), &State { switched_us, ..state() }, ASKED_AT).json().unwrap();
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let seen = (told["from"] == told["to"], told["stage"].as_array().unwrap().len());
+        assert_eq!(seen, expected, "{switched_us:?}");
+    }
 }

@@ -195,7 +195,7 @@ prop_compose! {
         stage in vec((any::<String>(), any::<u64>(), any::<u64>()), 0..3),
         blessing in option::of((any::<u64>(), option::of(root_hash()))),
         failed in vec((root_hash(), any::<String>()), 0..3),
-        relay in option::of((any::<bool>(), any::<u64>(), option::of(any::<String>()), any::<bool>())),
+        relay in option::of((any::<bool>(), option::of(any::<u64>()), any::<u64>(), option::of(any::<String>()), any::<bool>())),
     ) -> State {
         let phase = |(name, begin_us, end_us): (String, _, _)| Phase { name: name.into(), begin_us, end_us };
         let stage: Vec<Phase> = stage.into_iter().map(phase).collect();
@@ -204,8 +204,8 @@ prop_compose! {
             Staged { root, direct, complete, begun, mounts, prewarmed, gives_up, phases }
         });
         let failed = failed.into_iter().map(|(hash, why)| Failed { root_hash: hash.to_string(), why }).collect();
-        let relay = relay.map(|(switched, took_us, error, blames_image)| {
-            Pass { switched, took_us, error, blames_image }
+        let relay = relay.map(|(switched, begun_us, took_us, error, blames_image)| {
+            Pass { switched, begun_us, took_us, error, blames_image }
         });
         let blessing = blessing.map(|(at, hash)| Blessing { at, root_hash: hash.map(|hash| hash.to_string()) });
         State { generation, current, previous, retired, staged, failed, relay, blessing, stage, ..State::default() }

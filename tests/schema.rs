@@ -290,7 +290,7 @@ fn status_is_described() {
     let mut checker = Checker::new("status");
     let pass = |error: Option<&str>| {
         let (switched, error) = (error.is_none(), error.map(str::to_owned));
-        Some(Pass { switched, took_us: 31_123, error, blames_image: !switched })
+        Some(Pass { switched, begun_us: Some(7), took_us: 31_123, error, blames_image: !switched })
     };
     let origins = [
         HashOrigin::CommandLine,

@@ -52,6 +52,10 @@ pub struct State {
     pub restored: bool,
     /// How the last pass of the relay went.
     pub relay: Option<Pass>,
+    /// When the relay that led to the running root began, in microseconds of CLOCK_MONOTONIC; `None` where none did, or nobody wrote it
+    /// down.
+    #[serde(default)]
+    pub switched_us: Option<u64>,
     /// What stage took to make the running root ready, part by part.
     #[serde(default)]
     pub stage: Vec<Phase>,
@@ -76,6 +80,7 @@ impl Default for State {
             trial: None,
             restored: false,
             relay: None,
+            switched_us: None,
             stage: Vec::new(),
             ordered: BTreeSet::new(),
         }
@@ -88,7 +93,10 @@ impl State {
     #[must_use]
     pub fn handed_over(mut self, pass: Pass) -> Self {
         match self.staged.take() {
-            Some(staged) if pass.switched => self.switched(staged),
+            Some(staged) if pass.switched => {
+                self.switched(staged);
+                self.switched_us = pass.begun_us;
+            }
             Some(staged) => {
                 // Where that was the way back itself, nothing was taken back.
                 self.restored = staged.gives_up.is_none();
@@ -316,6 +324,7 @@ impl State {
         self.retired.extend(older);
         self.blessed = false;
         self.blessing = None;
+        self.switched_us = None;
     }
 
     /// Drop-ins of critical units that the running root needs no more, and nothing that is staged has again.
@@ -469,6 +478,9 @@ impl Staged {
 pub struct Pass {
     /// Whether it led into the new root; else it led back to the old one.
     pub switched: bool,
+    /// When it began, in microseconds of CLOCK_MONOTONIC.
+    #[serde(default)]
+    pub begun_us: Option<u64>,
     /// From its first instruction to the real init, in microseconds.
     pub took_us: u64,
     /// What failed, where something did.
@@ -516,7 +528,7 @@ mod tests {
     }
 
     fn pass(switched: bool) -> Pass {
-        Pass { switched, took_us: 1, error: None, blames_image: !switched }
+        Pass { switched, begun_us: Some(7), took_us: 1, error: None, blames_image: !switched }
     }
 
     fn names(roots: &[Verity]) -> Vec<&str> {
@@ -535,6 +547,7 @@ mod tests {
             state.settle(Some(root(to)), false);
             assert_eq!(state.current, Some(root(to)));
             assert_eq!(state.previous, Some(root(previous)));
+            assert_eq!(state.switched_us, Some(7));
             assert_eq!(names(&state.unused()), unused, "{to}");
         }
         assert_eq!(state.generation, 5);
@@ -767,7 +780,7 @@ mod tests {
     #[test]
     fn the_last_generation_stays_the_last() {
         let state = State { generation: u64::MAX, ..State::default() };
-        let pass = Pass { switched: true, took_us: 1, error: None, blames_image: false };
+        let pass = Pass { switched: true, begun_us: None, took_us: 1, error: None, blames_image: false };
         assert_eq!(state.handed_over(pass).generation, u64::MAX);
     }
 }

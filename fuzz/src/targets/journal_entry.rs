@@ -26,6 +26,7 @@ pub(super) fn run(data: &[u8]) {
     let soft_reboots = shutdown.map(|_| 1);
     let manager = Manager {
         version: None,
+        userspace_clock: None,
         userspace: at(120),
         shutdown,
         generators: [at(121), at(122)],
@@ -33,7 +34,7 @@ pub(super) fn run(data: &[u8]) {
         finished: at(150),
         soft_reboots,
     };
-    let Ok(report) = Report::of(&Given { manager, units, entries }) else { return };
+    let Ok(report) = Report::of(&Given { manager, units, entries, ..Given::default() }) else { return };
     let mut end = report.asked_us;
     for phase in &report.phases {
         assert_eq!(phase.begin_us, end);

@@ -14,7 +14,7 @@ pub(super) fn run(data: &[u8]) {
     let _ = state.staged.as_ref().map(|staged| (staged.begun.to_string(), staged.has_opened()));
     let _ = state.looking.to_string();
     for switched in [true, false] {
-        let pass = Pass { switched, took_us: 1, error: None, blames_image: !switched };
+        let pass = Pass { switched, begun_us: None, took_us: 1, error: None, blames_image: !switched };
         let after = state.clone().handed_over(pass);
         assert!(after.staged.is_none());
         same(&after);

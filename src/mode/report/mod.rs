@@ -91,24 +91,37 @@ impl Report {
         let state = running::settled::<Error>(&Store::default())?;
         let systemctl = Systemctl::default();
         let manager = systemctl.stamps()?;
+        manager.tells()?;
+        // The journal is looked up by the wall clock, and that of then counts: since then it may have been set, and the machine may have
+        // slept.
         let switched = manager.userspace.unwrap_or_default();
-        let entries = journalctl::of_switches(switched.saturating_sub(report::LONGEST))?;
-        let report = report::Report::of(&Given { manager, units: systemctl.active()?, entries })?;
-        let asked_at = machine::clock_at(Duration::from_micros(report.asked_us));
+        let clock =
+            manager.userspace_clock.unwrap_or_else(|| Duration::from_secs(machine::clock_at(switched)));
+        let [since, until] = [clock.saturating_sub(report::LONGEST), clock + report::LONGEST];
+        let entries = journalctl::of_switches(since.as_secs(), until.as_secs())?;
+        let mut given = Given { manager, units: systemctl.active()?, entries, ..Given::default() };
+        given.types = systemctl.types(&given.of_unknown_type())?;
+        given.set_kernel_clock(state.relay.as_ref().and_then(|pass| pass.begun_us));
+        let report = report::Report::of(&given)?;
+        let before = switched.saturating_sub(Duration::from_micros(report.asked_us));
+        let asked_at = clock.saturating_sub(before).as_secs();
         Ok(Self::of(report, &state, asked_at))
     }
 
     /// With what the state says, and when it was asked for, in seconds since 1970.
     #[must_use]
     pub fn of(report: report::Report, state: &State, asked_at: u64) -> Self {
-        let [from, to] = [&state.previous, &state.current].map(|root| root.as_ref().map(End::of));
+        // A soft reboot that nextroot had nothing to do with, or that came back, leads from a root to itself.
+        let is_switch = state.switched_us.is_none_or(|at| at >= report.asked_us);
+        let from = if is_switch { &state.previous } else { &state.current };
+        let [from, to] = [from, &state.current].map(|root| root.as_ref().map(End::of));
         Self {
             version: VERSION,
             generation: state.generation,
             from,
             to,
             asked_at,
-            stage: state.stage.clone(),
+            stage: if is_switch { state.stage.clone() } else { Vec::new() },
             report,
             probed: None,
         }

@@ -54,8 +54,10 @@ impl Scale {
 pub(super) fn draw(all: &Report) -> Result<String, Error> {
     let report = &all.report;
     let units: Vec<&Unit> = report.units.iter().filter(|unit| unit.serves()).collect();
-    let ends =
-        report.phases.iter().map(|phase| phase.end_us).chain(units.iter().filter_map(|unit| unit.active_us));
+    // What is started hours later, at somebody's login, is no part of it.
+    let is_over = report.finished_us.is_some();
+    let started = units.iter().filter_map(|unit| unit.active_us).filter(|_| !is_over);
+    let ends = report.phases.iter().map(|phase| phase.end_us).chain(started);
     let end = report.since_asked(ends.max().unwrap_or(report.switched_us));
     let scale = Scale { from: -MARGIN * end, to: end * (1.0 + MARGIN) };
     let clients = all.probed.as_deref().unwrap_or_default();

@@ -125,7 +125,13 @@ mod tests {
             restored: true,
             trial: Some(trial),
             blessing: Some(Blessing { at: 1_795_537_000, root_hash: None }),
-            relay: Some(Pass { switched: true, took_us: 31_123, error: None, blames_image: false }),
+            relay: Some(Pass {
+                switched: true,
+                begun_us: None,
+                took_us: 31_123,
+                error: None,
+                blames_image: false,
+            }),
             ..State::default()
         };
         let text = Status::of(state).metrics().unwrap();

@@ -36,8 +36,10 @@ pub struct Given {
     pub manager: Manager,
     /// Units that are active.
     pub units: Vec<Active>,
-    /// What PID 1 and nextroot said, from [`LONGEST`] before the switch.
+    /// What PID 1 and nextroot said, from [`LONGEST`] before the switch to as long after it.
     pub entries: Vec<Entry>,
+    /// `Type=` of units that are not active.
+    pub types: BTreeMap<String, String>,
 }
 
 /// A soft reboot.
@@ -152,14 +154,12 @@ pub enum Error {
 impl Report {
     /// Puts it together.
     pub fn of(given: &Given) -> Result<Self, Error> {
-        if let Some(old) = given.manager.version.filter(|version| *version < KEEPS) {
-            return Err(Error::Old(old));
-        }
+        given.manager.tells()?;
         let events = Event::all(&given.entries);
         let switched = given.manager.userspace.filter(|_| given.has_switched()).ok_or(Error::None)?;
         let asked = given.asked(&events, switched).ok_or(Error::Forgotten)?;
         let finished = given.manager.finished.filter(|finished| *finished >= switched);
-        let span = Span { asked, killed: given.killed(asked, switched), switched };
+        let span = Span { asked, killed: given.killed(asked, switched), switched, up: finished };
         let phases = phases(given, &span, finished);
         let mut units = units(given, &events, &span);
         units.sort_by(|one, other| {
@@ -190,6 +190,8 @@ struct Span {
     /// What had not stopped was killed.
     killed: Duration,
     switched: Duration,
+    /// Start-up was over.
+    up: Option<Duration>,
 }
 
 fn micros(time: Duration) -> u64 {
@@ -201,7 +203,39 @@ const BEGINS: &str = "relay: begins";
 const MOVED: &str = "relay: all mounts moved";
 const KILLS: &str = "Soft-rebooting.";
 
+impl Manager {
+    /// Whether there was a soft reboot that it knows of, as far as it says so itself.
+    pub fn tells(&self) -> Result<(), Error> {
+        match (self.version.filter(|version| *version < KEEPS), self.soft_reboots) {
+            (Some(old), _) => Err(Error::Old(old)),
+            (None, Some(0)) => Err(Error::None),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
 impl Given {
+    /// Services that something happened to, and of which PID 1 does not say what they are, as they are not active.
+    #[must_use]
+    pub fn of_unknown_type(&self) -> Vec<&str> {
+        let is_active = |name: &str| self.units.iter().any(|unit| unit.id == name);
+        let names = self.entries.iter().map(|entry| entry.unit.as_str());
+        let services = names.filter(|name| name.ends_with(".service") && !is_active(name));
+        services.collect::<BTreeSet<&str>>().into_iter().collect()
+    }
+
+    /// Puts what stands in the kernel's log on CLOCK_MONOTONIC: the kernel has a clock of its own for it, which nobody corrects, so that
+    /// they part in weeks of running. The relay knows both, of the moment when it began.
+    pub fn set_kernel_clock(&mut self, begun_us: Option<u64>) {
+        let Some(begun) = begun_us.map(Duration::from_micros) else { return };
+        let of_kernel = |entry: &&mut Entry| entry.pid.is_none();
+        let begins = |entry: &&Entry| entry.pid.is_none() && entry.message.ends_with(BEGINS);
+        let Some(logged) = self.entries.iter().rfind(begins).map(|entry| entry.at) else { return };
+        for entry in self.entries.iter_mut().filter(of_kernel) {
+            entry.at = (entry.at + begun).saturating_sub(logged);
+        }
+    }
+
     /// The first time in the log that it was said, between two moments. nextroot puts its own time before.
     fn said(&self, who: &str, what: &str, from: Duration, to: Duration) -> Option<Duration> {
         let says = |entry: &&Entry| {
@@ -273,7 +307,9 @@ fn units(given: &Given, events: &[Event<'_>], span: &Span) -> Vec<Unit> {
         all.entry(event.unit).or_default().push(event);
     }
     let of = |name| unit(name, all.get(name).map_or(&[], Vec::as_slice), active.get(name).copied(), span);
-    names.into_iter().filter_map(of).collect()
+    let typed =
+        |unit: Unit| Unit { kind: unit.kind.or_else(|| given.types.get(&unit.unit).cloned()), ..unit };
+    names.into_iter().filter_map(of).map(typed).collect()
 }
 
 /// What became of a unit; `None` where it was not active before.
@@ -286,14 +322,25 @@ fn unit(name: &str, events: &[&Event<'_>], active: Option<&Active>, span: &Span)
     let before = |what: &[What]| first(what, span.asked, span.switched);
     let after = |what: &[What]| first(what, span.switched, Duration::MAX);
     let own = |time: Option<Duration>| time.filter(|time| *time >= span.switched);
-    // The new PID 1 finds it dead: nothing had stopped it.
-    let found_dead = active.and_then(|unit| own(unit.left)).is_some();
+    // The new PID 1 finds it dead: nothing had stopped it. One that runs on may be stopped, or fail, much later.
+    let next = events.iter().find(|event| event.at >= span.switched);
+    let in_time = |at: Duration| span.up.is_none_or(|up| at <= up);
+    let found_dead =
+        active.and_then(|unit| own(unit.left).zip(unit.starting)).is_some_and(|(left, starting)| match next
+            .map(|next| (next.what, next.at))
+        {
+            Some((What::Stopped | What::Ended, at)) => in_time(at),
+            Some((What::Stopping, _)) => false,
+            Some((What::Starting | What::Started, at)) => left <= at,
+            None => left <= starting && in_time(left),
+        });
     let ended = before(&[What::Stopped, What::Ended]);
     let stopping = before(&[What::Stopping]).or(ended);
     let killed = stopping.is_none() && found_dead;
     let left = stopping.or_else(|| killed.then_some(span.killed));
     let entered = active.and_then(|unit| unit.entered);
-    let survived = left.is_none() && entered.is_some_and(|entered| entered < span.asked);
+    let ran_on = next.is_some_and(|next| matches!(next.what, What::Stopping | What::Stopped | What::Ended));
+    let survived = left.is_none() && (ran_on || entered.is_some_and(|entered| entered < span.asked));
     if left.is_none() && !survived {
         return None;
     }
@@ -362,13 +409,14 @@ mod tests {
         let manager = Manager {
             version: Some(257),
             userspace: Some(at(110.0)),
+            userspace_clock: None,
             shutdown: Some(at(100.0)),
             generators: [111.0, 112.0].map(|seconds| Some(at(seconds))),
             loaded: Some(at(114.0)),
             finished: Some(at(120.0)),
             soft_reboots: Some(1),
         };
-        Given { manager, units, entries }
+        Given { manager, units, entries, types: BTreeMap::new() }
     }
 
     #[test]
@@ -411,6 +459,21 @@ mod tests {
         early.manager.finished = Some(at(50.0));
         assert_eq!(of(&early), [&relayed[..], &since[..3]].concat());
         assert_eq!(Report::of(&early).unwrap().finished_us, None);
+    }
+
+    /// Weeks of running part the clocks by seconds.
+    #[test]
+    fn the_log_of_the_kernel_has_a_clock_of_its_own() {
+        let entries = vec![
+            logged(45.0, "systemd", "Soft-rebooting."),
+            logged(46.0, "nextroot", "[  0.008] relay: begins"),
+            logged(47.0, "nextroot", "[  0.102] relay: all mounts moved in 84155 us, executing /sbin/init"),
+            told(101.0, "a.service", STOPPING),
+        ];
+        let mut given = given(vec![], entries);
+        given.set_kernel_clock(Some(106_000_000));
+        let seconds: Vec<u64> = given.entries.iter().map(|entry| entry.at.as_secs()).collect();
+        assert_eq!(seconds, [105, 106, 107, 101]);
     }
 
     #[test]
@@ -461,7 +524,32 @@ mod tests {
                 Some((Interrupted, Some(14_000), false)),
             ),
             ("ran on", vec![], Some(active("a.service", 10.0, 11.0)), Some((Survived, Some(0), false))),
-            ("killed", vec![kills.clone()], Some(killed), Some((Interrupted, Some(10_000), true))),
+            ("killed", vec![kills.clone()], Some(killed.clone()), Some((Interrupted, Some(10_000), true))),
+            (
+                "killed, as PID 1 said",
+                vec![kills.clone(), a(114.2, ENDED), a(114.5, STARTING), a(115.0, STARTED)],
+                Some(killed),
+                Some((Interrupted, Some(10_000), true)),
+            ),
+            // Each was killed once, and away for hours.
+            (
+                "ran on, and was started again later",
+                vec![a(9000.0, STOPPING), a(9001.0, STOPPED), a(9001.1, STARTED)],
+                Some(Active { left: Some(at(9000.0)), ..active("a.service", 9001.0, 9001.1) }),
+                Some((Survived, Some(0), false)),
+            ),
+            (
+                "ran on, and failed later",
+                vec![a(9000.0, ENDED), a(9001.1, STARTED)],
+                Some(Active { left: Some(at(9000.0)), ..active("a.service", 9001.0, 9001.1) }),
+                Some((Survived, Some(0), false)),
+            ),
+            (
+                "new, and started again later",
+                vec![a(115.0, STARTED), a(9000.0, STOPPING), a(9001.1, STARTED)],
+                Some(Active { left: Some(at(9000.0)), ..active("a.service", 9001.0, 9001.1) }),
+                None,
+            ),
             ("new", vec![a(115.0, STARTING)], Some(active("a.service", 115.0, 116.0)), None),
             ("stopped before", vec![a(50.0, STOPPING)], Some(active("a.service", 115.0, 116.0)), None),
             (

@@ -13,6 +13,7 @@ pub const MANAGER_PROPERTIES: &[&str] = &[
     "ShutdownStartTimestampMonotonic",
     "SoftRebootsCount",
     "UnitsLoadFinishTimestampMonotonic",
+    "UserspaceTimestamp",
     "UserspaceTimestampMonotonic",
     "Version",
 ];
@@ -34,6 +35,8 @@ pub struct Manager {
     pub version: Option<u32>,
     /// It began.
     pub userspace: Option<Duration>,
+    /// The same by the wall clock of then, since 1970; `None` where systemctl does not tell.
+    pub userspace_clock: Option<Duration>,
     /// The shutdown before began; `None` before systemd 256.
     pub shutdown: Option<Duration>,
     /// Generators: from, to.
@@ -58,6 +61,10 @@ impl Manager {
         Self {
             version: version.map(|version| version.number),
             userspace: at("UserspaceTimestampMonotonic"),
+            // `systemctl --timestamp=unix`
+            userspace_clock: properties
+                .get("UserspaceTimestamp")
+                .and_then(|clock| clock.strip_prefix('@')?.parse().ok().map(Duration::from_secs)),
             shutdown,
             generators: ["GeneratorsStartTimestampMonotonic", "GeneratorsFinishTimestampMonotonic"].map(at),
             loaded: at("UnitsLoadFinishTimestampMonotonic"),

@@ -66,6 +66,8 @@ pub struct Handover<'a> {
     put_aside: bool,
     /// Whether a step failed for what the new root is.
     blames_image: bool,
+    /// When it began, in microseconds of CLOCK_MONOTONIC.
+    begun_us: u64,
     /// The hardware watchdog, held until the init is executed.
     armed: Option<watchdog::Armed>,
 }
@@ -92,6 +94,7 @@ impl<'a> Handover<'a> {
             put_aside: false,
             blames_image: false,
             armed: None,
+            begun_us: u64::try_from(machine::monotonic().as_micros()).unwrap_or(u64::MAX),
         }
     }
 
@@ -191,7 +194,13 @@ impl<'a> Handover<'a> {
     fn remember(&self, took: Duration, failed: Option<String>) {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let blames_image = failed.is_some() && self.blames_image;
-        let pass = Pass { switched: failed.is_none(), took_us, error: failed, blames_image };
+        let pass = Pass {
+            switched: failed.is_none(),
+            begun_us: Some(self.begun_us),
+            took_us,
+            error: failed,
+            blames_image,
+        };
         let told = match &self.before {
             Ok(before) => {
                 let mut after = before.clone().handed_over(pass);

@@ -1,6 +1,6 @@
 //! Asks systemd for its units, by `systemctl show` and `list-units`: docs/decisions/0011-asking-systemd.md says why.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     format::system::{
@@ -93,7 +93,11 @@ impl Systemctl {
     /// The time stamps of PID 1.
     pub fn stamps(&self) -> Result<report::Manager, Error> {
         let properties = format!("--property={}", report::MANAGER_PROPERTIES.join(","));
-        Ok(self.show(&[&properties])?.first().map(report::Manager::of).unwrap_or_default())
+        Ok(self
+            .show(&["--timestamp=unix", &properties])?
+            .first()
+            .map(report::Manager::of)
+            .unwrap_or_default())
     }
 
     /// Every active service and socket with its time stamps.
@@ -104,6 +108,20 @@ impl Systemctl {
             .iter()
             .filter_map(report::Active::of)
             .collect())
+    }
+
+    /// `Type=` of these units, also of those that PID 1 has to read first.
+    pub fn types(&self, names: &[&str]) -> Result<BTreeMap<String, String>, Error> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let arguments: Vec<&str> =
+            ["--property=Id,Type", "--"].into_iter().chain(names.iter().copied()).collect();
+        let types = self
+            .show(&arguments)?
+            .into_iter()
+            .filter_map(|unit| Some((unit.get("Id")?.to_owned(), unit.get("Type")?.to_owned())));
+        Ok(types.collect())
     }
 
     /// The units that PID 1 has in memory, with their states only.
