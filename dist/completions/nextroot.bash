@@ -65,6 +65,17 @@ _nextroot() {
 		fi
 		;;
 	esac
+	if [[ $sources && ($before == = || $word == =) ]]; then
+		# bash parts words at "=": the tag stands before it.
+		[[ $word == = ]] && word= i=1 || i=2
+		local tag=${COMP_WORDS[COMP_CWORD - i]}
+		case $tag in
+		PARTUUID | PARTLABEL | UUID | LABEL)
+			mapfile -t COMPREPLY < <(compgen -W "$(ls "/dev/disk/by-${tag,,}" 2>/dev/null)" -- "$word")
+			;;
+		esac
+		return
+	fi
 	if [[ $sources && $word != -* ]]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")

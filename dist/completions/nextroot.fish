@@ -21,6 +21,7 @@ complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot doctor' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot doctor' -a '(for tag in PARTUUID PARTLABEL UUID LABEL; for name in /dev/disk/by-(string lower $tag)/*; echo $tag=(basename $name); end; end)' -d Partition
 complete -c nextroot -n '__fish_seen_subcommand_from status cancel rollback bless gc report' -f
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status report doctor' -l json -d 'For programs'
 

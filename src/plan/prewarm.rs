@@ -91,7 +91,9 @@ impl InMemory {
     /// By whether each page is.
     #[must_use]
     pub fn of(pages: &[bool], size: Bytes) -> Self {
-        if pages.iter().all(|resident| *resident) {
+        // Of a long file only the beginning is known.
+        let all = pages.len() as u64 >= size.0.div_ceil(PAGE_SIZE);
+        if all && pages.iter().all(|resident| *resident) {
             return Self::Whole;
         }
         let mut parts: Vec<Range<u64>> = Vec::new();
@@ -190,6 +192,8 @@ mod tests {
         for (pages, size, expected) in [
             (&[false, false][..], 8, parts(&[])),
             (&[true, true], 8, InMemory::Whole),
+            // Longer than what was looked at.
+            (&[true, true], 12, parts(&[(0, 8)])),
             (&[false, true, false], 12, parts(&[(4, 8)])),
             // The end of the file is the end of its last page.
             (&[false, true], 5, parts(&[(4, 5)])),

@@ -48,9 +48,9 @@ impl FromStr for Address {
         }
         let rest = text.strip_prefix("http://").ok_or(NoAddress)?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let is_one = has_host(authority) && !authority.contains('@');
-        let ends_in_host = authority.ends_with(']') || !authority.contains(':');
-        if is_one && (ends_in_host || has_port(authority)) {
+        // The client for HTTP takes the first colon for that of the port.
+        let is_one = has_host(authority) && !authority.contains(['@', '[']);
+        if is_one && (!authority.contains(':') || has_port(authority)) {
             Ok(Self::Http(text.to_owned()))
         } else {
             Err(NoAddress)
@@ -161,8 +161,8 @@ mod tests {
             ("tcp://db.example:5432", true),
             ("http://127.0.0.1", true),
             ("http://web:8080/health?x=1", true),
-            ("http://[::1]", true),
-            ("http://[::1]:8080/", true),
+            ("http://[::1]", false),
+            ("http://[::1]:8080/", false),
             ("tcp://127.0.0.1", false),
             ("tcp://127.0.0.1:0", false),
             ("tcp://127.0.0.1:65536", false),
