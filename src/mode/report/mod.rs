@@ -97,7 +97,7 @@ impl Report {
         let switched = manager.userspace.unwrap_or_default();
         let clock =
             manager.userspace_clock.unwrap_or_else(|| Duration::from_secs(machine::clock_at(switched)));
-        let [since, until] = [clock.saturating_sub(report::LONGEST), clock + report::LONGEST];
+        let [since, until] = [clock.saturating_sub(report::LONGEST), clock.saturating_add(report::LONGEST)];
         let entries = journalctl::of_switches(since.as_secs(), until.as_secs())?;
         let mut given = Given { manager, units: systemctl.active()?, entries, ..Given::default() };
         given.types = systemctl.types(&given.of_unknown_type())?;

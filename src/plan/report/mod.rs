@@ -26,6 +26,9 @@ use events::{Event, What};
 /// soft-reboot.target).
 pub const LONGEST: Duration = Duration::from_secs(2100);
 
+/// Of so many services at most is asked what they are: their names have to fit into a command line.
+const MOST: usize = 1000;
+
 /// The first systemd whose time stamps are those of the userspace that it started.
 const KEEPS: u32 = 255;
 
@@ -221,7 +224,7 @@ impl Given {
         let is_active = |name: &str| self.units.iter().any(|unit| unit.id == name);
         let names = self.entries.iter().map(|entry| entry.unit.as_str());
         let services = names.filter(|name| name.ends_with(".service") && !is_active(name));
-        services.collect::<BTreeSet<&str>>().into_iter().collect()
+        services.collect::<BTreeSet<&str>>().into_iter().take(MOST).collect()
     }
 
     /// Puts what stands in the kernel's log on CLOCK_MONOTONIC: the kernel has a clock of its own for it, which nobody corrects, so that

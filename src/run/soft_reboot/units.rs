@@ -117,10 +117,9 @@ impl Systemctl {
         }
         let arguments: Vec<&str> =
             ["--property=Id,Type", "--"].into_iter().chain(names.iter().copied()).collect();
-        let types = self
-            .show(&arguments)?
-            .into_iter()
-            .filter_map(|unit| Some((unit.get("Id")?.to_owned(), unit.get("Type")?.to_owned())));
+        let types = self.show(&arguments)?.into_iter().filter_map(|unit| {
+            Some((unit.get("Id")?.to_owned(), unit.get("Type").filter(|of| !of.is_empty())?.to_owned()))
+        });
         Ok(types.collect())
     }
 
