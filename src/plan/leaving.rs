@@ -51,8 +51,8 @@ pub enum Answer {
 pub enum Next {
     /// Wait.
     Wait,
-    /// Ask PID 1 to do it at once, without what the root itself has to say to that.
-    Force,
+    /// Ask PID 1 once more.
+    Again,
     /// Nothing: the root is left.
     Left,
     /// Nothing: the root stays, for this reason.
@@ -66,8 +66,8 @@ pub enum Next {
 pub struct Leaving {
     /// Whether PID 1 was seen to act.
     began: bool,
-    /// When it was asked to do it at once.
-    forced: Option<Duration>,
+    /// When it had to be asked once more.
+    again: Option<Duration>,
 }
 
 impl Leaving {
@@ -79,12 +79,14 @@ impl Leaving {
             At::CameBack(error) => return Next::Stays(format!("the switch came back: {error}")),
             At::Same if !seen.staged => return Next::Stays("the soft reboot was taken back".to_owned()),
             At::Same => match seen.answer {
-                // Called off by a hook of the root that is left, or by somebody in it.
-                Answer::Is(Some(Manager::Up { .. } | Manager::Starting))
-                    if self.began && self.forced.is_none() =>
-                {
-                    self.forced = Some(seen.since);
-                    return Next::Force;
+                // Called off, by a hook of the root that is left or by somebody in it. What that can be for does not count, and
+                // once might be a mistake.
+                Answer::Is(Some(Manager::Up { .. } | Manager::Starting)) if self.began => {
+                    if self.again.is_some() {
+                        return Next::Reset;
+                    }
+                    *self = Self { began: false, again: Some(seen.since) };
+                    return Next::Again;
                 }
                 Answer::Is(Some(Manager::Stopping)) | Answer::NobodyAsks => self.began = true,
                 // It cannot be asked, and may be at it.
@@ -92,7 +94,7 @@ impl Leaving {
             },
         }
         let patience = if self.began { TO_END } else { TO_BEGIN };
-        let since = seen.since.saturating_sub(self.forced.unwrap_or_default());
+        let since = seen.since.saturating_sub(self.again.unwrap_or_default());
         if since >= patience { Next::Reset } else { Next::Wait }
     }
 }
@@ -116,18 +118,23 @@ mod tests {
             (vec![(1, At::Same, true, stopping), (30, At::Same, true, Answer::Silent)], Next::Wait),
             (vec![(1, At::Same, true, Answer::NobodyAsks), (299, At::InBetween, true, up)], Next::Wait),
             (vec![(1, At::Same, true, stopping), (300, At::Same, true, stopping)], Next::Reset),
-            (vec![(1, At::Same, true, stopping), (9, At::Same, true, up)], Next::Force),
             // Called off, which once was the end of it.
+            (vec![(1, At::Same, true, stopping), (9, At::Same, true, up)], Next::Again),
             (
                 vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (10, At::Same, true, up)],
                 Next::Wait,
             ),
             (
-                vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (308, At::InBetween, true, up)],
-                Next::Wait,
+                vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (39, At::Same, true, up)],
+                Next::Reset,
             ),
             (
-                vec![(1, At::Same, true, stopping), (9, At::Same, true, up), (309, At::Same, true, up)],
+                vec![
+                    (1, At::Same, true, stopping),
+                    (9, At::Same, true, up),
+                    (10, At::Same, true, stopping),
+                    (19, At::Same, true, up),
+                ],
                 Next::Reset,
             ),
             (

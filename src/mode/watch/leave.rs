@@ -125,8 +125,9 @@ impl Watch<'_> {
             };
             match leaving.next(&leaving::Seen { since: asked.elapsed(), at, staged, answer }) {
                 Next::Wait => machine::pause(BEAT),
-                Next::Force if self.is_on_trial()? => self.force(),
-                Next::Force => return Ok(()),
+                // Somebody may have blessed it meanwhile.
+                Next::Again | Next::Reset if !self.is_on_trial()? => return Ok(()),
+                Next::Again => self.ask_again(),
                 Next::Left => return Ok(()),
                 Next::Stays(because) => return self.stay(why, &because),
                 Next::Reset => {
@@ -138,9 +139,11 @@ impl Watch<'_> {
     }
 
     /// The soft reboot was called off: by the root's own hook, as that cannot do its work there, or by somebody.
-    fn force(&self) {
-        self.log.error("watch: the soft reboot was called off: asking PID 1 to do it at once");
-        if let Err(error) = running::soft_reboot_at_once() {
+    fn ask_again(&self) {
+        self.log.error(
+            "watch: the soft reboot was called off: asking PID 1 once more, nextroot bless keeps this root",
+        );
+        if let Err(error) = running::soft_reboot() {
             self.log.error(&format!("watch: {}, ignoring: the machine is restarted in time", chain(&error)));
         }
     }

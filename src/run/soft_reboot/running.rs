@@ -154,8 +154,3 @@ pub fn shares_mounts() -> Result<(), OwnMounts> {
 pub fn soft_reboot() -> Result<(), crate::sys::Error> {
     process::signal_init(7)
 }
-
-/// The same at once: no unit is stopped first, and none may object (SIGRTMIN+17).
-pub fn soft_reboot_at_once() -> Result<(), crate::sys::Error> {
-    process::signal_init(17)
-}
