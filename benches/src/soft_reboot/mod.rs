@@ -65,6 +65,8 @@ struct Row {
     initramfs: String,
     /// By service: the median of all runs, in seconds of the guest, and how many times that of a plain soft reboot.
     interruption: BTreeMap<&'static str, f64>,
+    /// How many times as long an answer took while the next system was seen to: the median of all runs.
+    slower: BTreeMap<&'static str, f64>,
     ratio: BTreeMap<&'static str, f64>,
     /// Bytes that the second system had to be read from its partition until it had started: the median.
     read: Option<f64>,
@@ -92,6 +94,31 @@ struct Away {
     lost: usize,
     /// The longest that an answer took outside of it, in seconds of this side's clock.
     slowest: f64,
+    /// How long answers took before anything was done about the next system, and while that was opened, mounted and read ahead.
+    before: Took,
+    meanwhile: Took,
+}
+
+/// How long answers took, in seconds of this side's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Took {
+    /// How many there were.
+    answers: usize,
+    median: f64,
+    slowest: f64,
+}
+
+impl Took {
+    fn of(seconds: &[f64]) -> Self {
+        match seconds.len() {
+            0 => Self::default(),
+            answers => Self {
+                answers,
+                median: median(seconds),
+                slowest: seconds.iter().copied().fold(0.0, f64::max),
+            },
+        }
+    }
 }
 
 /// Measures, prints and writes.
@@ -176,7 +203,9 @@ fn go(measured: &Measured, way: &Way, made: &Made) -> Outcome<Run> {
 
 /// When what happened, in seconds of the machine's clock.
 struct Moments {
-    /// The first system was told to go.
+    /// The first system had started, and its next was seen to.
+    ready: f64,
+    /// It was told to go.
     go: f64,
     /// How far the machine's clock is before that of its first system and of its second.
     ahead: [f64; 2],
@@ -184,17 +213,18 @@ struct Moments {
 
 impl Moments {
     fn of(told: &Told) -> Outcome<Self> {
-        let line = Regex::new(r"rig: \d+ (clock|go)=machine=(\d+) system=(\d+)")?;
-        let (mut ahead, mut go) = (Vec::new(), None);
+        let line = Regex::new(r"rig: \d+ (clock|ready|go)=machine=(\d+) system=(\d+)")?;
+        let (mut ahead, mut ready, mut go) = (Vec::new(), None, None);
         for found in told.witness.lines().filter_map(|text| line.captures(text)) {
             let (machine, system) = (found[2].parse::<f64>()? / 1e9, found[3].parse::<f64>()? / 1e9);
             match &found[1] {
+                "ready" => ready = Some(machine),
                 "go" => go = Some(machine),
                 _ => ahead.push(machine - system),
             }
         }
-        match (go, ahead.as_slice()) {
-            (Some(go), [first, second]) => Ok(Self { go, ahead: [*first, *second] }),
+        match (ready.zip(go), ahead.as_slice()) {
+            (Some((ready, go)), [first, second]) => Ok(Self { ready, go, ahead: [*first, *second] }),
             _ => Err(format!("the machine did not go to a second system: {}", told.log.display()).into()),
         }
     }
@@ -236,11 +266,19 @@ fn away(questions: &[Question], moments: &Moments) -> Option<Away> {
     let between =
         |answer: Answer| questions.iter().filter(during).filter(|question| question.answer == answer).count();
     let outside = given.iter().filter(|(question, _)| !during(question));
+    let took = |from: f64, to: f64| {
+        let asked = given.iter().filter(|(question, clock)| {
+            question.answered() <= last.answered() && (from..to).contains(&(clock + first))
+        });
+        Took::of(&asked.map(|(question, _)| question.took.as_secs_f64()).collect::<Vec<f64>>())
+    };
     Some(Away {
         interruption: end - begin,
         refused: between(Answer::Refused),
         lost: between(Answer::Lost),
         slowest: outside.map(|(question, _)| question.took.as_secs_f64()).fold(0.0, f64::max),
+        before: took(f64::MIN, moments.ready),
+        meanwhile: took(moments.ready, moments.go),
     })
 }
 
@@ -249,12 +287,20 @@ fn row(way: &Way, made: Made, runs: Vec<Run>) -> Row {
         let all = runs.iter().filter_map(|run| run.services.get(service.name));
         (service.name, median(&all.map(|away| away.interruption).collect::<Vec<f64>>()))
     });
+    let slower = SERVICES.iter().map(|service| {
+        let all = runs.iter().filter_map(|run| run.services.get(service.name));
+        (
+            service.name,
+            median(&all.map(|away| away.meanwhile.median / away.before.median).collect::<Vec<f64>>()),
+        )
+    });
     let read: Option<Vec<f64>> = runs.iter().map(|run| run.read).collect();
     Row {
         name: way.name,
         what: way.what,
         initramfs: made.command,
         interruption: interruption.collect(),
+        slower: slower.filter(|(_, times)| times.is_finite() && *times > 0.0).collect(),
         ratio: BTreeMap::new(),
         read: read.map(|read| median(&read)),
         hit_rate: None,
@@ -278,7 +324,12 @@ fn print(rows: &[Row]) {
                     format!("{:.3} ({} refused, {} lost)", away.interruption, away.refused, away.lost)
                 })
                 .collect();
-            println!("{:18} {service:12} {seconds:>8.3} s {ratio:>6}  {}", row.name, all.join(", "));
+            let slower = row
+                .slower
+                .get(service)
+                .map(|times| format!("; answers took {times:.2} times as long meanwhile"));
+            let slower = slower.unwrap_or_default();
+            println!("{:18} {service:12} {seconds:>8.3} s {ratio:>6}  {}{slower}", row.name, all.join(", "));
         }
     }
 }
@@ -318,11 +369,13 @@ mod tests {
             question(1000, 10, Answer::Given(50.0)),
             question(1100, 0, Answer::Refused),
         ];
-        let moments = |go| Moments { go, ahead: [10.0, 11.0] };
+        let moments = |go| Moments { ready: 60.05, go, ahead: [10.0, 11.0] };
         let seen = away(&questions, &moments(60.2)).unwrap();
         assert!((seen.interruption - 0.8).abs() < 1e-9, "{seen:?}");
         assert_eq!((seen.refused, seen.lost), (2, 1));
         assert!((seen.slowest - 0.03).abs() < 1e-9, "{seen:?}");
+        assert_eq!(seen.before, Took { answers: 1, median: 0.02, slowest: 0.02 });
+        assert_eq!(seen.meanwhile, Took { answers: 1, median: 0.03, slowest: 0.03 });
         assert_eq!(away(&questions[..2], &moments(60.2)), None);
         // The second system never answered.
         assert_eq!(away(&questions[..6], &moments(70.0)), None);

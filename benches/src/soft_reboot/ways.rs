@@ -133,7 +133,7 @@ impl Way {
 say clock \"$(guest-init clock)\"
 # Bytes that the next root's partition was read for since the machine's start
 read_of_next() {{ awk '{{ print $3 * 512 }}' \"/sys/class/block/$(basename \"$(readlink -f /dev/disk/by-partlabel/os_2)\")/stat\"; }}
-leave() {{ say read \"$(read_of_next)\"; soft_reboot \"$@\"; }}
+leave() {{ say read \"$(read_of_next)\"; say go \"$(guest-init clock)\"; soft_reboot \"$@\"; }}
 settled | say state
 if [ -e /var/lib/second ]; then
 	sleep 3
@@ -148,7 +148,7 @@ else
 	sleep 3
 	touch /var/lib/second
 	sync
-	say go \"$(guest-init clock)\"
+	say ready \"$(guest-init clock)\"
 	{go}
 fi
 ",
