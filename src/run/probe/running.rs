@@ -7,11 +7,7 @@ use std::{
 };
 
 use crate::{
-    format::{
-        disk::{discoverable::Purpose, superblock},
-        kernel::devno::Devno,
-        verity::signature::partition,
-    },
+    format::{disk::discoverable::Purpose, kernel::devno::Devno, verity::signature::partition},
     plan::facts::{BlockDevice, Content, OpenVerity, SignedBy},
     run::log::Log,
     sys::{self, block::Entry, dm::Control},
@@ -77,11 +73,11 @@ fn silent(entries: &[Entry]) -> Vec<String> {
     let mut asked = Vec::new();
     for device in disks.filter_map(|disk| describe(disk, disk)) {
         let (name, told) = (device.name.clone(), told.clone());
-        // It may never end.
-        let spawned = thread::Builder::new().spawn(move || {
+        // It may never end; and there may be next to no memory.
+        let spawned = thread::Builder::new().stack_size(128 << 10).spawn(move || {
             let read = open(&device).and_then(|open| {
                 open.forget();
-                open.read(0, superblock::PREFIX)
+                open.read(0, 4096)
             });
             drop(read);
             let _ = told.send(device.name);
