@@ -199,7 +199,7 @@ fn next(machine: &Machine) -> Found {
 
 /// What to do about a source that leads nowhere.
 fn mend_source(source: &str, root: Option<&Root>) -> &'static str {
-    let is_verified = root.is_some_and(|root| matches!(root.on, On::Verity(_)));
+    let is_verified = root.and_then(Root::verity).is_some();
     match source {
         OTHER if is_verified => {
             "make room for a second root: a partition of type root and one of type root-verity (repart.d(5)), or name an image file in Source="
