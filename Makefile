@@ -184,7 +184,7 @@ test test-full: export CLIPPY = @:
 test: export INIT_PROFILE = release
 test: prepared ## what a change has to pass
 	@$(MAKE) --no-print-directory fuzz-planted
-	@FUZZ_SEED=1 $(MAKE) --no-print-directory fuzz SECONDS=1
+	@FUZZ_SEED=1 FUZZ_RUNS=30000 $(MAKE) --no-print-directory fuzz SECONDS=60
 	@$(RIG) run --json target/rig/results.json
 
 test-full: prepared ## every scenario on every systemd: hours; goes on where it was interrupted

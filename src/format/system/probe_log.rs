@@ -57,9 +57,9 @@ pub struct Error {
 
 /// Reads a log. A last line without its end was being written, and is left out.
 pub fn parse(text: &str) -> Result<Vec<Request>, Error> {
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
     let failed = |(number, text): (usize, &str)| Error { line: number + 1, text: text.to_owned() };
-    whole.lines().enumerate().map(|line| request(line.1).ok_or_else(|| failed(line))).collect()
+    lines.enumerate().map(|line| request(line.1).ok_or_else(|| failed(line))).collect()
 }
 
 fn request(line: &str) -> Option<Request> {
@@ -68,7 +68,8 @@ fn request(line: &str) -> Option<Request> {
     let (begun, took) = (time()?, time()?);
     let word = words.next()?;
     let (_, answer) = WORDS.iter().find(|(known, _)| *known == word)?;
-    let address = words.next().filter(|address| !address.is_empty())?.to_owned();
+    let is_address = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let address = words.next().filter(is_address)?.to_owned();
     Some(Request { begun, took, answer: *answer, address })
 }
 
@@ -98,6 +99,9 @@ mod tests {
             ("1 2 answ", Some(vec![])),
             ("1 2 answ\n", None),
             ("1 2 answered \n", None),
+            ("1 2 answered a b\n", None),
+            ("1 2 answered a\r\n", None),
+            ("1 2 answered a\r\r\n3 4 answered b\n", None),
             ("1 answered a\n", None),
             ("-1 2 answered a\n", None),
             ("\n\n", None),
