@@ -256,6 +256,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("half-trixie", "trixie", &HALF).mini(),
     Recipe::system("updates-trixie", "trixie", &UPDATES).mini(),
     Recipe::system("entries-trixie", "trixie", &PAIR_ESP).mini(),
+    Recipe::system("unified-trixie", "unified", &PAIR_ESP).mini(),
     Recipe::system("third-trixie", "trixie", &THIRD).mini(),
     Recipe::system("third-bookworm", "bookworm", &THIRD).mini(),
     Recipe::system("third-forky", "forky", &THIRD).mini(),

@@ -85,7 +85,7 @@ const BACKPORTED: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 17] = [
+const RECIPES: [Recipe; 18] = [
     Recipe::tools("tools", "trixie", &[TOOLS]),
     // What lays out images of the newest systemd: signatures of its repart are not those of 257.
     Recipe::tools(
@@ -110,6 +110,11 @@ const RECIPES: [Recipe; 17] = [
     Recipe { seldom: true, ..Recipe::system("restricted", "forky", &[SYSTEM, &["libbpf1"]]) },
     // A system that Ansible manages, and what manages it.
     Recipe { seldom: true, ..Recipe::system("managed", "trixie", &[SYSTEM, &["openssh-server", "python3"]]) },
+    // A system that makes unified kernel images.
+    Recipe {
+        seldom: true,
+        ..Recipe::system("unified", "trixie", &[SYSTEM, &["systemd-ukify", "systemd-boot-efi"]])
+    },
     // A system with services that are asked while it changes.
     Recipe { seldom: true, ..Recipe::system(serving::TREE, "trixie", &[SYSTEM, serving::PACKAGES]) },
     // What reads our metrics.
