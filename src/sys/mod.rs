@@ -4,6 +4,8 @@
 
 use std::{ffi::OsString, io, path::Path};
 
+#[cfg(feature = "cli")]
+pub mod answers;
 pub mod block;
 pub mod changes;
 pub mod directory;

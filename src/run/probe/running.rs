@@ -1,8 +1,8 @@
 //! A look at a running system: nobody waits for devices there, and what does not answer is passed over.
 
 use std::{
-    sync::{Arc, mpsc},
-    thread,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use crate::{
     format::{disk::discoverable::Purpose, kernel::devno::Devno, verity::signature::partition},
     plan::facts::{BlockDevice, Content, OpenVerity, SignedBy},
     run::log::Log,
-    sys::{self, block::Entry, dm::Control},
+    sys::{self, answers::answers, block::Entry, dm::Control},
 };
 
 use super::{Error, Prober, describe, open};
@@ -66,30 +66,18 @@ fn open_verity() -> Vec<OpenVerity> {
     devices.into_iter().filter_map(verity).collect()
 }
 
-/// Disks that do not answer, as their last path or their server is gone: whoever reads them may wait for ever.
+/// Disks that do not answer, as their last path or their server is gone: whoever reads them may wait for ever. What is suspended is
+/// not asked: that is told when it is to be read.
 fn silent(entries: &[Entry]) -> Vec<String> {
-    let (told, heard) = mpsc::channel();
-    let disks = entries.iter().filter(|entry| entry.disk().is_none());
-    let mut asked = Vec::new();
-    for device in disks.filter_map(|disk| describe(disk, disk)) {
-        let (name, told) = (device.name.clone(), told.clone());
-        // It may never end; and there may be next to no memory.
-        let spawned = thread::Builder::new().stack_size(128 << 10).spawn(move || {
-            let read = open(&device).and_then(|open| {
-                open.forget();
-                open.read(0, 4096)
-            });
-            drop(read);
-            let _ = told.send(device.name);
-        });
-        asked.extend(spawned.is_ok().then_some(name));
-    }
-    drop(told);
-    let end = Instant::now() + TO_ANSWER;
-    while let Ok(name) = heard.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        asked.retain(|asked| *asked != name);
-    }
-    asked
+    let can_be_asked = |disk: &&Entry| {
+        let is_suspended = disk.attribute("dm/suspended").as_deref() == Some("1");
+        disk.disk().is_none() && describe(disk, disk).is_some() && !is_suspended
+    };
+    let disks: Vec<&Entry> = entries.iter().filter(can_be_asked).collect();
+    let nodes: Vec<PathBuf> = disks.iter().map(|disk| disk.node()).collect();
+    let nodes: Vec<&Path> = nodes.iter().map(PathBuf::as_path).collect();
+    let silent = disks.iter().zip(answers(&nodes, TO_ANSWER)).filter(|(_, answers)| !answers);
+    silent.map(|(disk, _)| disk.name.clone()).collect()
 }
 
 /// Whether it is on such a disk.
