@@ -1,10 +1,11 @@
 //! The steps of staging that are about files and mounts of the running system, and how steps are undone.
 
 use std::{
-    fs,
+    fs::{self, File, FileTimes},
     io::{self, ErrorKind},
     os::unix::fs::symlink,
     path::Path,
+    time::SystemTime,
 };
 
 use crate::{
@@ -100,8 +101,16 @@ pub(in crate::run) fn leave_units(names: &[String]) -> Result<(), Error> {
 
 /// Writes a unit whole or not at all: half of one would not be known as ours, and stay.
 pub(super) fn write_unit(name: &str, text: &str) -> Result<(), Error> {
-    let path = Path::new(UNITS).join(name);
-    whole::write(&path, text.as_bytes()).map_err(|e| write_error(&path, e))
+    write_unit_in(Path::new(UNITS), name, text)
+}
+
+/// PID 1 looks for a unit that it does not know where a directory has another time than when it last looked (lookup_paths_timestamp_hash,
+/// src/basic/unit-file.c). The kernel's own time of a change is that of the last tick, in which PID 1 may have looked, too: it said
+/// that there is no such unit.
+fn write_unit_in(directory: &Path, name: &str, text: &str) -> Result<(), Error> {
+    let path = directory.join(name);
+    let changed = || File::open(directory)?.set_times(FileTimes::new().set_modified(SystemTime::now()));
+    whole::write(&path, text.as_bytes()).and_then(|()| changed()).map_err(|e| write_error(&path, e))
 }
 
 /// What stands in them, by which they are known as ours.
@@ -297,6 +306,19 @@ fn remove_units(names: &[String]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// PID 1 had looked for units in the same tick, and did not look again: "Unit nextroot-watcher.service not found."
+    #[test]
+    fn each_unit_gives_its_directory_a_time_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let microseconds = |number: u8| {
+            write_unit_in(directory.path(), &format!("{number}.service"), UNIT).unwrap();
+            let time = fs::metadata(directory.path()).unwrap().modified().unwrap();
+            time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros()
+        };
+        let times: Vec<u128> = (0..20).map(microseconds).collect();
+        assert!(times.windows(2).all(|two| two[0] < two[1]), "{times:?}");
+    }
 
     /// The os-release and the fstab of an image were read to their ends, wherever those were.
     #[test]
