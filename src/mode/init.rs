@@ -47,6 +47,8 @@ const FEATURES: &str = if cfg!(feature = "signatures") { CHECKS_SIGNATURES } els
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a wait is named after that.
 const REMINDER: Duration = Duration::from_secs(10);
+/// How long drivers may take that nobody needs, where devices are waited for without end.
+const TO_FINISH: Duration = Duration::from_secs(90);
 
 /// Why there is no root. Each ends the boot.
 #[derive(Debug, thiserror::Error)]
@@ -194,13 +196,22 @@ fn finish_loading(
     log: &Log,
 ) -> Result<(), Error> {
     let begun = Instant::now();
+    let (mut speak, end) = (begun + PATIENCE, begun + limit.unwrap_or(TO_FINISH));
     while !loader.is_idle() {
-        log.debug(|| "waiting for drivers to be done".to_owned());
-        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
-        if left.is_some_and(|left| left.is_zero()) || !prober.wait(loader, left)? {
-            log.warning("drivers are not done in time, ignoring: their devices may be missing");
+        let now = Instant::now();
+        if now >= end {
+            let loading = loader.loading();
+            log.warning(&format!("not done in time, ignoring: {loading}: their devices may be missing"));
             break;
         }
+        if now >= speak {
+            log.warning(&format!(
+                "the root is mounted: waiting for drivers to be done: {}",
+                loader.loading()
+            ));
+            speak = now + REMINDER;
+        }
+        prober.wait(loader, Some(speak.min(end) - now))?;
     }
     Ok(())
 }

@@ -160,6 +160,15 @@ impl Loader {
         self.shared.lock().pending == 0
     }
 
+    /// Modules on their way, by name.
+    #[must_use]
+    pub fn loading(&self) -> String {
+        let state = self.shared.lock();
+        let all = state.modules.iter().zip(&self.shared.index.modules);
+        let loading = all.filter(|(progress, _)| matches!(progress, Progress::Waiting(_)));
+        Vec::from_iter(loading.map(|(_, module)| module.name.as_str())).join(" ")
+    }
+
     /// Becomes readable when the last module on its way is done.
     #[must_use]
     pub fn idle(&self) -> BorrowedFd<'_> {
