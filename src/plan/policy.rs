@@ -20,6 +20,8 @@ pub(super) struct Policy<'a> {
     usr: Option<&'static str>,
     /// Whether it names the very root, by its hash or by who signed it, so that no other hash may put something over it.
     pinned: bool,
+    /// Whether /usr may be anything: `UsrVerity=allowed`.
+    usr_allowed: bool,
 }
 
 impl<'a> Policy<'a> {
@@ -41,7 +43,8 @@ impl<'a> Policy<'a> {
         };
         let is_dissect = |root: &Given| root.source == Source::Policy && root.value == "dissect";
         let pinned = root_pinned || request.root.as_ref().is_some_and(is_dissect);
-        Self { file: &config.file, root, usr, pinned }
+        let usr_allowed = config.usr_verity_required == Some(false);
+        Self { file: &config.file, root, usr, pinned, usr_allowed }
     }
 
     /// Whether verification may be switched off.
@@ -79,6 +82,9 @@ impl<'a> Policy<'a> {
             }
             // Without one of its own, /usr is the root's.
             (Some(rule), None) => self.verified(&USR, rule, root, request.root_options.as_ref()),
+            (None, Some(_)) if !self.usr_allowed => {
+                self.hash_of_usr("CommandLine=root=dissect", request.usrhash.as_ref())
+            }
             (None, _) => Ok(()),
         }
     }

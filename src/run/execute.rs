@@ -265,7 +265,9 @@ impl<'a> Executor<'a> {
     ) -> Result<(), Error> {
         let types = match fstype {
             Some(Fstype::Known(kind)) => vec![kind.to_string()],
-            Some(Fstype::Named(names)) => names.split(',').map(str::to_owned).collect(),
+            Some(Fstype::Named(names)) => {
+                names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+            }
             None => vec![self.recognise(what)?],
         };
         let mut options = MountOptions::parse(options);
@@ -437,7 +439,12 @@ fn overlay(at: &Path, store: &Path) -> Result<(), Error> {
 fn volatile_usr(at: &Path, store: &Path) -> Result<(), Error> {
     let usr = store.join("usr");
     make_mount_point(&usr)?;
-    mount::clone_tree(&at.join("usr"))?.attach(&usr)?;
+    match mount::clone_tree(&at.join("usr")) {
+        Ok(tree) => tree.attach(&usr)?,
+        // A /usr of its own comes above. Where there is none either, no init is found, which is told.
+        Err(error) if error.is_absent() => {}
+        Err(error) => return Err(error.into()),
+    }
     mount::unmount(at)?;
     Ok(mount::move_to(store, at)?)
 }

@@ -56,16 +56,18 @@ const FLAGS: [(&str, Flag, bool); 15] = [
 const WITHOUT_EFFECT: [&str; 6] = ["defaults", "auto", "noauto", "nofail", "_netdev", "relatime"];
 /// What all begins with that is for programs only (mount(8)).
 const FOR_PROGRAMS: [&str; 3] = ["x-", "X-", "comment="];
+/// What of that has mount(8) show something else. The kernel refuses it, which is better than to leave it out.
+const OF_MOUNT: [&str; 2] = ["X-mount.subdir=", "X-mount.idmap="];
 
 impl MountOptions {
     /// Reads a comma-separated list; `ro` and `rw` go to the mount and to the file system.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut options = Self::default();
+        let begins = |word: &str, with: &[&str]| with.iter().any(|begin| word.starts_with(begin));
         let counts = |word: &&str| {
-            !word.is_empty()
-                && !WITHOUT_EFFECT.contains(word)
-                && !FOR_PROGRAMS.iter().any(|begin| word.starts_with(begin))
+            let is_for_programs = begins(word, &FOR_PROGRAMS) && !begins(word, &OF_MOUNT);
+            !word.is_empty() && !WITHOUT_EFFECT.contains(word) && !is_for_programs
         };
         for word in text.split(',').filter(counts) {
             let known = FLAGS.iter().find(|(name, ..)| *name == word);
@@ -102,8 +104,10 @@ mod tests {
 
     #[test]
     fn lists() {
-        let rows: [Row<'_>; 10] = [
+        let rows: [Row<'_>; 11] = [
             ("x-systemd.device-timeout=0,x-initrd.mount,X-mount.mkdir,comment=c", &[], &[]),
+            // What was left out showed another directory than the one that was meant.
+            ("X-mount.subdir=a,X-mount.mkdir", &[], &[("X-mount.subdir", Some("a"))]),
             ("noatime,nodiratime,diratime,symfollow,atime", &[], &[]),
             ("", &[], &[]),
             ("defaults", &[], &[]),
