@@ -52,8 +52,8 @@ pub struct State {
     pub restored: bool,
     /// How the last pass of the relay went.
     pub relay: Option<Pass>,
-    /// When the relay that led to the running root began, in microseconds of CLOCK_MONOTONIC; `None` where none did, or nobody wrote it
-    /// down.
+    /// When the relay that led to the running root began, in microseconds of CLOCK_MONOTONIC; without the relay, when the running root was
+    /// first seen to be another. `None` where no switch led to it.
     #[serde(default)]
     pub switched_us: Option<u64>,
     /// What stage took to make the running root ready, part by part.
@@ -117,13 +117,14 @@ impl State {
         self
     }
 
-    /// Takes in what is seen: the root under /, and whether the staged one still waits. A switch that systemd
-    /// made by itself leaves no other trace, nor does one by a relay that found /run full.
-    pub fn settle(&mut self, running: Option<Root>, waits: bool) {
+    /// Takes in what is seen at a time, in microseconds of CLOCK_MONOTONIC: the root under /, and whether the staged one still waits. A
+    /// switch that systemd made by itself leaves no other trace, nor does one by a relay that found /run full.
+    pub fn settle(&mut self, running: Option<Root>, waits: bool, now_us: u64) {
         let switched =
             |staged: &Staged| staged.complete && running.as_ref().is_some_and(|root| root.is(&staged.root));
         if let Some(staged) = self.staged.take_if(|staged| !waits && switched(staged)) {
             self.switched(staged);
+            self.switched_us = Some(now_us);
             self.generation = self.generation.saturating_add(1);
         }
         let Some(running) = running else { return };
@@ -538,13 +539,13 @@ mod tests {
     #[test]
     fn what_runs_and_what_ran() {
         let mut state = State::default();
-        state.settle(Some(root("a")), false);
+        state.settle(Some(root("a")), false, 9);
         for (to, previous, unused) in
             [("b", "a", vec![]), ("c", "b", vec!["a"]), ("b", "c", vec!["a"]), ("d", "b", vec!["a", "c"])]
         {
             state.staged = staged(to, false);
             state = state.handed_over(pass(true));
-            state.settle(Some(root(to)), false);
+            state.settle(Some(root(to)), false, 9);
             assert_eq!(state.current, Some(root(to)));
             assert_eq!(state.previous, Some(root(previous)));
             assert_eq!(state.switched_us, Some(7));
@@ -613,7 +614,7 @@ mod tests {
     #[test]
     fn a_pass_that_came_back_changes_no_root() {
         let mut state = State::default();
-        state.settle(Some(root("a")), false);
+        state.settle(Some(root("a")), false, 9);
         state.staged = staged("b", false);
         let state = state.handed_over(pass(false));
         assert_eq!((&state.current, &state.staged, &state.previous), (&Some(root("a")), &None, &None));
@@ -634,17 +635,17 @@ mod tests {
     #[test]
     fn from_a_plain_root_and_back() {
         let mut state = State::default();
-        state.settle(Some(plain("")), false);
+        state.settle(Some(plain("")), false, 9);
         for (to, previous) in [(root("a"), plain("")), (plain(""), root("a")), (root("b"), plain(""))] {
             state.staged = staged("", false).map(|staged| Staged { root: to.clone(), ..staged });
             state = state.handed_over(pass(true));
-            state.settle(Some(to.clone()), false);
+            state.settle(Some(to.clone()), false, 9);
             assert_eq!((&state.current, &state.previous), (&Some(to), &Some(previous)));
         }
         assert_eq!(names(&state.unused()), ["a"], "a plain root has no device to close");
         state.staged = staged("c", false);
         let mut state = state.handed_over(pass(true)).handed_over(pass(false));
-        state.settle(None, false);
+        state.settle(None, false, 9);
         assert_eq!((state.current, state.previous), (Some(root("c")), Some(root("b"))));
     }
 
@@ -654,7 +655,7 @@ mod tests {
         for (running, switched) in [(plain(""), true), (root("a"), false)] {
             let staged = staged("", true).map(|staged| Staged { root: to.clone(), ..staged });
             let mut state = State { current: Some(root("a")), staged, ..State::default() };
-            state.settle(Some(running.clone()), false);
+            state.settle(Some(running.clone()), false, 9);
             assert_eq!((state.generation == 2, state.staged.is_none()), (switched, switched));
             assert_eq!(state.current, Some(running));
         }
@@ -665,7 +666,7 @@ mod tests {
     fn a_plain_root_that_was_mounted_anew() {
         let mut state = State { previous: Some(root("a")), ..State::default() };
         for options in ["noatime", "noatime,commit=5"] {
-            state.settle(Some(plain(options)), false);
+            state.settle(Some(plain(options)), false, 9);
             assert_eq!((&state.current, &state.previous), (&Some(plain(options)), &Some(root("a"))));
         }
     }
@@ -687,9 +688,10 @@ mod tests {
             for direct in [true, false] {
                 let mut state =
                     State { current: Some(root("a")), staged: staged("b", direct), ..State::default() };
-                state.settle(Some(root(running)), waits);
+                state.settle(Some(root(running)), waits, 9);
                 assert_eq!(state.generation == 2, switched, "{running} {waits} {direct}");
                 assert_eq!(state.staged.is_none(), switched);
+                assert_eq!(state.switched_us.is_some(), switched);
             }
         }
     }
@@ -707,7 +709,7 @@ mod tests {
         assert_eq!((state.blessed, state.blessing), (false, None));
         for (seen, kept) in [("b", true), ("c", false)] {
             let mut state = by_others.clone();
-            state.settle(Some(root(seen)), false);
+            state.settle(Some(root(seen)), false, 9);
             assert_eq!(state.blessing.is_some(), kept, "{seen}");
         }
     }

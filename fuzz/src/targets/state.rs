@@ -20,7 +20,7 @@ pub(super) fn run(data: &[u8]) {
         same(&after);
     }
     let mut settled = state.clone();
-    settled.settle(state.staged.map(|staged| staged.root), false);
+    settled.settle(state.staged.map(|staged| staged.root), false, 9);
     same(&settled);
 }
 

@@ -112,7 +112,7 @@ impl Report {
     #[must_use]
     pub fn of(report: report::Report, state: &State, asked_at: u64) -> Self {
         // A soft reboot that nextroot had nothing to do with, or that came back, leads from a root to itself.
-        let is_switch = state.switched_us.is_none_or(|at| at >= report.asked_us);
+        let is_switch = state.switched_us.is_some_and(|at| at >= report.asked_us);
         let from = if is_switch { &state.previous } else { &state.current };
         let [from, to] = [from, &state.current].map(|root| root.as_ref().map(End::of));
         Self {

@@ -342,7 +342,9 @@ fn unit(name: &str, events: &[&Event<'_>], active: Option<&Active>, span: &Span)
     let killed = stopping.is_none() && found_dead;
     let left = stopping.or_else(|| killed.then_some(span.killed));
     let entered = active.and_then(|unit| unit.entered);
-    let ran_on = next.is_some_and(|next| matches!(next.what, What::Stopping | What::Stopped | What::Ended));
+    // What begins while the journal is not there yet is first seen to end.
+    let ran_on = next.filter(|next| span.up.is_none_or(|up| next.at > up));
+    let ran_on = ran_on.is_some_and(|next| matches!(next.what, What::Stopping | What::Stopped | What::Ended));
     let survived = left.is_none() && (ran_on || entered.is_some_and(|entered| entered < span.asked));
     if left.is_none() && !survived {
         return None;
@@ -554,6 +556,7 @@ mod tests {
                 None,
             ),
             ("new", vec![a(115.0, STARTING)], Some(active("a.service", 115.0, 116.0)), None),
+            ("new, begun before the journal was there, and over", vec![a(114.2, ENDED)], None, None),
             ("stopped before", vec![a(50.0, STOPPING)], Some(active("a.service", 115.0, 116.0)), None),
             (
                 "somebody else says so",

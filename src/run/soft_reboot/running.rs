@@ -95,8 +95,15 @@ fn plain(mounts: &[Mount]) -> Option<(String, On)> {
 /// What is remembered, with what is seen now taken in.
 pub fn settled<E: From<state::Error> + From<execute::Error>>(store: &Store) -> Result<State, E> {
     let mut state = store.load()?;
-    state.settle(root(), staging::waits()?);
+    settle(&mut state)?;
     Ok(state)
+}
+
+/// Takes in what is seen now.
+pub fn settle(state: &mut State) -> Result<(), execute::Error> {
+    let now = u64::try_from(machine::monotonic().as_micros()).unwrap_or(u64::MAX);
+    state.settle(root(), staging::waits()?, now);
+    Ok(())
 }
 
 /// A device, with what its root hash proves: by the kernel's word, else by what the boot wrote down.
@@ -121,7 +128,7 @@ fn origin(root_hash: &str) -> HashOrigin {
 
 /// The dm-verity device of this number: its name, and its table as the kernel has it.
 fn verity(devno: Devno) -> Option<(String, VerityTable)> {
-    let name = Entry { name: format!("dm-{}", devno.minor) }.attribute("dm/name")?;
+    let name = Entry::of(devno)?.attribute("dm/name")?;
     let target = Control::open().ok()?.table(&name).ok()?;
     (target.kind == "verity").then(|| target.text.parse().ok().map(|table| (name, table)))?
 }
