@@ -72,9 +72,9 @@ _nextroot() {
 		case $tag in
 		PARTUUID | PARTLABEL | UUID | LABEL)
 			mapfile -t COMPREPLY < <(compgen -W "$(ls "/dev/disk/by-${tag,,}" 2>/dev/null)" -- "$word")
+			return
 			;;
 		esac
-		return
 	fi
 	if [[ $sources && $word != -* ]]; then
 		compopt -o filenames

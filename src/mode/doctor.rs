@@ -53,7 +53,6 @@ fn look(source: Option<String>) -> Machine {
         false => has_module().then_some(Verity::Module),
     };
     let configured = config.stage.source.clone();
-    let source = source.or_else(|| configured.clone()).unwrap_or_else(|| doctor::OTHER.to_owned());
     Machine {
         is_root: is_root(),
         system: system::Running::default().look(),
@@ -63,17 +62,20 @@ fn look(source: Option<String>) -> Machine {
         unwatched: !config.trial.automatic_return,
         direct: config.stage.direct,
         prewarm: config.stage.prewarm,
-        next: (is_root() && unusable.is_none()).then(|| next(source)),
+        next: (is_root() && unusable.is_none()).then(|| next(source, configured.as_deref())),
         warnings: config.warnings,
         configured,
         unusable,
     }
 }
 
-/// What a source leads to, opening nothing.
-fn next(source: String) -> Next {
+/// What a source leads to, opening nothing: one that was named, that of nextroot.conf, or the other slot.
+fn next(named: Option<String>, configured: Option<&str>) -> Next {
+    let asked = named.or_else(|| configured.is_none().then(|| doctor::OTHER.to_owned())).unwrap_or_default();
+    let source = configured.filter(|_| asked.is_empty()).map_or_else(|| asked.clone(), str::to_owned);
     let looked = || -> Result<Next, Error> {
-        let request = Request { source: source.clone(), ..Request::default() };
+        // Without one it is found as the hook finds it.
+        let request = Request { source: asked.clone(), ..Request::default() };
         let (request, _) = request.configured()?;
         let state = running::settled::<Error>(&Store::default())?;
         let mut found = find(&request, &state)?;

@@ -45,8 +45,9 @@ pub(super) fn collect(state: &mut State) -> Result<Vec<String>, Error> {
     if configuration::read(None)?.keeps_none {
         state.retire_previous();
     }
-    let mut failed = super::cancel::end_look(state);
     let (mut lines, mut left) = (Vec::new(), Vec::new());
+    let ended = super::cancel::end_look(state).map(|kept| lines.extend(kept));
+    let mut failed = ended;
     for root in state.unused() {
         // The others go all the same.
         if let Err(error) = closing::close_if_there(&root.name) {

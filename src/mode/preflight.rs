@@ -12,7 +12,7 @@ use crate::{
         preflight::{self, NewRoot, Refused, Report, RootHashUse, Verdict},
         soft_reboot,
         stage::{self, Intent},
-        state::{Root, State},
+        state::{Root, State, Verity},
         step::HashOrigin,
     },
     run::{
@@ -22,6 +22,7 @@ use crate::{
     },
 };
 
+use super::complain;
 use super::request::{Error, Prepared, Request, Way, find, rows};
 
 /// What preflight found out about a source.
@@ -44,12 +45,12 @@ pub fn run(request: &Request) -> Result<Examined, Error> {
     let store = Store::default();
     let _lock = store.lock()?;
     let mut state = running::settled::<Error>(&store)?;
-    end_look(&mut state, &store)?;
+    end_look(&mut state, &store)?.into_iter().for_each(complain);
     let mut found = find(request, &state)?;
     let prepared = match found.open(&state) {
         Ok(prepared) => prepared,
         Err(error) => {
-            return match unopened(request, &found.intent(), &error) {
+            return match unopened(request, &found.intent(), &state, &error) {
                 Some(report) => Ok(Examined::of(request, report, Vec::new(), found.skipped())),
                 None => Err(error.into()),
             };
@@ -58,12 +59,13 @@ pub fn run(request: &Request) -> Result<Examined, Error> {
     let looked = look_aside(request, &prepared, &mut state, &store);
     let ended = end_look(&mut state, &store);
     let Aside { examined, .. } = looked?;
-    ended?;
+    let ended = ended?;
+    ended.into_iter().for_each(complain);
     Ok(examined)
 }
 
 /// What can be said of a root that was found and is not opened; `None` where no check tells why not.
-fn unopened(request: &Request, intent: &Intent, why: &soft_reboot::Error) -> Option<Report> {
+fn unopened(request: &Request, intent: &Intent, state: &State, why: &soft_reboot::Error) -> Option<Report> {
     let mut asked = asked(request, &[]);
     asked.refused = why.refused();
     match (&asked.refused, why) {
@@ -73,11 +75,19 @@ fn unopened(request: &Request, intent: &Intent, why: &soft_reboot::Error) -> Opt
         }
         (None, _) => return None,
     }
-    Some(closed(asked, &intent.root))
+    let mut known = [&state.previous, &state.current].into_iter().flatten().filter_map(Root::verity);
+    let from = known.find(|verity| is_open(&intent.root, verity));
+    let from = from.map_or(HashOrigin::Unknown, |verity| verity.root_hash_from);
+    Some(closed(asked, &intent.root, from.into()))
 }
 
-/// The report of a root that stays closed.
-fn closed(mut asked: preflight::Asked, root: &stage::Root) -> Report {
+/// Whether a root that is open still is this one.
+fn is_open(root: &stage::Root, verity: &Verity) -> bool {
+    matches!(root, stage::Root::Open(open) if open.name == verity.name && open.table.root_hash.to_string() == verity.root_hash)
+}
+
+/// The report of a root that stays closed; where it is open, it was opened by a root hash that comes `from` there.
+fn closed(mut asked: preflight::Asked, root: &stage::Root, from: preflight::HashFrom) -> Report {
     match root {
         stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) => {
             let from = verity.root_hash_from.into();
@@ -85,20 +95,21 @@ fn closed(mut asked: preflight::Asked, root: &stage::Root) -> Report {
         }
         stage::Root::Open(open) => {
             let hash = open.table.root_hash.clone();
-            asked.root_hash = Some(RootHashUse { hash, from: preflight::HashFrom::Unknown });
+            asked.root_hash = Some(RootHashUse { hash, from });
         }
         stage::Root::Plain(plain) => asked.unverified = Some(format!("{plain}, as it ran before")),
     }
     preflight::examine(&asked, &system::Running::default().look(), &NewRoot::default())
 }
 
-/// Undoes what was done to look at a root; where that fails, the state still knows of it.
-pub(super) fn end_look(state: &mut State, store: &Store) -> Result<(), Error> {
+/// Undoes what was done to look at a root; where that fails, the state still knows of it. What is left all the same is to be told.
+pub(super) fn end_look(state: &mut State, store: &Store) -> Result<Option<String>, Error> {
     if state.looking.steps.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    super::cancel::end_look(state)?;
-    Ok(store.save(state)?)
+    let kept = super::cancel::end_look(state)?;
+    store.save(state)?;
+    Ok(kept)
 }
 
 /// What was seen of a root that was opened aside.
@@ -116,7 +127,7 @@ pub(super) fn look_aside(
     store: &Store,
 ) -> Result<Aside, Error> {
     let aside = Intent { way: Way::Look, ..prepared.opening.intent.clone() };
-    state.looking = match stage::mounting(&aside, &prepared.facts) {
+    let looking = match stage::mounting(&aside, &prepared.facts) {
         Decision::Go(plan) => plan,
         Decision::Refuse(error) => return Err(error.into()),
         // What is known of the devices was enough a moment ago.
@@ -124,8 +135,9 @@ pub(super) fn look_aside(
             return Err(execute::Error::Plan { what: "the root aside".to_owned() }.into());
         }
     };
+    state.looking.steps.extend_from_slice(&looking.steps);
     store.save(state)?;
-    let looked = look(request, prepared, &state.looking, &aside.mounted_at());
+    let looked = look(request, prepared, &looking, &aside.mounted_at());
     if matches!(&looked, Err(Error::Execute(error)) if error.is_taken()) {
         state.looking.steps.retain(|step| !matches!(step, Step::OpenVerity(_)));
     }
@@ -140,7 +152,9 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
         match (executor.execute(step), step) {
             (Err(error), Step::OpenVerity(_)) if error.is_refusal() => {
                 let refused = Some(Refused::RootHash(handover::chain(&error)));
-                let report = closed(preflight::Asked { refused, ..asked(request, &[]) }, &intent.root);
+                let from = prepared.opening.root.verity().map_or(HashOrigin::Unknown, |it| it.root_hash_from);
+                let asked = preflight::Asked { refused, ..asked(request, &[]) };
+                let report = closed(asked, &intent.root, from.into());
                 let examined = Examined::of(request, report, Vec::new(), skipped);
                 return Ok(Aside { examined, refused: Some(error.into()) });
             }

@@ -190,15 +190,19 @@ impl Staging<'_> {
         let Some(mut staged) = self.state.staged.clone() else { return Ok(()) };
         (self.tell)(&format!("taking back {}", staged.root.source));
         let kept = staged.begun.hand_over(other);
-        super::cancel::undo(&staged.begun)?;
-        self.state.looking.steps.splice(0..0, kept);
+        let undone = super::cancel::undo(&staged.begun);
+        undone.outcome?;
+        self.state.looking.steps.splice(0..0, kept.into_iter().chain(undone.entries));
+        undone.why.iter().for_each(|why| (self.tell)(&super::cancel::kept(why)));
         self.state.staged = None;
         Ok(self.store.save(&self.state)?)
     }
 
     /// Undoes what was done to look at a root.
     fn end_look(&mut self) -> Result<(), Error> {
-        end_look(&mut self.state, &self.store)
+        let kept = end_look(&mut self.state, &self.store)?;
+        kept.iter().for_each(|kept| (self.tell)(kept));
+        Ok(())
     }
 
     fn try_end_look(&mut self) {
@@ -329,8 +333,13 @@ impl Staging<'_> {
     fn take_back(&mut self) {
         let Some(staged) = &self.state.staged else { return };
         (self.tell)("it failed: undoing what was done");
-        match super::cancel::undo(&staged.begun) {
-            Ok(()) => self.state.staged = None,
+        let undone = super::cancel::undo(&staged.begun);
+        match undone.outcome {
+            Ok(()) => {
+                self.state.staged = None;
+                self.state.looking.steps.extend(undone.entries);
+                undone.why.iter().for_each(|why| (self.tell)(&super::cancel::kept(why)));
+            }
             Err(error) => (self.tell)(&format!("undo: {error}; nextroot cancel tries again")),
         }
         if let Err(error) = self.store.save(&self.state) {

@@ -133,8 +133,11 @@ fn is_over(log: &Log, store: &Store) -> Result<bool, Error> {
     let over = Duty::of(&state) == Duty::Nothing;
     if over {
         // After a switch that came back, the boot loader's entry has its name again.
-        if let Err(error) = preflight::end_look(&mut state, store) {
-            log.warning(&format!("watch: {}, ignoring: nextroot cancel tries again", chain(&error)));
+        match preflight::end_look(&mut state, store) {
+            Ok(kept) => kept.iter().for_each(|kept| log.warning(&format!("watch: {kept}"))),
+            Err(error) => {
+                log.warning(&format!("watch: {}, ignoring: nextroot cancel tries again", chain(&error)));
+            }
         }
         watcher::remove()?;
     }
