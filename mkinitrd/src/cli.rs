@@ -201,15 +201,19 @@ fn select(arguments: &Arguments, sysroot: &Sysroot, wishes: &Wishes) -> Outcome<
             "--host-only finds out which drivers to take, and --only-driver says it: leave one out".into()
         );
     } else if arguments.host_only {
-        let root = host::Root::of_this_machine().ok_or(
-            "--host-only: this machine's root is on no disk that /sys knows, as in a container: leave --host-only out",
-        )?;
-        select::host_only(sysroot, &root, wishes)?
+        let roots = host::Root::of_this_machine();
+        if roots.is_empty() {
+            return Err(
+                "--host-only: this machine's root is on no disk that /sys knows, as in a container: leave --host-only out"
+                    .into(),
+            );
+        }
+        select::host_only(sysroot, &roots, wishes)?
     } else {
         // Another sysroot is for another machine; its disk is not known.
         let here = arguments.sysroot == Path::new("/");
-        let root = here.then(host::Root::of_this_machine).flatten();
-        select::generic(sysroot, root.as_ref(), wishes)?
+        let roots = if here { host::Root::of_this_machine() } else { Vec::new() };
+        select::generic(sysroot, &roots, wishes)?
     };
     say("note", &selection.notes);
     say("warning", &selection.warnings);

@@ -8,12 +8,12 @@ use std::{
 use nextroot::{
     format::{
         config::initramfs::{self, Config},
-        kernel::cmdline::same_name,
+        kernel::cmdline::{Parameter, same_name},
     },
     sys::file::{LONGEST_TEXT, named},
 };
 
-use crate::select::Wishes;
+use crate::select::{Need, Wishes};
 
 /// A configuration that the init would refuse.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +34,10 @@ const MODULES: [&str; 4] = ["modules_load", "rd.modules_load", "rd.driver.pre", 
 const TYPES: [&str; 2] = ["rootfstype", "mount.usrfstype"];
 
 /// Values that need a module.
-const NEED: [(&str, &str, &str); 3] = [
-    ("root", "dissect", "efivarfs"),
-    ("root", "gpt-auto", "efivarfs"),
-    ("systemd.volatile", "overlay", "overlay"),
+const NEEDS: [Need; 3] = [
+    Need { parameter: "root", value: "dissect", module: "efivarfs" },
+    Need { parameter: "root", value: "gpt-auto", module: "efivarfs" },
+    Need { parameter: "systemd.volatile", value: "overlay", module: "overlay" },
 ];
 
 /// Reads a configuration: its text, and what it says.
@@ -48,25 +48,35 @@ pub(crate) fn read(path: &Path) -> Result<(String, Config), Error> {
     Ok((text, config))
 }
 
+/// All parameters of a configuration, what cannot be changed after what can.
+fn parameters(config: &Config) -> impl DoubleEndedIterator<Item = &Parameter> {
+    config.defaults.parameters.iter().chain(&config.fixed.parameters)
+}
+
+/// The value of a parameter that holds in the end.
+pub(crate) fn last<'a>(config: &'a Config, parameter: &str) -> Option<&'a str> {
+    parameters(config).rfind(|given| same_name(&given.name, parameter))?.value.as_deref()
+}
+
 /// What the parameters of a configuration need in the initramfs.
 pub(crate) fn wishes(config: &Config) -> Wishes {
-    let mut wishes = Wishes::default();
-    for parameter in config.defaults.parameters.iter().chain(&config.fixed.parameters) {
-        let is = |name: &&str| same_name(name, &parameter.name);
-        let needs =
-            NEED.iter().filter(|(name, value, _)| is(name) && parameter.value.as_deref() == Some(*value));
-        wishes.configured.extend(needs.map(|(_, _, module)| (*module).to_owned()));
-        let list = if MODULES.iter().any(is) {
-            &mut wishes.configured
-        } else if TYPES.iter().any(is) {
-            &mut wishes.file_systems
-        } else {
-            continue;
-        };
-        let words = parameter.value.iter().flat_map(|value| value.split(','));
-        list.extend(words.filter(|word| !matches!(*word, "" | "auto" | "tmpfs")).map(str::to_owned));
+    let words = |value: &str| {
+        let words = value.split(',').filter(|word| !matches!(*word, "" | "auto" | "tmpfs"));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // These add up; of all others the last value holds.
+    let named = parameters(config).filter(|given| MODULES.iter().any(|name| same_name(name, &given.name)));
+    // What a root hash names is not looked for by its type.
+    let by_hash = last(config, "roothash").is_some();
+    let needed = |need: &Need| {
+        last(config, need.parameter) == Some(need.value) && !(by_hash && need.value == "gpt-auto")
+    };
+    Wishes {
+        configured: named.filter_map(|given| given.value.as_deref()).flat_map(words).collect(),
+        needs: NEEDS.into_iter().filter(needed).collect(),
+        file_systems: TYPES.into_iter().filter_map(|name| last(config, name)).flat_map(words).collect(),
+        ..Wishes::default()
     }
-    wishes
 }
 
 #[cfg(test)]
@@ -82,7 +92,6 @@ mod tests {
                 &["a", "b-c"],
                 &["zonefs"],
             ),
-            ("[Boot]\nCommandLine=root=dissect systemd.volatile=overlay\n", &["efivarfs", "overlay"], &[]),
             ("[Policy]\nCommandLine=rd.driver.pre=d mount.usrfstype=auto rootfstype\n", &["d"], &[]),
         ] {
             let wishes = wishes(&Config::parse(text, "f").unwrap());
@@ -94,6 +103,38 @@ mod tests {
                 ),
                 "{text}"
             );
+        }
+    }
+
+    /// Each value counted, whatever came after it.
+    #[test]
+    fn the_value_that_holds_in_the_end() {
+        for (text, modules, types) in [
+            ("[Boot]\nCommandLine=root=dissect systemd.volatile=overlay\n", "efivarfs overlay", ""),
+            ("[Boot]\nCommandLine=root=gpt-auto\n", "efivarfs", ""),
+            ("[Boot]\nCommandLine=root=gpt-auto root=/dev/vda1\n", "", ""),
+            ("[Boot]\nCommandLine=root=gpt-auto\n[Policy]\nCommandLine=root=/dev/vda1\n", "", ""),
+            ("[Policy]\nCommandLine=root=gpt-auto\n[Boot]\nCommandLine=root=/dev/vda1\n", "efivarfs", ""),
+            ("[Boot]\nCommandLine=root=gpt-auto roothash=00\n", "", ""),
+            (
+                "[Boot]\nCommandLine=systemd.volatile=overlay\n[Policy]\nCommandLine=systemd.volatile\n",
+                "",
+                "",
+            ),
+            (
+                "[Boot]\nCommandLine=rootfstype=zonefs mount.usrfstype=erofs\n[Policy]\nCommandLine=rootfstype=ext4\n",
+                "",
+                "ext4 erofs",
+            ),
+        ] {
+            let wishes = wishes(&Config::parse(text, "f").unwrap());
+            let needs: Vec<&str> = wishes.needs.iter().map(|need| need.module).collect();
+            assert_eq!(
+                (needs.join(" "), wishes.file_systems.join(" ")),
+                (modules.into(), types.into()),
+                "{text}"
+            );
+            assert!(wishes.configured.is_empty(), "{text}: {wishes:?}");
         }
     }
 }

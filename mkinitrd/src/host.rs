@@ -1,4 +1,4 @@
-//! The root of the running machine, and what drives its disk.
+//! The root of the running machine and its /usr, and what drives their disks.
 
 use std::{
     fs,
@@ -11,13 +11,15 @@ use nextroot::{
     sys::file::attribute,
 };
 
-/// A root on a block device.
+/// The root, or a /usr that is mounted apart, on a block device.
 #[derive(Debug)]
 pub(crate) struct Root {
+    /// Which of them: `root` or `/usr`.
+    pub(crate) name: &'static str,
     /// The device's name.
     pub(crate) disk: String,
-    /// Its file system's type, and that of /usr where that is one of its own.
-    pub(crate) fstypes: Vec<String>,
+    /// Its file system's type.
+    pub(crate) fstype: String,
     /// Modules of the drivers on the way from the disk to the CPU.
     pub(crate) drivers: Vec<String>,
     /// Drivers on that way that the running kernel has built in; another may have a module of that name.
@@ -27,40 +29,32 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// The running machine's root, with its /usr where that is mounted apart; `None` where neither is on a block device that sysfs
+    /// The running machine's root, and its /usr where that is mounted apart; none where neither is on a block device that sysfs
     /// knows, as in a container.
-    pub(crate) fn of_this_machine() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let of = |place| {
-            let mount = mounted(&mounts, place)?;
+    pub(crate) fn of_this_machine() -> Vec<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo");
+        mounts.map_or_else(|_| Vec::new(), |mounts| Self::mounted(&mounts, Path::new("/sys")))
+    }
+
+    fn mounted(mountinfo: &str, sys: &Path) -> Vec<Self> {
+        let of = |(name, place)| {
+            let mount = mounted(mountinfo, place)?;
             // btrfs gives its mounts numbers of no device; what was mounted tells.
             let devno = match mount.devno.major {
                 0 => device_at(Path::new(&mount.source))?,
                 _ => mount.devno,
             };
-            Self::find(Path::new("/sys"), devno, mount.fstype)
+            Self::find(sys, devno, name, mount.fstype)
         };
-        match (of("/"), of("/usr")) {
-            (Some(root), Some(usr)) => Some(root.with(usr)),
-            (root, usr) => root.or(usr),
-        }
+        [("root", "/"), ("/usr", "/usr")].into_iter().filter_map(of).collect()
     }
 
-    /// With what another device needs, too.
-    fn with(mut self, other: Self) -> Self {
-        self.fstypes.extend(other.fstypes);
-        self.drivers.extend(other.drivers);
-        self.built_in.extend(other.built_in);
-        self.modaliases.extend(other.modaliases);
-        self
-    }
-
-    fn find(sys: &Path, devno: Devno, fstype: String) -> Option<Self> {
+    fn find(sys: &Path, devno: Devno, name: &'static str, fstype: String) -> Option<Self> {
         let sys = fs::canonicalize(sys).ok()?;
         let device = fs::canonicalize(sys.join("dev/block").join(devno.to_string())).ok()?;
         let disk = device.file_name()?.to_string_lossy().into_owned();
         let (drivers, built_in, modaliases) = (Vec::new(), Vec::new(), Vec::new());
-        let mut found = Self { disk, fstypes: vec![fstype], drivers, built_in, modaliases };
+        let mut found = Self { name, disk, fstype, drivers, built_in, modaliases };
         found.climb(&sys.join("devices"), &device, 0);
         Some(found)
     }
@@ -144,23 +138,26 @@ mod tests {
         symlink(&dm, sys.join("dev/block/253:0")).unwrap();
         symlink(&partition, sys.join("dev/block/254:1")).unwrap();
         for (minor, major, disk) in [(0, 253, "dm-0"), (1, 254, "vda1")] {
-            let root = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap();
+            let root = Root::find(sys, Devno { major, minor }, "root", "ext4".to_owned()).unwrap();
             assert_eq!(root.disk, disk);
-            let with_usr = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap();
-            let usr =
-                Root { fstypes: vec!["erofs".to_owned()], drivers: vec!["nvme".to_owned()], ..with_usr };
-            let both = Root::find(sys, Devno { major, minor }, "ext4".to_owned()).unwrap().with(usr);
-            assert_eq!(
-                (both.fstypes, both.drivers),
-                (
-                    vec!["ext4".to_owned(), "erofs".to_owned()],
-                    vec!["virtio_blk".to_owned(), "nvme".to_owned()]
-                )
-            );
             assert_eq!(root.drivers, ["virtio_blk"]);
             assert_eq!(root.built_in, ["virtio-pci"]);
             assert_eq!(root.modaliases, ["virtio:d00000002", "pci:v00001AF4"]);
         }
-        assert!(Root::find(sys, Devno { major: 8, minor: 0 }, "ext4".to_owned()).is_none());
+        assert!(Root::find(sys, Devno { major: 8, minor: 0 }, "root", "ext4".to_owned()).is_none());
+
+        let (root, usr) =
+            ("22 1 254:1 / / ro - ext4 /dev/vda1 ro\n", "24 22 253:0 / /usr ro - erofs usr ro\n");
+        let elsewhere = "22 1 0:5 / / rw - tmpfs tmpfs rw\n";
+        for (mountinfo, expected) in [
+            ([root, usr].concat(), &[("root", "vda1", "ext4"), ("/usr", "dm-0", "erofs")] as &[_]),
+            ([elsewhere, usr].concat(), &[("/usr", "dm-0", "erofs")]),
+            (elsewhere.to_owned(), &[]),
+        ] {
+            let found = Root::mounted(&mountinfo, sys);
+            let found: Vec<_> =
+                found.iter().map(|one| (one.name, one.disk.as_str(), one.fstype.as_str())).collect();
+            assert_eq!(found, expected, "{mountinfo}");
+        }
     }
 }

@@ -40,8 +40,18 @@ pub(crate) struct Wishes {
     pub(crate) only: Vec<String>,
     /// Modules that the configuration has loaded by name.
     pub(crate) configured: Vec<String>,
+    /// What values of the configuration need.
+    pub(crate) needs: Vec<Need>,
     /// File systems that the configuration names for the root and /usr.
     pub(crate) file_systems: Vec<String>,
+}
+
+/// A value of a parameter that needs a module.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) parameter: &'static str,
+    pub(crate) value: &'static str,
+    pub(crate) module: &'static str,
 }
 
 /// A driver that was named and is not there.
@@ -132,30 +142,37 @@ const TABLE: [(&str, Part, Absence, &str); 47] = [
 /// that it has when a verity device is made, and does not ask for a better one while it has any.
 const COMPANIONS: [(&str, &str); 1] = [("dm_verity", "crypto-sha256")];
 
-/// All that any supported machine needs, or what is named and dm-verity's. `root` is that of the machine which is to boot it, where known.
-pub(crate) fn generic(sysroot: &Sysroot, root: Option<&Root>, wishes: &Wishes) -> Result<Selection, Missing> {
+/// All that any supported machine needs, or what is named and dm-verity's. `roots` are those of the machine which is to boot it, where
+/// known.
+pub(crate) fn generic(sysroot: &Sysroot, roots: &[Root], wishes: &Wishes) -> Result<Selection, Missing> {
     let mut selection = Selection::default();
     selection.take_rows(sysroot, |_, part| wishes.only.is_empty() || part == Verity);
-    selection.finish(sysroot, root, wishes)
+    let mut selection = selection.finish(sysroot, roots, wishes)?;
+    roots.iter().for_each(|root| selection.warn_of_the_file_system(sysroot, root));
+    Ok(selection)
 }
 
-/// What one machine's root needs: the drivers between the root and its disk, its file system, and
+/// What one machine's root and /usr need: the drivers between them and their disks, their file systems, and
 /// dm-verity.
-pub(crate) fn host_only(sysroot: &Sysroot, root: &Root, wishes: &Wishes) -> Result<Selection, Missing> {
+pub(crate) fn host_only(sysroot: &Sysroot, roots: &[Root], wishes: &Wishes) -> Result<Selection, Missing> {
     let mut selection = Selection::default();
-    let drivers = needed_by(sysroot, root);
-    drivers.iter().for_each(|name| {
-        selection.take(sysroot, name);
-    });
-    root.fstypes.iter().for_each(|fstype| {
-        selection.take_file_system(sysroot, fstype);
-    });
+    for root in roots {
+        needed_by(sysroot, root).iter().for_each(|name| {
+            selection.take(sysroot, name);
+        });
+        if !selection.take_file_system(sysroot, &root.fstype) {
+            selection.obstacles.push(format!(
+                "kernel {} has no file system {}, which the running {} has: it cannot be mounted",
+                sysroot.release, root.fstype, root.name
+            ));
+        }
+    }
     let wanted = |name: &str, part| part == Verity || matches!(name, "overlay" | "efivarfs");
     selection.take_rows(sysroot, wanted);
-    selection.finish(sysroot, Some(root), wishes)
+    selection.finish(sysroot, roots, wishes)
 }
 
-/// Modules that drive the devices on the way to the root's disk.
+/// Modules that drive the devices on the way to a root's disk.
 fn needed_by(sysroot: &Sysroot, root: &Root) -> BTreeSet<String> {
     let by_device = modules::aliases(&sysroot.aliases)
         .filter(|(pattern, _)| root.modaliases.iter().any(|modalias| matches(pattern, modalias)))
@@ -222,7 +239,16 @@ impl Selection {
         self.take(sysroot, &format!("fs-{fstype}")) || self.take(sysroot, fstype)
     }
 
-    fn finish(mut self, sysroot: &Sysroot, root: Option<&Root>, wishes: &Wishes) -> Result<Self, Missing> {
+    /// Whether what stands behind a name is there in the end.
+    fn has(&self, sysroot: &Sysroot, name: &str) -> bool {
+        match sysroot.find(name) {
+            Found::Modules(names) => names.iter().any(|name| self.modules.contains(name)),
+            Found::Builtin => true,
+            Found::Absent => false,
+        }
+    }
+
+    fn finish(mut self, sysroot: &Sysroot, roots: &[Root], wishes: &Wishes) -> Result<Self, Missing> {
         for (names, whose) in [
             (&wishes.only, "--only-driver"),
             (&wishes.drivers, "--add-driver"),
@@ -236,6 +262,14 @@ impl Selection {
         }
         let named = wishes.only.iter().chain(&wishes.drivers);
         self.always.extend(named.flat_map(|name| nameless(sysroot, name)));
+        for Need { parameter, value, module } in &wishes.needs {
+            if !self.take(sysroot, module) {
+                self.obstacles.push(format!(
+                    "kernel {} has no {module}, which {parameter}={value} in the configuration needs: no root can be booted with it",
+                    sysroot.release
+                ));
+            }
+        }
         for fstype in &wishes.file_systems {
             if !self.take_file_system(sysroot, fstype) {
                 let release = &sysroot.release;
@@ -244,10 +278,8 @@ impl Selection {
                 ));
             }
         }
-        if let Some(root) = root {
-            self.warn_of_the_disk(sysroot, root);
-        }
-        self.look_for_obstacles(sysroot, root);
+        roots.iter().for_each(|root| self.warn_of_the_disk(sysroot, root));
+        self.look_for_obstacles(sysroot, roots);
         Ok(self)
     }
 
@@ -262,38 +294,48 @@ impl Selection {
         };
         if drivers.is_empty() && root.built_in.is_empty() {
             self.warnings.push(format!(
-                "what drives the running root's disk {} cannot be told: if this machine does not boot from it, add that with --add-driver",
-                root.disk
+                "what drives the running {}'s disk {} cannot be told: if this machine does not boot from it, add that with --add-driver",
+                root.name, root.disk
             ));
         }
         let left_out: Vec<&str> = drivers.iter().filter(not_taken).map(String::as_str).collect();
         if !left_out.is_empty() {
             self.warnings.push(format!(
-                "the running root's disk {} is driven by {}, which is left out: this machine could not boot from it; add it with --add-driver",
+                "the running {}'s disk {} is driven by {}, which is left out: this machine could not boot from it; add it with --add-driver",
+                root.name,
                 root.disk,
                 left_out.join(", ")
             ));
         }
     }
 
-    fn look_for_obstacles(&mut self, sysroot: &Sysroot, root: Option<&Root>) {
-        let has = |part: Part| {
+    fn warn_of_the_file_system(&mut self, sysroot: &Sysroot, Root { name, fstype, .. }: &Root) {
+        let by_alias = format!("fs-{fstype}");
+        if self.has(sysroot, &by_alias) || self.has(sysroot, fstype) {
+            return;
+        }
+        let what = format!("the running {name}'s file system {fstype}");
+        let in_kernel = [by_alias.as_str(), fstype].iter().any(|name| sysroot.find(name) != Found::Absent);
+        self.warnings.push(if in_kernel {
+            format!("{what} is left out: this machine could not boot from it; add it with --add-driver")
+        } else {
+            format!("{what} is not in kernel {}: this machine could not boot from it", sysroot.release)
+        });
+    }
+
+    fn look_for_obstacles(&mut self, sysroot: &Sysroot, roots: &[Root]) {
+        let [disk, file_system] = [Disk, FileSystem].map(|part| {
             let mut rows = TABLE.iter().filter(|row| row.1 == part);
-            rows.any(|(name, ..)| match sysroot.find(name) {
-                Found::Modules(names) => names.iter().any(|name| self.modules.contains(name)),
-                Found::Builtin => true,
-                Found::Absent => false,
-            })
-        };
-        let drives_root = root.is_some_and(|root| !needed_by(sysroot, root).is_disjoint(&self.modules));
-        if !has(Disk) && !drives_root {
+            rows.any(|(name, ..)| self.has(sysroot, name))
+        });
+        let drives_root = roots.iter().any(|root| !needed_by(sysroot, root).is_disjoint(&self.modules));
+        if !disk && !drives_root {
             self.obstacles
                 .push("no driver for any disk: no root can be found; add one with --add-driver".to_owned());
         }
-        let root_type = root.is_some_and(|root| {
-            root.fstypes.iter().all(|fstype| sysroot.find(&format!("fs-{fstype}")) != Found::Absent)
-        });
-        if !has(FileSystem) && !root_type {
+        let root_type =
+            roots.iter().any(|root| sysroot.find(&format!("fs-{}", root.fstype)) != Found::Absent);
+        if !file_system && !root_type {
             self.obstacles.push(
                 "no driver for any root file system: no root can be mounted; add one with --add-driver"
                     .to_owned(),
@@ -373,7 +415,7 @@ mod tests {
     fn generic_takes_the_table_with_what_it_needs() {
         let (_root, sysroot) = kernel(DEP, ALIASES, "");
         let wishes = Wishes { drivers: names("a"), ..Wishes::default() };
-        let selection = generic(&sysroot, None, &wishes).unwrap();
+        let selection = generic(&sysroot, &[], &wishes).unwrap();
         let expected = "a b crc32c_generic crc32c_intel dm_mod dm_verity ext4 jbd2 sha256_ssse3 virtio_blk";
         assert_eq!(selection.modules, names(expected).into_iter().collect());
         assert_eq!(selection.pre["ext4"], ["crc32c_intel"]);
@@ -389,39 +431,131 @@ mod tests {
     fn only_what_is_named_and_what_verity_needs() {
         let (_root, sysroot) = kernel(DEP, ALIASES, "");
         let only = |text| Wishes { only: names(text), ..Wishes::default() };
-        let selection = generic(&sysroot, None, &only("virtio_blk ext4")).unwrap();
+        let selection = generic(&sysroot, &[], &only("virtio_blk ext4")).unwrap();
         let expected = "crc32c_generic crc32c_intel dm_mod dm_verity ext4 jbd2 sha256_ssse3 virtio_blk";
         assert_eq!(selection.modules, names(expected).into_iter().collect());
         assert!(selection.obstacles.is_empty() && selection.warnings.is_empty(), "{selection:?}");
-        let obstacles = generic(&sysroot, None, &only("virtio_blk")).unwrap().obstacles;
+        let obstacles = generic(&sysroot, &[], &only("virtio_blk")).unwrap().obstacles;
         assert!(obstacles[0].contains("for any root file system"), "{obstacles:?}");
-        let error = generic(&sysroot, None, &only("ext5")).unwrap_err().to_string();
+        let error = generic(&sysroot, &[], &only("ext5")).unwrap_err().to_string();
         assert!(error.starts_with("--only-driver ext5: "), "{error}");
+    }
+
+    fn root(name: &'static str, fstype: &str, drivers: &str, modaliases: &str) -> Root {
+        Root {
+            name,
+            disk: if name == "root" { "sda1" } else { "sdb1" }.to_owned(),
+            fstype: fstype.to_owned(),
+            drivers: names(drivers),
+            built_in: names("b pcieport"),
+            modaliases: names(modaliases),
+        }
     }
 
     #[test]
     fn one_machine() {
-        let root = |fstype: &str, drivers: &str, modaliases: &str| Root {
-            disk: "sda1".to_owned(),
-            fstypes: vec![fstype.to_owned()],
-            drivers: names(drivers),
-            built_in: names("b pcieport"),
-            modaliases: names(modaliases),
-        };
         let (_root, sysroot) = kernel(DEP, ALIASES, "");
         for (root, expected) in [
-            (root("ext3", "", "virtio:d00000002v1"), "virtio_blk a b ext4 jbd2 crc32c_generic crc32c_intel"),
-            (root("ext4", "ufs", "pci:v2"), "ufs ufscore a b ext4 jbd2 crc32c_generic crc32c_intel"),
+            (
+                root("root", "ext3", "", "virtio:d00000002v1"),
+                "virtio_blk a b ext4 jbd2 crc32c_generic crc32c_intel",
+            ),
+            (root("root", "ext4", "ufs", "pci:v2"), "ufs ufscore a b ext4 jbd2 crc32c_generic crc32c_intel"),
         ] {
-            let selection = host_only(&sysroot, &root, &Wishes::default()).unwrap();
+            let selection = host_only(&sysroot, &[root], &Wishes::default()).unwrap();
             let always_there = names("dm_mod dm_verity sha256_ssse3");
             let expected: BTreeSet<String> = names(expected).into_iter().chain(always_there).collect();
             assert_eq!(selection.modules, expected);
             assert!(selection.obstacles.is_empty(), "{selection:?}");
         }
-        let selection = generic(&sysroot, Some(&root("ext4", "ufs pata", "")), &Wishes::default()).unwrap();
+        let here = [root("root", "ext4", "ufs pata", "")];
+        let selection = generic(&sysroot, &here, &Wishes::default()).unwrap();
         let expected = "disk sda1 is driven by b, pata, ufs, which is left out";
         assert!(selection.warnings.iter().any(|text| text.contains(expected)), "{selection:?}");
+    }
+
+    /// Nothing was said of a type that the kernel lacks where another was there.
+    #[test]
+    fn a_file_system_of_one_machine_that_the_kernel_lacks() {
+        let (_root, sysroot) = kernel(&[DEP, "cramfs.ko:\n"].concat(), ALIASES, "x/erofs.ko\n");
+        let lacks = |whose: &str, fstype: &str| {
+            format!(
+                "kernel 6 has no file system {fstype}, which the running {whose} has: it cannot be mounted"
+            )
+        };
+        for (of_root, of_usr, expected, warnings) in [
+            ("ext4", "erofs", vec![], &[] as &[&str]),
+            (
+                "ext4",
+                "zonefs",
+                vec![lacks("/usr", "zonefs")],
+                &[
+                    "the running /usr's file system zonefs is not in kernel 6: this machine could not boot from it",
+                ],
+            ),
+            (
+                "zonefs",
+                "bcachefs",
+                vec![lacks("root", "zonefs"), lacks("/usr", "bcachefs")],
+                &[
+                    "the running root's file system zonefs is not in kernel 6: this machine could not boot from it",
+                    "the running /usr's file system bcachefs is not in kernel 6: this machine could not boot from it",
+                ],
+            ),
+            (
+                "ext3",
+                "cramfs",
+                vec![],
+                &[
+                    "the running /usr's file system cramfs is left out: this machine could not boot from it; add it with --add-driver",
+                ],
+            ),
+        ] {
+            let roots = [root("root", of_root, "virtio_blk", ""), root("/usr", of_usr, "virtio_blk", "")];
+            let selection = host_only(&sysroot, &roots, &Wishes::default()).unwrap();
+            assert_eq!(selection.obstacles, expected);
+            // One for any machine may be for another than this.
+            let selection = generic(&sysroot, &roots, &Wishes::default()).unwrap();
+            assert!(selection.obstacles.is_empty(), "{selection:?}");
+            let said = selection.warnings.iter().filter(|text| text.contains("'s file system "));
+            assert_eq!(said.collect::<Vec<_>>(), warnings);
+        }
+    }
+
+    /// What drives the disk of /usr was said to drive that of the root.
+    #[test]
+    fn each_disk_with_its_own_driver() {
+        let (_root, sysroot) = kernel(DEP, ALIASES, "");
+        let usr = Root { built_in: Vec::new(), ..root("/usr", "ext4", "ufs", "") };
+        let untold = Root { drivers: Vec::new(), built_in: Vec::new(), ..root("/usr", "ext4", "", "") };
+        for (usr, expected) in [
+            (usr, "the running /usr's disk sdb1 is driven by ufs, which is left out"),
+            (untold, "what drives the running /usr's disk sdb1 cannot be told"),
+        ] {
+            let root = Root { built_in: Vec::new(), ..root("root", "ext4", "virtio_blk", "") };
+            let warnings = generic(&sysroot, &[root, usr], &Wishes::default()).unwrap().warnings;
+            assert!(warnings.iter().any(|text| text.starts_with(expected)), "{warnings:?}");
+            assert!(!warnings.iter().any(|text| text.contains("sda1")), "{warnings:?}");
+        }
+    }
+
+    /// It was an error, and said to be named.
+    #[test]
+    fn a_need_is_an_obstacle_and_no_error() {
+        let needs = || {
+            let need = Need { parameter: "root", value: "gpt-auto", module: "efivarfs" };
+            Wishes { needs: vec![need], only: names("virtio_blk ext4"), ..Wishes::default() }
+        };
+        let (_root, sysroot) = kernel(DEP, ALIASES, "");
+        assert_eq!(
+            generic(&sysroot, &[], &needs()).unwrap().obstacles,
+            [
+                "kernel 6 has no efivarfs, which root=gpt-auto in the configuration needs: no root can be booted with it"
+            ]
+        );
+        let (_root, sysroot) = kernel(&[DEP, "efivarfs.ko:\n"].concat(), ALIASES, "");
+        let selection = generic(&sysroot, &[], &needs()).unwrap();
+        assert!(selection.obstacles.is_empty() && selection.modules.contains("efivarfs"), "{selection:?}");
     }
 
     #[test]
@@ -437,7 +571,7 @@ mod tests {
             (DEP, "", types("ext3 zonefs"), &["no file system zonefs"]),
         ] {
             let (_root, sysroot) = kernel(dep, ALIASES, builtin);
-            let obstacles = generic(&sysroot, None, &wishes).unwrap().obstacles;
+            let obstacles = generic(&sysroot, &[], &wishes).unwrap().obstacles;
             assert_eq!(obstacles.len(), expected.len(), "{obstacles:?}");
             for (obstacle, expected) in obstacles.iter().zip(expected) {
                 assert!(obstacle.contains(expected), "{obstacle}");
@@ -455,7 +589,7 @@ mod tests {
             ("zram", "nor built into it"),
         ] {
             let wishes = Wishes { drivers: names(wanted), ..Wishes::default() };
-            let error = generic(&sysroot, None, &wishes).unwrap_err().to_string();
+            let error = generic(&sysroot, &[], &wishes).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(wanted), "{error}");
         }
     }

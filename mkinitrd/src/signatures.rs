@@ -8,7 +8,6 @@ use std::{
 use nextroot::{
     format::{
         config::initramfs::Config,
-        kernel::cmdline::{CommandLine, same_name},
         verity::{
             options::{self, GivenSignature, VerityOptions},
             signature::{LONGEST, NotASignature, Signature},
@@ -16,6 +15,8 @@ use nextroot::{
     },
     sys::{self, root},
 };
+
+use crate::config::last;
 
 /// A signature that cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -58,16 +59,7 @@ const HIDDEN: [&str; 4] = ["dev", "proc", "run", "sys"];
 
 /// Whether the root that a configuration names is looked for with its signature partition.
 pub(crate) fn by_partition(config: &Config) -> bool {
-    last(config, "root").is_some_and(|root| root == "dissect")
-}
-
-/// The last value of a parameter: what cannot be changed goes before what can.
-fn last(config: &Config, parameter: &str) -> Option<String> {
-    let last = |line: &CommandLine| {
-        let given = line.parameters.iter().rfind(|given| same_name(&given.name, parameter));
-        given.and_then(|given| given.value.clone())
-    };
-    last(&config.fixed).or_else(|| last(&config.defaults))
+    last(config, "root") == Some("dissect")
 }
 
 /// The signatures that a configuration names, by their paths, from the system below `root`: in DER, as the kernel and
@@ -76,9 +68,9 @@ pub(crate) fn read(root: &Path, config: &Config) -> Result<Vec<(String, Vec<u8>)
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     for parameter in PARAMETERS {
         let Some(value) = last(config, parameter) else { continue };
-        let parsed = VerityOptions::parse(&value).map_err(|source| Error::Options {
+        let parsed = VerityOptions::parse(value).map_err(|source| Error::Options {
             parameter: parameter.to_owned(),
-            value,
+            value: value.to_owned(),
             source,
         })?;
         if let Some(GivenSignature::File(path)) = parsed.signature

@@ -334,6 +334,32 @@ fn forced() {
     assert!(Path::new(&sysroot.output()).exists());
 }
 
+/// What only follows from a value stopped everything, even one that is overridden, as if it had been named.
+#[test]
+fn what_a_configured_value_needs_can_be_forced() {
+    let sysroot = Sysroot::new();
+    let config = |text: &str| sysroot.lay("c.conf", text.as_bytes()).display().to_string();
+    for (root, need) in [
+        ("root=gpt-auto", "no efivarfs, which root=gpt-auto in the configuration needs"),
+        ("root=/dev/vda1 systemd.volatile=overlay", "no overlay, which systemd.volatile=overlay in"),
+    ] {
+        let config = config(&format!("[Boot]\nCommandLine={root}\n"));
+        let arguments = ["-o", &sysroot.output(), "--config", &config];
+        let output = sysroot.run(&arguments);
+        assert!(!output.status.success() && !Path::new(&sysroot.output()).exists(), "{root}");
+        for text in [need, "--force writes it all the same"] {
+            assert!(said(&output).contains(text), "{root}: {}", said(&output));
+        }
+        let output = good(sysroot.run(&[&arguments[..], &["--force"]].concat()));
+        assert!(said(&output).contains("warning: kernel 6.12.0-test has no"), "{}", said(&output));
+        assert!(said(&output).contains(need), "{}", said(&output));
+        fs::remove_file(sysroot.output()).unwrap();
+    }
+    let config = config("[Boot]\nCommandLine=root=gpt-auto\n[Policy]\nCommandLine=root=/dev/vda1\n");
+    let output = good(sysroot.run(&["-o", &sysroot.output(), "--config", &config]));
+    assert!(!said(&output).contains("which root=gpt-auto"), "{}", said(&output));
+}
+
 /// Another implementation reads what we write, where there is one.
 #[test]
 fn cpio_reads_it() {
