@@ -140,7 +140,7 @@ vm: build ## run scenarios: make vm SCENARIO="01 12"
 # Soft reboots in a row.
 N ?= 50
 
-soak: build ## many soft reboots in a row (3 at least) leave nothing behind: make soak N=50
+soak: build ## many soft reboots in a row (5 at least) leave nothing behind: make soak N=50
 	@$(RIG) run --rounds $(N) --json target/rig/results-soak.json 39-soak-257
 
 matrix: matrix-verity matrix-metrics ## hash trees and policies against the newest veritysetup and systemd, metrics against promtool, from Debian trees of their own
