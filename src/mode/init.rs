@@ -196,22 +196,20 @@ fn finish_loading(
     log: &Log,
 ) -> Result<(), Error> {
     let begun = Instant::now();
-    let (mut speak, end) = (begun + PATIENCE, begun + limit.unwrap_or(TO_FINISH));
+    let end = begun + limit.unwrap_or(TO_FINISH);
+    let mut speak = end.min(begun + PATIENCE);
     while !loader.is_idle() {
         let now = Instant::now();
-        if now >= end {
-            let loading = loader.loading();
-            log.warning(&format!("not done in time, ignoring: {loading}: their devices may be missing"));
-            break;
-        }
         if now >= speak {
-            log.warning(&format!(
-                "the root is mounted: waiting for drivers to be done: {}",
-                loader.loading()
-            ));
-            speak = now + REMINDER;
+            let is_over = now >= end;
+            let how = if is_over { "not done in time, ignoring" } else { "waited for" };
+            log.warning(&format!("drivers {how}: {}", loader.loading()));
+            if is_over {
+                break;
+            }
+            speak = end.min(now + REMINDER);
         }
-        prober.wait(loader, Some(speak.min(end) - now))?;
+        prober.wait(loader, Some(speak - now))?;
     }
     Ok(())
 }
