@@ -202,8 +202,8 @@ fn finish_loading(
         let now = Instant::now();
         if now >= speak {
             let is_over = now >= end;
-            let how = if is_over { "not done in time, ignoring" } else { "waited for" };
-            log.warning(&format!("drivers {how}: {}", loader.loading()));
+            let how = if is_over { "not done in time, ignoring:" } else { "waited for:" };
+            log.warning(&["drivers ", how, &loader.loading()].concat());
             if is_over {
                 break;
             }

@@ -163,10 +163,14 @@ impl Loader {
     /// Modules on their way, by name.
     #[must_use]
     pub fn loading(&self) -> String {
-        let state = self.shared.lock();
-        let all = state.modules.iter().zip(&self.shared.index.modules);
-        let loading = all.filter(|(progress, _)| matches!(progress, Progress::Waiting(_)));
-        Vec::from_iter(loading.map(|(_, module)| module.name.as_str())).join(" ")
+        let mut names = String::new();
+        for (progress, module) in self.shared.lock().modules.iter().zip(&self.shared.index.modules) {
+            if matches!(progress, Progress::Waiting(_)) {
+                names.push(' ');
+                names.push_str(&module.name);
+            }
+        }
+        names
     }
 
     /// Becomes readable when the last module on its way is done.
