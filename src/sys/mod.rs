@@ -27,6 +27,8 @@ pub mod process;
 pub mod reboot;
 pub mod root;
 pub mod sha256_lanes;
+#[cfg(all(not(feature = "cli"), target_env = "gnu"))]
+mod stack;
 #[cfg(feature = "cli")]
 pub mod termination;
 pub mod uevent;
