@@ -71,10 +71,15 @@ fn look(source: Option<String>) -> Machine {
 
 /// What a source leads to, opening nothing: one that was named, that of nextroot.conf, or the other slot.
 fn next(named: Option<String>, configured: Option<&str>) -> Next {
-    let asked = named.or_else(|| configured.is_none().then(|| doctor::OTHER.to_owned())).unwrap_or_default();
-    let source = configured.filter(|_| asked.is_empty()).map_or_else(|| asked.clone(), str::to_owned);
+    // Without one that was asked for it is found as the hook finds it.
+    let (asked, source) = match (named, configured) {
+        (None, Some(configured)) => (String::new(), configured.to_owned()),
+        (named, _) => {
+            let source = named.unwrap_or_else(|| doctor::OTHER.to_owned());
+            (source.clone(), source)
+        }
+    };
     let looked = || -> Result<Next, Error> {
-        // Without one it is found as the hook finds it.
         let request = Request { source: asked.clone(), ..Request::default() };
         let (request, _) = request.configured()?;
         let state = running::settled::<Error>(&Store::default())?;

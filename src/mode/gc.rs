@@ -46,8 +46,7 @@ pub(super) fn collect(state: &mut State) -> Result<Vec<String>, Error> {
         state.retire_previous();
     }
     let (mut lines, mut left) = (Vec::new(), Vec::new());
-    let ended = super::cancel::end_look(state).map(|kept| lines.extend(kept));
-    let mut failed = ended;
+    let mut failed = super::cancel::end_look(state).map(|kept| lines.extend(kept));
     for root in state.unused() {
         // The others go all the same.
         if let Err(error) = closing::close_if_there(&root.name) {

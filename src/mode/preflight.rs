@@ -12,7 +12,7 @@ use crate::{
         preflight::{self, NewRoot, Refused, Report, RootHashUse, Verdict},
         soft_reboot,
         stage::{self, Intent},
-        state::{Root, State, Verity},
+        state::{Root, State},
         step::HashOrigin,
     },
     run::{
@@ -75,31 +75,28 @@ fn unopened(request: &Request, intent: &Intent, state: &State, why: &soft_reboot
         }
         (None, _) => return None,
     }
-    let mut known = [&state.previous, &state.current].into_iter().flatten().filter_map(Root::verity);
-    let from = known.find(|verity| is_open(&intent.root, verity));
-    let from = from.map_or(HashOrigin::Unknown, |verity| verity.root_hash_from);
-    Some(closed(asked, &intent.root, from.into()))
+    Some(closed(asked, &intent.root, state.previous.as_ref()))
 }
 
-/// Whether a root that is open still is this one.
-fn is_open(root: &stage::Root, verity: &Verity) -> bool {
-    matches!(root, stage::Root::Open(open) if open.name == verity.name && open.table.root_hash.to_string() == verity.root_hash)
-}
-
-/// The report of a root that stays closed; where it is open, it was opened by a root hash that comes `from` there.
-fn closed(mut asked: preflight::Asked, root: &stage::Root, from: preflight::HashFrom) -> Report {
+/// The report of a root that stays closed. Where it is open it is one that is `known`, and the root hash is from where that has it.
+fn closed(mut asked: preflight::Asked, root: &stage::Root, known: Option<&Root>) -> Report {
     match root {
         stage::Root::Closed(verity) | stage::Root::InFiles(verity, _) => {
             let from = verity.root_hash_from.into();
             asked.root_hash = Some(RootHashUse { hash: verity.root_hash.clone(), from });
         }
         stage::Root::Open(open) => {
-            let hash = open.table.root_hash.clone();
-            asked.root_hash = Some(RootHashUse { hash, from });
+            let from = origin(known).into();
+            asked.root_hash = Some(RootHashUse { hash: open.table.root_hash.clone(), from });
         }
         stage::Root::Plain(plain) => asked.unverified = Some(format!("{plain}, as it ran before")),
     }
     preflight::examine(&asked, &system::Running::default().look(), &NewRoot::default())
+}
+
+/// Where the root hash comes from that an open root was opened by.
+fn origin(root: Option<&Root>) -> HashOrigin {
+    root.and_then(Root::verity).map_or(HashOrigin::Unknown, |verity| verity.root_hash_from)
 }
 
 /// Undoes what was done to look at a root; where that fails, the state still knows of it. What is left all the same is to be told.
@@ -152,9 +149,8 @@ fn look(request: &Request, prepared: &Prepared, looking: &Plan, at: &str) -> Res
         match (executor.execute(step), step) {
             (Err(error), Step::OpenVerity(_)) if error.is_refusal() => {
                 let refused = Some(Refused::RootHash(handover::chain(&error)));
-                let from = prepared.opening.root.verity().map_or(HashOrigin::Unknown, |it| it.root_hash_from);
                 let asked = preflight::Asked { refused, ..asked(request, &[]) };
-                let report = closed(asked, &intent.root, from.into());
+                let report = closed(asked, &intent.root, Some(&prepared.opening.root));
                 let examined = Examined::of(request, report, Vec::new(), skipped);
                 return Ok(Aside { examined, refused: Some(error.into()) });
             }
@@ -283,8 +279,8 @@ pub(super) fn examine(
                 asked.dm_name = Some((open.name.clone(), preflight::DmName::Free));
             }
             Step::ReuseVerity { name, table, .. } => {
-                let origin = root.verity().map_or(HashOrigin::Unknown, |verity| verity.root_hash_from);
-                asked.root_hash = Some(RootHashUse { hash: table.root_hash.clone(), from: origin.into() });
+                let from = origin(Some(root)).into();
+                asked.root_hash = Some(RootHashUse { hash: table.root_hash.clone(), from });
                 asked.dm_name = Some((name.clone(), preflight::DmName::Same));
             }
             Step::CheckPlain { plain } => asked.unverified = Some(format!("{plain}, as it ran before")),

@@ -120,6 +120,12 @@ pub fn monotonic() -> Duration {
     sys::kernel::monotonic()
 }
 
+/// The same, in microseconds.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Seconds since 1970, as far as this machine knows.
 #[must_use]
 pub fn clock() -> u64 {

@@ -4,7 +4,7 @@
 use std::{
     ffi::{CStr, CString},
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -24,9 +24,9 @@ const BEAT: Duration = Duration::from_millis(2);
 /// `fork()`, and in the child `open(node)`, `posix_fadvise(FADV_DONTNEED)`, `pread()` of the first block: whether each node answers
 /// within `patience`, be it with an error. One that cannot be asked, as there is no memory, counts as answering.
 #[must_use]
-pub fn answers(nodes: &[&Path], patience: Duration) -> Vec<bool> {
+pub fn answers(nodes: &[PathBuf], patience: Duration) -> Vec<bool> {
     let end = Instant::now() + patience;
-    let ask = |node: &&Path| CString::new(node.as_os_str().as_bytes()).ok().and_then(|node| ask(&node));
+    let ask = |node: &PathBuf| CString::new(node.as_os_str().as_bytes()).ok().and_then(|node| ask(&node));
     let mut asked: Vec<Option<libc::pid_t>> = nodes.iter().map(ask).collect();
     loop {
         for process in &mut asked {
@@ -94,12 +94,11 @@ mod tests {
         fs::write(path("file"), "x").unwrap();
         nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         let nodes = [path("file"), path("pipe"), path("missing")];
-        let nodes: Vec<&Path> = nodes.iter().map(AsRef::as_ref).collect();
         let begun = Instant::now();
         assert_eq!(answers(&nodes, Duration::from_millis(300)), [true, false, true]);
         assert!(begun.elapsed() >= Duration::from_millis(300));
         let begun = Instant::now();
-        assert_eq!(answers(&[nodes[0]], Duration::from_secs(60)), [true]);
+        assert_eq!(answers(&nodes[..1], Duration::from_secs(60)), [true]);
         assert!(begun.elapsed() < Duration::from_secs(30));
         assert!(answers(&[], Duration::from_secs(60)).is_empty());
     }

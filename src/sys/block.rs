@@ -76,6 +76,12 @@ impl Entry {
         Sectors(self.attribute("size")?.parse().ok()?).to_bytes()
     }
 
+    /// Whether it is one of device-mapper that is suspended: who reads it waits until it is resumed.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.attribute("dm/suspended").as_deref() == Some("1")
+    }
+
     /// Whether it is one of dm-verity, by the UUID that everybody gives those (libcryptsetup, lib/libdevmapper.c).
     #[must_use]
     pub fn is_verity(&self) -> bool {

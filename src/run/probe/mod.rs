@@ -238,7 +238,7 @@ fn open(device: &BlockDevice) -> Result<Device, sys::Error> {
     if running::is_silent(device) {
         return Err(sys::Error::new("open", device.name.as_str(), std::io::Error::other(running::SILENT)));
     }
-    if entry.attribute("dm/suspended").as_deref() == Some("1") {
+    if entry.is_suspended() {
         let why = std::io::Error::other("it is suspended, and a read would wait until it is resumed");
         return Err(sys::Error::new("open", device.name.as_str(), why));
     }

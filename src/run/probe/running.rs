@@ -1,7 +1,7 @@
 //! A look at a running system: nobody waits for devices there, and what does not answer is passed over.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -69,13 +69,10 @@ fn open_verity() -> Vec<OpenVerity> {
 /// Disks that do not answer, as their last path or their server is gone: whoever reads them may wait for ever. What is suspended is
 /// not asked: that is told when it is to be read.
 fn silent(entries: &[Entry]) -> Vec<String> {
-    let can_be_asked = |disk: &&Entry| {
-        let is_suspended = disk.attribute("dm/suspended").as_deref() == Some("1");
-        disk.disk().is_none() && describe(disk, disk).is_some() && !is_suspended
-    };
+    let can_be_asked =
+        |disk: &&Entry| disk.disk().is_none() && describe(disk, disk).is_some() && !disk.is_suspended();
     let disks: Vec<&Entry> = entries.iter().filter(can_be_asked).collect();
     let nodes: Vec<PathBuf> = disks.iter().map(|disk| disk.node()).collect();
-    let nodes: Vec<&Path> = nodes.iter().map(PathBuf::as_path).collect();
     let silent = disks.iter().zip(answers(&nodes, TO_ANSWER)).filter(|(_, answers)| !answers);
     silent.map(|(disk, _)| disk.name.clone()).collect()
 }

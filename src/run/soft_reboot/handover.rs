@@ -94,7 +94,7 @@ impl<'a> Handover<'a> {
             put_aside: false,
             blames_image: false,
             armed: None,
-            begun_us: u64::try_from(machine::monotonic().as_micros()).unwrap_or(u64::MAX),
+            begun_us: machine::monotonic_us(),
         }
     }
 
@@ -204,8 +204,8 @@ impl<'a> Handover<'a> {
         let told = match &self.before {
             Ok(before) => {
                 let mut after = before.clone().handed_over(pass);
-                let now = u64::try_from(machine::monotonic().as_micros()).ok();
-                after.trial.iter_mut().for_each(|trial| trial.since_us = now);
+                let now = machine::monotonic_us();
+                after.trial.iter_mut().for_each(|trial| trial.since_us = Some(now));
                 self.store.save(&after).map_err(|e| chain(&e))
             }
             Err(error) => Err(chain(error)),

@@ -101,8 +101,7 @@ pub fn settled<E: From<state::Error> + From<execute::Error>>(store: &Store) -> R
 
 /// Takes in what is seen now.
 pub fn settle(state: &mut State) -> Result<(), execute::Error> {
-    let now = u64::try_from(machine::monotonic().as_micros()).unwrap_or(u64::MAX);
-    state.settle(root(), staging::waits()?, now);
+    state.settle(root(), staging::waits()?, machine::monotonic_us());
     Ok(())
 }
 
