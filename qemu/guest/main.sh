@@ -61,6 +61,35 @@ install_package() {
 	say package "$(dpkg-query -W -f '${Status}' nextroot)"
 	PATH=/usr/bin:/usr/sbin
 }
+# install_kernel LINE...: kernel-install adds the running kernel to the ESP, which stays mounted at /run/esp, with these lines in its
+# install.conf; the entry that the rig made goes, its kernel is $linux
+install_kernel() {
+	mkdir /run/esp && mount /dev/disk/by-partlabel/esp /run/esp
+	# It takes minutes under emulation, and modules.dep is there.
+	mkdir -p /etc/kernel/install.d && ln -s /dev/null /etc/kernel/install.d/50-depmod.install
+	printf '%s\n' initrd_generator=nextroot BOOT_ROOT=/run/esp "$@" >/etc/kernel/install.conf
+	echo "$(cat /proc/cmdline) rig.installed" >/etc/kernel/cmdline
+	linux=/run/esp$(sed -n 's/^linux *//p' /run/esp/loader/entries/nextroot.conf)
+	does kernel kernel-install --verbose add "$(uname -r)" "$linux"
+	rm /run/esp/loader/entries/nextroot.conf
+}
+# fleet_units FILE...: units and drop-ins of dist/fleet, with the programs that are here. What is said to the fleet is in the file
+# fleetlock: the script itself is in tests/fleet.rs
+fleet_units() {
+	for file in "$@"; do
+		mkdir -p "$(dirname "/run/systemd/system/$file")"
+		sed 's|/usr/bin/nextroot|nextroot|; s#nextroot \(status\|preflight\|reboot\)#/run/rig/nextroot \1#; s|/etc/nextroot/fleetlock.env|-/nothing|; s|/usr/lib/nextroot/fleetlock|/run/rig/fleetlock-told|; s|/var/lib/prometheus/node-exporter|/run/rig|' "fleet/$file" >"/run/systemd/system/$file"
+	done
+	printf '#!/bin/sh\necho "$1" >>/run/rig/fleetlock\n' >fleetlock-told
+	chmod +x fleetlock-told
+}
+# As kured runs what it runs on its host
+as_kured() { unshare -m nsenter -m/proc/1/ns/mnt -- "$@"; }
+# damage FILE: on the disk, all of it but its first block, below /usr/lib of os_2, which is staged
+damage() {
+	set -- $(filefrag -v -b4096 "/run/nextroot/sysroot/usr/lib/$1" | grep '^ *0:')
+	dd if=/dev/urandom of=/dev/disk/by-partlabel/os_2 bs=4096 seek=$((${4%..} + 1)) count=$((${6%:} - 1)) conv=notrunc,fsync
+}
 # What systemd has not loaded yet it reads when it is started: to have it read all units again takes five seconds here.
 # outlives NAME ARGUMENTS...: starts guest-init as a service that survives. systemd 254 knows survivors only by the
 # @ of their first argument
