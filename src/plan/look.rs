@@ -270,7 +270,7 @@ const ELSEWHERE: &[&str] =
 fn mount_verified(fs: &FileSystem, name: &str, role: &'static str, at: &str) -> Result<Step, Error> {
     let is_of_a_disk = |fstype: &str| fstype == "auto" || fstype.parse().is_ok_and(Kind::is_filesystem);
     let other = match &fs.fstype {
-        Some(types) => types.split(',').find(|fstype| !fstype.is_empty() && !is_of_a_disk(fstype)),
+        Some(types) => types.split(',').find(|fstype| !is_of_a_disk(fstype)),
         None => None,
     };
     let elsewhere =

@@ -139,7 +139,7 @@ fn root(request: &Request, off: Option<&Given>) -> Result<FileSystem, Error> {
     let access = access(request.rootflags.as_ref());
     let write = request.write.or(access.write).unwrap_or(from == From::Tmpfs);
     let read_only = from != From::Tmpfs && (matches!(from, From::Verity(_)) || !write);
-    Ok(FileSystem { from, fstype: value(request.rootfstype.as_ref()), flags: access.flags, read_only })
+    Ok(FileSystem { from, fstype: fstypes(request.rootfstype.as_ref()), flags: access.flags, read_only })
 }
 
 fn unverified_root(given: &Given) -> Result<From, Error> {
@@ -199,7 +199,7 @@ fn usr(request: &Request, off: Option<&Given>, root: &FileSystem) -> Result<Opti
     let access = access(fallback(&request.usrflags, &request.rootflags).as_ref());
     let write = access.write.or(request.write).unwrap_or(false);
     Ok(Some(FileSystem {
-        fstype: value(fallback(&request.usrfstype, &request.rootfstype).as_ref()),
+        fstype: fstypes(fallback(&request.usrfstype, &request.rootfstype).as_ref()),
         flags: access.flags,
         read_only: matches!(from, From::Verity(_)) || !write,
         from,
@@ -218,6 +218,8 @@ fn access(given: Option<&Given>) -> Access {
     Access { flags: flags.join(","), write: modes.last().map(|word| *word == "rw") }
 }
 
-fn value(given: Option<&Given>) -> Option<String> {
-    given.map(|given| given.value.clone())
+/// A type, or several to try, apart by commas; empty words name none.
+fn fstypes(given: Option<&Given>) -> Option<String> {
+    let types: Vec<&str> = given?.value.split(',').filter(|word| !word.is_empty()).collect();
+    (!types.is_empty()).then(|| types.join(","))
 }

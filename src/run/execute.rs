@@ -265,9 +265,7 @@ impl<'a> Executor<'a> {
     ) -> Result<(), Error> {
         let types = match fstype {
             Some(Fstype::Known(kind)) => vec![kind.to_string()],
-            Some(Fstype::Named(names)) => {
-                names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-            }
+            Some(Fstype::Named(names)) => names.split(',').map(str::to_owned).collect(),
             None => vec![self.recognise(what)?],
         };
         let mut options = MountOptions::parse(options);
