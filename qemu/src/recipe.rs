@@ -250,6 +250,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     Recipe::system("pair-trixie", "trixie", &PAIR),
     Recipe::system("pair-forky", "forky", &PAIR),
     Recipe::system("serving", "serving", &SERVING),
+    Recipe::system("serving-updated", "serving-updated", &THIRD),
     Recipe::system("mini-trixie", "trixie", &PAIR).mini(),
     Recipe::system("mini-bookworm", "bookworm", &PAIR).mini(),
     Recipe::system("mini-forky", "forky", &PAIR).mini(),

@@ -85,7 +85,7 @@ const BACKPORTED: &[&str] = &[
 ];
 
 /// All trees.
-const RECIPES: [Recipe; 18] = [
+const RECIPES: [Recipe; 19] = [
     Recipe::tools("tools", "trixie", &[TOOLS]),
     // What lays out images of the newest systemd: signatures of its repart are not those of 257.
     Recipe::tools(
@@ -117,6 +117,7 @@ const RECIPES: [Recipe; 18] = [
     },
     // A system with services that are asked while it changes.
     Recipe { seldom: true, ..Recipe::system(serving::TREE, "trixie", &[SYSTEM, serving::PACKAGES]) },
+    Recipe { seldom: true, ..Recipe::system(serving::UPDATED, "trixie", &[SYSTEM, serving::PACKAGES]) },
     // What reads our metrics.
     Recipe { seldom: true, ..Recipe::tools("prometheus", "trixie", &[&["prometheus"]]) },
     // What benches compare with.
@@ -193,7 +194,8 @@ pub(crate) fn get(name: &str, progress: &Progress) -> Outcome<Tree> {
         false if recipe.variant == "extract" => "unpacked".to_owned(),
         false => String::new(),
     };
-    let more = if name == serving::TREE { serving::FURNITURE } else { "" };
+    let serves = [serving::TREE, serving::UPDATED].contains(&name);
+    let more = if serves { serving::FURNITURE } else { "" };
     cache::get("trees", name, &format!("{recipe:?} {furniture} 7{more}"), |path| {
         progress.say(&format!("making the tree {name} (Debian {}, mmdebstrap)", recipe.suite));
         make(recipe, path, progress)
@@ -261,7 +263,14 @@ fn make(recipe: &Recipe, path: &Path, progress: &Progress) -> Outcome<()> {
     if recipe.system {
         system::furnish(path, &get("kernel-cloud", progress)?)?;
     }
-    if recipe.name == serving::TREE { serving::furnish(path) } else { Ok(()) }
+    match recipe.name {
+        serving::TREE => serving::furnish(path),
+        serving::UPDATED => {
+            serving::furnish(path)?;
+            serving::update(path, &get(serving::NEWER, progress)?)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {

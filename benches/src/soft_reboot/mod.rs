@@ -147,7 +147,7 @@ pub(crate) fn run(asked: &Asked) -> Outcome<()> {
     begun.end()
 }
 
-/// Holds each against a plain soft reboot on the same disk, and what is read ahead against nothing that is.
+/// Holds each against a plain soft reboot to the same system on the same disk, and what is read ahead against nothing that is.
 fn compare(rows: &mut [Row]) {
     let of = |name: &str| rows.iter().find(|row| row.name == name);
     let told: Vec<_> = rows
@@ -175,9 +175,11 @@ fn go(measured: &Measured, way: &Way, made: &Made) -> Outcome<Run> {
         .iter()
         .map(|service| Ok(Port { host: clients::free_port()?, guest: service.port }))
         .collect::<Outcome<Vec<Port>>>()?;
+    let disk = |image| Disk { image, scsi: false, times: 1, rate: way.rate };
+    let disks: Vec<Disk<'_>> = [Some(IMAGE), way.next.image].into_iter().flatten().map(disk).collect();
     let boot = Boot {
         initramfs: &made.file,
-        disks: &[Disk { image: IMAGE, scsi: false, times: 1, rate: way.rate }],
+        disks: &disks,
         command_line: COMMAND_LINE,
         memory: MEMORY,
         processors: 1,
