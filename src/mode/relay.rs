@@ -14,6 +14,8 @@ pub use crate::run::soft_reboot::handover::is_relay;
 /// is the only way that is left to a system that serves.
 pub fn run(start: Instant, arguments: Vec<String>) -> ! {
     let log = Log::open(start);
+    // Where the power goes, or the kernel stops, the last line says at what.
+    log.set_debug(true);
     log.info("relay: begins");
     let error = Handover::new(&log, arguments).run();
     log.error(&format!("relay: FAILED: {}; neither root can be had, restarting the machine", chain(&error)));

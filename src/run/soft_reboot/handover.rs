@@ -117,6 +117,7 @@ impl<'a> Handover<'a> {
     /// Does a plan; returns only where a step failed. On the way back no mount is worth the machine.
     fn go(&mut self, plan: &Plan, init: &str, failed: Option<String>) -> Error {
         for step in &plan.steps {
+            self.log.debug(|| format!("relay: {step}"));
             let done = match step {
                 Step::Move { from, to } => match mount::move_to(Path::new(from), Path::new(to)) {
                     Ok(()) => {
