@@ -337,11 +337,16 @@ fn unit(name: &str, events: &[&Event<'_>], active: Option<&Active>, span: &Span)
             Some((What::Starting | What::Started, at)) => left <= at,
             None => left <= starting && in_time(left),
         });
+    let entered = active.and_then(|unit| unit.entered);
     let ended = before(&[What::Stopped, What::Ended]);
-    let stopping = before(&[What::Stopping]).or(ended);
+    // The journal has no line of its own end: PID 1 keeps the time.
+    let unheard = || {
+        let left = own(entered).and(active?.left);
+        left.filter(|left| (span.asked..span.switched).contains(left))
+    };
+    let stopping = before(&[What::Stopping]).or(ended).or_else(unheard);
     let killed = stopping.is_none() && found_dead;
     let left = stopping.or_else(|| killed.then_some(span.killed));
-    let entered = active.and_then(|unit| unit.entered);
     // What begins while the journal is not there yet is first seen to end.
     let ran_on = next.filter(|next| span.up.is_none_or(|up| next.at > up));
     let ran_on = ran_on.is_some_and(|next| matches!(next.what, What::Stopping | What::Stopped | What::Ended));
@@ -535,6 +540,18 @@ mod tests {
                 vec![kills.clone(), a(114.2, ENDED), a(114.5, STARTING), a(115.0, STARTED)],
                 Some(killed),
                 Some((Interrupted, Some(10_000), true)),
+            ),
+            (
+                "stopped, when there was no journal any more",
+                vec![kills.clone()],
+                Some(Active { left: Some(at(104.5)), ..active("a.service", 114.5, 115.0) }),
+                Some((Interrupted, Some(10_500), false)),
+            ),
+            (
+                "stopped before, and started since",
+                vec![],
+                Some(Active { left: Some(at(50.0)), ..active("a.service", 114.5, 115.0) }),
+                None,
             ),
             // Each was killed once, and away for hours.
             (
