@@ -113,7 +113,11 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             } else {
                 show(&diagnosis)?;
             }
-            return Ok(ExitCode::from(if diagnosis.is_able() { 0 } else { 2 }));
+            return Ok(ExitCode::from(match diagnosis.is_able() {
+                Some(true) => 0,
+                None => 1,
+                Some(false) => 2,
+            }));
         }
         Command::Cancel(Cancel {}) => took_back(cancel::run()?),
         Command::Hook(asked) => match asked.when.as_str() {

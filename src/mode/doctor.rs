@@ -21,21 +21,22 @@ use super::{
 };
 
 /// Version of doctor's JSON: raised whenever a field changes its meaning or goes away.
-const DOCTOR_VERSION: u32 = 1;
+const DOCTOR_VERSION: u32 = 2;
 
 /// What it found, for programs: docs/doctor.schema.json.
 #[derive(Debug, Serialize)]
 pub struct Diagnosis {
     version: u32,
-    /// Whether nothing is missing.
-    able: bool,
+    /// Whether nothing is missing; `None` where nothing is that was looked at, and not all of it was.
+    able: Option<bool>,
     checks: Vec<Check>,
 }
 
 /// Looks at the machine; `source` is looked for in the place of the configured one.
 #[must_use]
 pub fn run(source: Option<String>) -> Diagnosis {
-    Diagnosis::of(doctor::examine(&look(source)))
+    let machine = look(source);
+    Diagnosis::of(doctor::examine(&machine), machine.is_root)
 }
 
 fn look(source: Option<String>) -> Machine {
@@ -100,14 +101,15 @@ fn next(named: Option<String>, configured: Option<&str>) -> Next {
 }
 
 impl Diagnosis {
-    fn of(checks: Vec<Check>) -> Self {
-        let able = checks.iter().all(|check| check.result != Verdict::Fail);
+    fn of(checks: Vec<Check>, all_seen: bool) -> Self {
+        let failed = checks.iter().any(|check| check.result == Verdict::Fail);
+        let able = if failed { Some(false) } else { all_seen.then_some(true) };
         Self { version: DOCTOR_VERSION, able, checks }
     }
 
-    /// Whether nothing is missing.
+    /// Whether nothing is missing; `None` where that is not known.
     #[must_use]
-    pub fn is_able(&self) -> bool {
+    pub fn is_able(&self) -> Option<bool> {
         self.able
     }
 
@@ -121,14 +123,57 @@ impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.checks.iter().try_for_each(|check| writeln!(f, "{check}"))?;
         let count = |wanted| self.checks.iter().filter(|check| check.result == wanted).count();
-        match (count(Verdict::Fail), count(Verdict::Warn)) {
-            (0, 0) => writeln!(f, "\nthis machine can soft-reboot into another root"),
-            (0, warned) => {
+        match (self.able, count(Verdict::Fail), count(Verdict::Warn)) {
+            (None, ..) => {
+                writeln!(
+                    f,
+                    "\nwhether this machine can soft-reboot into another root only root can see; what was looked at lacks nothing"
+                )
+            }
+            (_, 0, 0) => writeln!(f, "\nthis machine can soft-reboot into another root"),
+            (_, 0, warned) => {
                 writeln!(f, "\nthis machine can soft-reboot into another root; {warned} checks warn")
             }
-            (failed, _) => {
+            (_, failed, _) => {
                 writeln!(f, "\nthis machine cannot soft-reboot into another root: {failed} checks failed")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It said that a machine could, of which it had not looked for another root.
+    #[test]
+    fn what_was_not_looked_at_is_not_promised() {
+        let check = |result| Check { name: "a", result, found: String::new(), advice: None, why: "" };
+        for (results, all_seen, able, told) in [
+            ([Verdict::Ok, Verdict::Ok], true, Some(true), "this machine can soft-reboot into another root"),
+            ([Verdict::Ok, Verdict::Warn], true, Some(true), "into another root; 1 checks warn"),
+            (
+                [Verdict::Ok, Verdict::Warn],
+                false,
+                None,
+                "only root can see; what was looked at lacks nothing",
+            ),
+            (
+                [Verdict::Ok, Verdict::Fail],
+                true,
+                Some(false),
+                "cannot soft-reboot into another root: 1 checks",
+            ),
+            (
+                [Verdict::Ok, Verdict::Fail],
+                false,
+                Some(false),
+                "cannot soft-reboot into another root: 1 checks",
+            ),
+        ] {
+            let diagnosis = Diagnosis::of(results.map(check).into(), all_seen);
+            assert_eq!(diagnosis.is_able(), able, "{results:?} {all_seen}");
+            assert!(diagnosis.to_string().contains(told), "{diagnosis}");
         }
     }
 }

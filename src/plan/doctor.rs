@@ -175,7 +175,7 @@ fn configuration(machine: &Machine) -> Found {
     const SOURCE: &str =
         "write Source=slot:other below [Stage] in /etc/nextroot/nextroot.conf, or name a SOURCE each time";
     match (&machine.unusable, machine.warnings.as_slice(), &machine.configured) {
-        (Some(why), ..) => fail(why.clone(), "mend it: nothing is staged meanwhile"),
+        (Some(why), ..) => fail(why.clone(), "correct the line that it names: nothing is staged meanwhile"),
         (None, [], Some(source)) => ok(format!("Source={source}")),
         (None, [], None) => warn("no Source=: the hook stages nothing by itself", SOURCE),
         (None, warnings, _) => warn(warnings.join("; "), "see nextroot.conf(5)"),
