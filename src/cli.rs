@@ -17,6 +17,7 @@ use nextroot::mode::{
 
 mod arguments;
 mod bar;
+mod colour;
 mod verity;
 
 use bar::Bar;
@@ -61,7 +62,7 @@ fn code(error: &(dyn Error + 'static)) -> u8 {
 
 /// An error, with what led to it.
 fn fail(error: &dyn Error) {
-    complain(format_args!("nextroot: {}", cut(error)));
+    complain(format_args!("{} {}", colour::error(), cut(error)));
     let mut cause = error.source();
     while let Some(error) = cause {
         complain(format_args!("  because: {}", cut(error)));
@@ -111,7 +112,7 @@ fn done(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             if asked.json {
                 show(diagnosis.json()?)?;
             } else {
-                show(&diagnosis)?;
+                show(colour::of_checks(&diagnosis.to_string()))?;
             }
             return Ok(ExitCode::from(match diagnosis.is_able() {
                 Some(true) => 0,
@@ -167,7 +168,7 @@ fn blessed(done: bless::Done) {
     match done.closed {
         Ok(lines) => lines.iter().for_each(say),
         Err(error) => {
-            complain(format_args!("nextroot: warning: {error}, ignoring: nextroot gc tries again"));
+            complain(format_args!("{} {error}, ignoring: nextroot gc tries again", colour::warning()));
         }
     }
 }
@@ -208,7 +209,7 @@ fn configured(request: Request) -> Result<Request, request::Error> {
 }
 
 fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|warning| complain(format_args!("nextroot: warning: {warning}")));
+    warnings.iter().for_each(|warning| complain(format_args!("{} {warning}", colour::warning())));
 }
 
 /// The plan of a boot says itself what it cannot look at; that of a soft reboot is made of what only root sees.
@@ -241,7 +242,7 @@ fn examined(asked: Preflight) -> Result<ExitCode, Box<dyn Error>> {
     if asked.json {
         show(examined.json()?)?;
     } else {
-        show(&examined)?;
+        show(colour::of_checks(&examined.to_string()))?;
     }
     // The checks that failed are told already.
     Ok(ExitCode::from(examined.refused(&request).map_or_else(|error| error.code(), |()| 0)))

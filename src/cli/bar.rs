@@ -1,6 +1,9 @@
-//! A progress bar on standard error, where that is a terminal and the work takes more than a moment.
+//! A progress bar on standard error, where a person looks at all that is printed and the work takes more than a moment.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nextroot::mode::verity::Bytes;
@@ -17,7 +20,12 @@ pub(super) struct Bar {
 impl Bar {
     /// With a word for what is done.
     pub(super) fn new(what: &'static str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        // Where standard error is no terminal, it draws nothing by itself.
+        let target = match io::stdout().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
         let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left");
         if let Ok(style) = style {
             bar.set_style(style);
