@@ -1,8 +1,11 @@
 //! `nextroot bless`: the running root is healthy, and the one before last is not needed any more, or neither.
 
-use crate::run::{
-    machine,
-    soft_reboot::{running, state::Store},
+use crate::{
+    plan::event::Event,
+    run::{
+        journal, machine,
+        soft_reboot::{running, state::Store},
+    },
 };
 
 use super::gc;
@@ -27,6 +30,9 @@ pub fn run() -> Result<Done, Error> {
     let mut state = running::settled::<Error>(&store)?;
     let was_on_trial = state.bless(machine::clock());
     store.save(&state)?;
+    if let Some(root) = state.current.as_ref().filter(|_| was_on_trial) {
+        journal::tell(&Event::Blessed(root.clone()));
+    }
     let collected = gc::collect(&mut state);
     let closed = store.save(&state).map_err(Error::from).and(collected);
     Ok(Done { was_on_trial, root: state.current.as_ref().map(ToString::to_string), closed })

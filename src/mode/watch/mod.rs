@@ -310,7 +310,6 @@ impl<'a> Watch<'a> {
         let blessed = self.written("it is healthy, and cannot be blessed yet", |_| Ok(bless::run()?))?;
         let Some(done) = blessed else { return Ok(()) };
         self.log.info(&format!("watch: blessed: {}", self.root));
-        journal::tell(&Event::Blessed(self.root.clone()));
         match done.closed {
             Ok(lines) => lines.iter().for_each(|line| self.log.info(&format!("watch: {line}"))),
             Err(error) => {
