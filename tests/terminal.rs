@@ -1,5 +1,7 @@
 //! What a person at a terminal sees, and a program does not: by script(1), which makes a terminal.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::{Command, Stdio};
 
 const NEXTROOT: &str = env!("CARGO_BIN_EXE_nextroot");
@@ -9,8 +11,7 @@ fn on_terminal(line: &str, (name, value): (&str, &str)) -> String {
     let mut command = Command::new("script");
     command.args(["-qec", line, "/dev/null"]).stdin(Stdio::null());
     command.env_remove("NO_COLOR").env_remove("CLICOLOR").env("TERM", "xterm").env(name, value);
-    let output = command.output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
 }
 
 #[test]
