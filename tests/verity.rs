@@ -294,6 +294,18 @@ fn what_was_interrupted_has_no_name() {
     let made = images.run("format", &["data", "both"], &more);
     assert!(made.status.success(), "{}", err(&made));
     assert!(there("both") && !there("both.new"));
+    // A link that lies where it would be made leads to a file that nobody named.
+    fs::write(images.path("kept"), "kept").unwrap();
+    for (link, more) in
+        [("other.new", "--salt=00".to_owned()), ("rh.new", format!("--root-hash-file={}", images.path("rh")))]
+    {
+        std::os::unix::fs::symlink("kept", images.path(link)).unwrap();
+        let refused = images.run("format", &["data", "other"], &more);
+        assert!(!refused.status.success() && err(&refused).contains(link), "{link}: {}", err(&refused));
+        fs::remove_file(images.path(link)).unwrap();
+        let _ = fs::remove_file(images.path("other"));
+    }
+    assert_eq!(fs::read(images.path("kept")).unwrap(), b"kept");
     // What cannot be made leaves nothing, either.
     let refused = images.run("format", &["data", "other"], "--salt=00 --fec-device=/nowhere/fec");
     assert!(!refused.status.success() && !there("other") && !there("other.new"));

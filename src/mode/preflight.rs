@@ -11,6 +11,7 @@ use crate::{
         carry::{self, Row},
         preflight::{self, NewRoot, Refused, Report, RootHashUse, Verdict},
         soft_reboot,
+        source::Source,
         stage::{self, Intent},
         state::{Root, State},
         step::HashOrigin,
@@ -271,6 +272,7 @@ pub(super) fn examine(
     no_init: Option<String>,
 ) -> Report {
     let mut asked = asked(request, rows);
+    asked.newest = matches!(root.source.parse(), Ok(Source::OtherSlot));
     for step in &mounting.steps {
         match step {
             Step::OpenVerity(open) => {

@@ -35,6 +35,10 @@ pub(super) fn os_release(given: &Given<'_>) -> Finding {
     match version::compare(new_version, running) {
         Ordering::Greater => Finding::ok(format!("{found}, newer than the running {running}")),
         Ordering::Equal => Finding::ok(format!("{found}, the version that runs now")),
+        Ordering::Less if given.asked.newest => Finding::fail(
+            format!("{found}, older than the running {running}, although its label says that it is newer"),
+            "find out who wrote that label; nextroot stage roothash:HEX goes back to an older image that is meant",
+        ),
         Ordering::Less => Finding::warn(
             format!("{found}, older than the running {running}"),
             "check that going back is meant",

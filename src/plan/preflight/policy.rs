@@ -35,6 +35,9 @@ pub struct Asked {
     /// What is demanded besides.
     #[serde(skip_serializing_if = "Demands::is_empty")]
     pub demands: Demands,
+    /// Whether the source is the newest slot, by labels that nobody verifies.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub newest: bool,
     /// The root hash, where the source has one.
     pub root_hash: Option<RootHashUse>,
     /// The plain root, where the source is one that ran before.

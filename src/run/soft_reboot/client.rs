@@ -180,4 +180,26 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(asked(format!("tcp://{}", listener.local_addr().unwrap())), Answer::Answered);
     }
+
+    /// minreq reads 8 KiB of a status line, and as much of all headers.
+    #[test]
+    fn an_answer_without_an_end() {
+        for head in ["", "HTTP/1.1 200 OK\r\nA: "] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(head.as_bytes()).unwrap();
+                let mut sent = 0_usize;
+                // Until the other side has gone.
+                while stream.write_all(&[b'a'; 65536]).is_ok() && sent < 1 << 30 {
+                    sent += 65536;
+                }
+                sent
+            });
+            assert_eq!(ask(&Address::Http(url), 5).answer, Answer::Lost, "{head:?}");
+            // What the kernel keeps of a connection, and no more.
+            assert!(server.join().unwrap() < 32 << 20, "{head:?}");
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Images and their hash trees in files or on devices: made, checked, and told of.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use nix::libc::O_NOFOLLOW;
 
 use crate::{
     format::verity::{
@@ -115,10 +117,12 @@ pub fn dump(hash: &Path, parameters: &Parameters) -> Result<Header, Error> {
 pub fn save(root_hash: &RootHash, path: &Path) -> Result<(), Error> {
     let unfinished = opened::unfinished(path);
     let write = || {
-        let mut file = File::create(&unfinished)?;
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.write(true).create(true).truncate(true).custom_flags(O_NOFOLLOW).open(&unfinished)?;
         file.write_all(root_hash.to_string().as_bytes()).map(|()| file)
     };
-    let file = write().map_err(|source| Error::File { what: "write", path: path.to_owned(), source })?;
+    let file = write().map_err(|source| Error::File { what: "write", path: unfinished.clone(), source })?;
     put_in_place(&file, &unfinished, path)
 }
 

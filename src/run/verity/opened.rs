@@ -3,9 +3,11 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom},
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use nix::libc::O_NOFOLLOW;
 
 use crate::units::Bytes;
 
@@ -49,8 +51,10 @@ impl Opened {
             _ => return Self::new(path, options.create(true).truncate(false)).map_err(Error::of_making),
         }
         let name = unfinished(path);
-        // What another run left there; who writes both parts into one file has it open already.
-        let opened = Self::new(&name, options.create(true).truncate(false)).map_err(Error::of_making)?;
+        // What another run left there; who writes both parts into one file has it open already. A link that somebody else put there
+        // leads to a file that nobody named.
+        let options = options.create(true).truncate(false).custom_flags(O_NOFOLLOW);
+        let opened = Self::new(&name, options).map_err(Error::of_making)?;
         let unfinished = Some(Unfinished { path: name, is_finished: false });
         Ok(Self { path: path.to_owned(), unfinished, ..opened })
     }
