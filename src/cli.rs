@@ -70,10 +70,11 @@ fn fail(error: &dyn Error) {
     }
 }
 
-/// What an error says; a file's content that it names may have no end.
+/// What an error says; a file's content that it names may have no end, and may be meant for the terminal.
 fn cut(error: &dyn Error) -> String {
     const LONGEST: usize = 4000;
-    let mut text = error.to_string();
+    let steers = |c: char| c.is_control() && c != '\n';
+    let mut text = error.to_string().replace(steers, "\u{fffd}");
     if let Some((at, _)) = text.char_indices().nth(LONGEST) {
         text.replace_range(at.., "...");
     }

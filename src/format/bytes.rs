@@ -37,3 +37,7 @@ pub fn text(bytes: &[u8], offset: usize, length: usize) -> Option<String> {
     let text = String::from_utf8_lossy(field.get(..end)?).trim_end().to_owned();
     (!text.is_empty()).then_some(text)
 }
+/// What somebody else wrote, without characters by which it would begin a line of its own or steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sys::kmsg::{self, Level, Writer};
+use crate::{
+    format::bytes::printable,
+    sys::kmsg::{self, Level, Writer},
+};
 
 /// The log of one run. Threads share it.
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl Log {
         let time = self.elapsed();
         let (seconds, millis) = (time.as_secs(), time.subsec_millis());
         for line in text.lines() {
-            let line = format!("nextroot: [{seconds:3}.{millis:03}] {line}");
+            let line = format!("nextroot: [{seconds:3}.{millis:03}] {}", printable(line));
             let mut kmsg = self.kmsg.lock().unwrap_or_else(PoisonError::into_inner);
             let written = kmsg.as_mut().map(|kmsg| kmsg.write(level, &line));
             if !matches!(written, Some(Ok(()))) {

@@ -1,7 +1,7 @@
 //! GUID partition tables (UEFI Specification 2.10, chapter 5).
 
 use crate::format::{
-    bytes::{CRC32, array, le16, le32, le64},
+    bytes::{CRC32, array, le16, le32, le64, printable},
     disk::guid::Guid,
 };
 use crate::units::BlockSize;
@@ -190,7 +190,7 @@ impl Header {
             first_lba: first,
             last_lba: last,
             attributes: le64(entry, 48).ok_or_else(short)?,
-            label: String::from_utf16_lossy(&units),
+            label: printable(&String::from_utf16_lossy(&units)),
         }))
     }
 }
@@ -249,6 +249,13 @@ pub(crate) mod tests {
             found.iter().map(|p| (p.number, p.first_lba, p.last_lba, p.label.as_str())).collect();
         assert_eq!(summary, [(2, 34, 99, "root_1.2"), (3, 100, 100, "")]);
         assert_eq!(found[0].uuid, Guid::from_bytes([8; 16]));
+    }
+
+    /// A label began a line of its own in the kernel log, and cleared the screen.
+    #[test]
+    fn labels_stay_in_their_line() {
+        let (header, entries) = table(&[entry(7, 34, 99, "os\n\u{1b}[2J_1")]);
+        assert_eq!(read(&header, &entries).unwrap()[0].label, "os\u{fffd}\u{fffd}[2J_1");
     }
 
     #[test]

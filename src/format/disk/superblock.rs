@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::format::{
-    bytes::{array, le16, le32, le64, text},
+    bytes::{array, le16, le32, le64, printable, text},
     disk::guid::Guid,
 };
 use crate::units::Bytes;
@@ -135,6 +135,7 @@ fn uuid(bytes: &[u8], offset: usize) -> Option<String> {
 }
 
 fn found(kind: Kind, uuid: Option<String>, label: Option<String>, size: Option<u64>) -> Option<Superblock> {
+    let [uuid, label] = [uuid, label].map(|text| text.map(|text| printable(&text)));
     Some(Superblock { kind, uuid, label, size: size.map(Bytes) })
 }
 

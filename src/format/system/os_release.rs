@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::bytes::printable;
+
 /// Where it may stand in a root, highest priority first.
 pub const PLACES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 /// The one in /usr.
@@ -59,7 +61,7 @@ impl OsRelease {
                 _ => continue,
             };
             let value = unquote(value.trim()).ok_or_else(|| Error::Quotes { line, name: name.to_owned() })?;
-            *field = Some(value).filter(|value| !value.is_empty());
+            *field = Some(printable(&value)).filter(|value| !value.is_empty());
         }
         Ok(release)
     }
@@ -181,7 +183,12 @@ mod tests {
 
     #[test]
     fn names() {
-        for (file, name) in [("PRETTY_NAME=Kiosk", "Kiosk"), ("PRETTY_NAME=", "Linux"), ("", "Linux")] {
+        for (file, name) in [
+            ("PRETTY_NAME=Kiosk", "Kiosk"),
+            ("PRETTY_NAME=", "Linux"),
+            ("", "Linux"),
+            ("PRETTY_NAME=\"\u{1b}[2J\u{9b}1mKiosk\r\"", "\u{fffd}[2J\u{fffd}1mKiosk\u{fffd}"),
+        ] {
             assert_eq!(OsRelease::parse(file.as_bytes()).unwrap().name(), name, "{file}");
         }
         assert_eq!(OsRelease::parse(b"ID=a\nID=\xff\n"), Err(Error::NotText(2)));
