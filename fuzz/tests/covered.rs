@@ -19,7 +19,7 @@ const WITHOUT: [(&str, &str); 3] = [
     ),
 ];
 
-/// Whether a source takes bytes or text: a public function that does, or `FromStr`.
+/// Whether a source takes bytes or text: a function that others see does, or `FromStr`.
 fn reads(source: &str) -> bool {
     let source = source.split("#[cfg(test)]").next().unwrap_or_default();
     let takes = |signature: &str| {
@@ -34,7 +34,9 @@ fn reads(source: &str) -> bool {
             })
         })
     };
-    source.contains("impl FromStr for ") || source.split("pub fn ").skip(1).any(takes)
+    let seen = ["pub fn ", "pub(super) fn ", "pub(crate) fn "];
+    let any_takes = |begin: &&str| source.split(*begin).skip(1).any(takes);
+    source.contains("impl FromStr for ") || seen.iter().any(|begin| any_takes(&begin))
 }
 
 fn files(directory: &Path, found: &mut Vec<PathBuf>) {

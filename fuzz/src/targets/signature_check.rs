@@ -1,4 +1,5 @@
-//! `format/verity/signature/check.rs`, and the reading of PKCS#7 that it does: what holds, holds by a certificate that is
+//! `format/verity/signature/check.rs`, and the reading of PKCS#7 that it does by `format/verity/signature/message.rs` and
+//! `format/verity/signature/algorithm.rs`: what holds, holds by a certificate that is
 //! trusted, for the root hash that was signed, and has in it what a stored signature by that key has; a stored one whose
 //! value or digest is changed does not hold. (A signature; or, after a zero, the number of a stored one and changes of it:
 //! two bytes of place, one of bits.)
