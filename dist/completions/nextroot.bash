@@ -1,38 +1,79 @@
 # bash completion for nextroot(8)
 
-_nextroot() {
-	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command= i
-	COMPREPLY=()
-	# Where bash parts words at "=" and ":", an option's value may be one word further on.
-	for ((i = 1; i < COMP_CWORD; i++)); do
-		case ${COMP_WORDS[i]} in
-		-*) ;;
-		*) command=${COMP_WORDS[i]} && break ;;
-		esac
+# Sets words to those of the line up to the cursor: bash parts them at "=" and ":", too.
+_nextroot_words() {
+	local line=${COMP_LINE:0:COMP_POINT} part i
+	words=()
+	for ((i = 0; i <= COMP_CWORD; i++)); do
+		part=${line#"${line%%[![:space:]]*}"}
+		((i == COMP_CWORD)) || part=${COMP_WORDS[i]}
+		if ((i == 0)) || [[ $line == [[:space:]]* ]]; then
+			words+=("$part")
+		else
+			words[-1]+=$part
+		fi
+		line=${line#*"$part"}
 	done
-	case $before in
-	--facts | --config | --carry | --no-carry | --hash-device | --root-hash-file | --root-hash-signature)
-		compopt -o filenames
-		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+}
+
+# Adds the values of a tag, as PARTLABEL=, from udev's names, which have \x20 for a space.
+_nextroot_tagged() {
+	local name
+	for name in "/dev/disk/by-${1,,}/"*; do
+		[[ -L $name ]] || continue
+		printf -v name %b "${name##*/}"
+		printf -v name %q "$name"
+		offered+=("$1=$name")
+	done
+}
+
+# Adds those of the forms of a source that begin as typed, and files; files alone are left to bash.
+_nextroot_source() {
+	local form file
+	case $value in
+	PARTUUID=* | PARTLABEL=* | UUID=* | LABEL=*)
+		_nextroot_tagged "${value%%=*}"
 		return
 		;;
-	--critical)
-		mapfile -t COMPREPLY < <(compgen -W "$(systemctl list-units --type=service --plain --no-legend 2>/dev/null | cut -d' ' -f1)" -- "$word")
-		return
-		;;
-	--is)
-		mapfile -t COMPREPLY < <(compgen -W "staged trial blessed idle restored" -- "$word")
-		return
-		;;
-	--hash)
-		mapfile -t COMPREPLY < <(compgen -W "sha256 sha224 sha384 sha512" -- "$word")
-		return
-		;;
-	--cmdline | --roothash | --prewarm-timeout | --salt | --uuid) return ;;
 	esac
+	for form in "$@" PARTUUID= PARTLABEL= UUID= LABEL=; do
+		[[ $form == "$value"* ]] && offered+=("$form")
+	done
+	if ((${#offered[@]} == 0)); then
+		compopt -o default
+		return
+	fi
+	while IFS= read -r file; do
+		[[ -d $file ]] && file+=/
+		printf -v file %q "$file"
+		offered+=("$file")
+	done < <(compgen -f -- "$value")
+}
+
+_nextroot() {
+	local words word before lead= value command= verity= options= sources= offered=() i
+	COMPREPLY=()
+	_nextroot_words
+	word=${words[-1]} before=${words[-2]}
+	if [[ $before == *[\<\>] || $word == *[\<\>]* ]]; then
+		compopt -o default
+		return
+	fi
+	for ((i = 1; i < ${#words[@]} - 1; i++)); do
+		[[ ${words[i]} == -* ]] && continue
+		command=${words[i]} verity=${words[i + 1]}
+		break
+	done
+	# An option's value may stand behind "=" as well.
+	if [[ $word == --*=* ]]; then
+		before=${word%%=*}
+		lead=$before=
+	fi
+	value=${word#"$lead"}
+
 	local tree="--hash --format --data-block-size --hash-block-size --data-blocks --hash-offset --salt"
 	local fec="--fec-device --fec-offset --fec-roots"
-	local options= sources= how="--roothash --hash-device --direct --carry --no-carry --critical"
+	local how="--roothash --hash-device --direct --carry --no-carry --critical"
 	case $command in
 	'') options="plan preflight stage status cancel reboot rollback bless gc report doctor verity --help --version" ;;
 	plan) options="$how --cmdline --facts --config --json --show-facts --help" sources=yes ;;
@@ -45,7 +86,7 @@ _nextroot() {
 	rollback) options="--force --no-prewarm --help" ;;
 	reboot) options="$how --no-prewarm --prewarm-timeout --replace --force --help" sources=yes ;;
 	verity)
-		case ${COMP_WORDS[i + 1]} in
+		case $verity in
 		format) options="$tree $fec --uuid --no-superblock --root-hash-file --help" ;;
 		verify) options="$tree $fec --no-superblock --root-hash-file --help" ;;
 		open)
@@ -56,35 +97,42 @@ _nextroot() {
 		status) options="--help" ;;
 		dump) options="--hash-offset $fec --help" ;;
 		esac
-		if ((COMP_CWORD == i + 1)); then
-			options="format verify dump open close status --help"
-		elif [[ $word != -* ]]; then
-			compopt -o filenames
-			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		((i + 2 == ${#words[@]})) && options="format verify dump open close status --help"
+		;;
+	esac
+
+	case $before in
+	--facts | --config | --carry | --no-carry | --fec-device | --root-hash-file | --root-hash-signature)
+		compopt -o default
+		return
+		;;
+	--hash-device) _nextroot_source ;;
+	--critical) read -r -d '' -a offered < <(systemctl list-units --type=service --plain --no-legend 2>/dev/null | cut -d' ' -f1) ;;
+	--is) offered=(staged trial blessed idle restored) ;;
+	--hash) offered=(sha256 sha224 sha384 sha512) ;;
+	--format) offered=(0 1) ;;
+	--cmdline | --roothash | --prewarm-timeout | --salt | --uuid | --data-block-size | --hash-block-size | --data-blocks | --hash-offset | --fec-offset | --fec-roots) return ;;
+	*)
+		if [[ $word != -* && $sources ]]; then
+			_nextroot_source slot:other previous roothash:
+		elif [[ $word != -* && $command == verity ]] && ((i + 2 < ${#words[@]})); then
+			compopt -o default
 			return
+		else
+			read -r -a offered <<<"$options"
 		fi
 		;;
 	esac
-	if [[ $sources && ($before == = || $word == =) ]]; then
-		# bash parts words at "=": the tag stands before it.
-		[[ $word == = ]] && word= i=1 || i=2
-		local tag=${COMP_WORDS[COMP_CWORD - i]}
-		case $tag in
-		PARTUUID | PARTLABEL | UUID | LABEL)
-			mapfile -t COMPREPLY < <(compgen -W "$(ls "/dev/disk/by-${tag,,}" 2>/dev/null)" -- "$word")
-			return
-			;;
-		esac
-	fi
-	if [[ $sources && $word != -* ]]; then
-		compopt -o filenames
-		mapfile -t COMPREPLY < <(compgen -f -- "$word")
-		# Their values begin behind a "=" or ":", at which bash parts words.
-		[[ $word == /* || $word == .* ]] && return
-		compopt -o nospace
-		options="slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL="
-	fi
-	mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$options" -- "$word")
+
+	# What stands before the last "=" or ":" bash keeps, where it parts words there.
+	local breaks=${COMP_WORDBREAKS//[^=:]/} kept= one
+	[[ $breaks ]] && kept=${word%"${word##*["$breaks"]}"}
+	for one in "${offered[@]}"; do
+		one=$lead$one
+		[[ $one == "$word"* ]] && COMPREPLY+=("${one#"$kept"}")
+	done
+	[[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[=:/] ]] && compopt -o nospace
+	return 0
 }
 
 complete -F _nextroot nextroot

@@ -1,5 +1,19 @@
 # fish completion for nextroot(8)
 
+# By udev's names, which have \x20 for a space.
+function __nextroot_partitions
+    for tag in PARTUUID PARTLABEL UUID LABEL
+        for name in /dev/disk/by-(string lower $tag)/*
+            echo $tag=(basename $name | string unescape)
+        end
+    end
+end
+
+# Such a word is no file: fish would complete one behind its ":" or "=".
+function __nextroot_is_no_file
+    string match -qr '^(--hash-device=)?(slot:|roothash:|(PART)?(UUID|LABEL)=)' -- (commandline -ct)
+end
+
 set -l commands plan preflight stage status cancel reboot rollback bless gc report doctor verity
 set -l trees format verify dump open close status
 set -l none "not __fish_seen_subcommand_from $commands"
@@ -21,7 +35,8 @@ complete -c nextroot -n $none -l version -d 'Show the version'
 complete -c nextroot -l help -d 'Show the options'
 
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot doctor' -a 'slot:other previous roothash: PARTUUID= PARTLABEL= UUID= LABEL=' -d Source
-complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot doctor' -a '(for tag in PARTUUID PARTLABEL UUID LABEL; for name in /dev/disk/by-(string lower $tag)/*; echo $tag=(basename $name); end; end)' -d Partition
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot doctor' -a '(__nextroot_partitions)' -d Partition
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot doctor; and __nextroot_is_no_file' -f
 complete -c nextroot -n '__fish_seen_subcommand_from status cancel rollback bless gc report' -f
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage status report doctor' -l json -d 'For programs'
 
@@ -30,8 +45,9 @@ complete -c nextroot -n '__fish_seen_subcommand_from plan' -l facts -r -d 'What 
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l config -r -d 'Configuration of the initramfs'
 complete -c nextroot -n '__fish_seen_subcommand_from plan' -l show-facts -d 'Print what was found'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l roothash -x -d 'Root hash of the image'
-complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l hash-device -r -d 'Device with the hash tree'
-complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l direct -d 'Without the relay'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot; and not __nextroot_is_no_file' -l hash-device -r -a '(__nextroot_partitions)' -d 'Device with the hash tree'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot; and __nextroot_is_no_file' -l hash-device -x -a '(__nextroot_partitions)' -d 'Device with the hash tree'
+complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l direct -d 'Let systemd switch by itself'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l carry -r -d 'Carry a mount, too'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l no-carry -r -d 'Do not carry a mount'
 complete -c nextroot -n '__fish_seen_subcommand_from plan preflight stage reboot' -l critical -x -a '(systemctl list-units --type=service --plain --no-legend 2>/dev/null | string split -f 1 " ")' -d 'Stop this service last and start it first'
