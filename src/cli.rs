@@ -18,6 +18,8 @@ use nextroot::mode::{
 mod arguments;
 mod bar;
 mod colour;
+#[cfg(test)]
+mod tests;
 mod verity;
 
 use bar::Bar;

@@ -36,7 +36,7 @@ fn reads(source: &str) -> bool {
     };
     let seen = ["pub fn ", "pub(super) fn ", "pub(crate) fn "];
     let any_takes = |begin: &&str| source.split(*begin).skip(1).any(takes);
-    source.contains("impl FromStr for ") || seen.iter().any(|begin| any_takes(&begin))
+    source.contains("impl FromStr for ") || seen.iter().any(any_takes)
 }
 
 fn files(directory: &Path, found: &mut Vec<PathBuf>) {

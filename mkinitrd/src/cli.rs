@@ -25,7 +25,8 @@ use crate::{
 /// Build an initramfs that boots into a verified root.
 ///
 /// It holds the nextroot binary, the kernel modules and firmware that the root needs, their load order and
-/// the configuration. Nothing is left behind where an error stops it.
+/// the configuration. A root is verified by its root hash, which the kernel command line names (roothash=): each block is checked
+/// when it is read (dm-verity). Nothing is left behind where an error stops it.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(example = "mkinitrd -o /boot/initrd.img")]
 #[argh(example = "mkinitrd -o initrd --kernel 6.12.1-amd64 --list")]
@@ -51,7 +52,8 @@ pub(crate) struct Arguments {
     /// that is known
     #[argh(option, arg_name = "MODULE")]
     only_driver: Vec<String>,
-    /// nextroot.conf to bake in: it outranks the kernel command line
+    /// configuration of the initramfs, with [Boot] and [Policy], which outranks the kernel command line: cmdline.md has the keys. It is
+    /// not the nextroot.conf of a running system
     #[argh(option, arg_name = "FILE")]
     config: Option<PathBuf>,
     /// certificate in PEM that signatures of root hashes are checked with, beside those in the sysroot's etc/verity.d,
@@ -229,4 +231,28 @@ fn select(arguments: &Arguments, sysroot: &Sysroot, wishes: &Wishes) -> Outcome<
 
 fn say(kind: &str, messages: &[String]) {
     messages.iter().for_each(|message| eprintln!("mkinitrd: {kind}: {message}"));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{ffi::OsString, fs};
+
+    use super::*;
+
+    #[test]
+    fn examples_of_help_and_man_page_can_be_typed() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/man/mkinitrd.8");
+        let page = fs::read_to_string(page).unwrap();
+        let of_page: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".Dl ")).collect();
+        let of_help = Arguments::get_args_info().examples;
+        assert!(of_page.len() >= 2 && of_help.len() >= 5);
+        for line in of_page.iter().chain(of_help) {
+            // Nothing in them is a shell's.
+            assert!(line.starts_with("mkinitrd ") && !line.contains(['"', '\'', '>', '#', ';']), "{line}");
+            let read = nextroot_usage::read::<Arguments>(line.split(' ').map(OsString::from));
+            assert_eq!(read.err(), None, "{line}");
+        }
+    }
 }

@@ -26,6 +26,12 @@ DIR.v/        the newest image of a versioned directory: systemd.v(7)
 DEVICE        /dev/NAME, PARTUUID=, PARTLABEL=, UUID= or LABEL=, with
               --roothash
 previous      the root that ran before")]
+#[argh(note = "Words:
+dm-verity     what the kernel checks each block of a root with when it is read
+hash tree     what it is checked against: a hash of each block, and hashes of
+              those, up to one; on a partition or in a file beside the root's
+root hash     that one, in hexadecimal: it vouches for all of the root. It
+              comes with the image: in a file, or as the partitions' UUIDs")]
 #[argh(note = "More:
 nextroot(8), nextroot.conf(5), nextroot-verity(8), mkinitrd(8); guides, and
 schemas of what is printed as JSON: /usr/share/doc/nextroot/
@@ -58,10 +64,11 @@ pub(super) enum Command {
     Probe(Probe),
 }
 
-/// Print, step by step, what stage and the soft reboot would do, or a boot; nothing is touched.
+/// Print each step that a soft reboot into SOURCE would take, or, without SOURCE, a boot; nothing is touched.
 ///
-/// With SOURCE it is the plan of a soft reboot. Without, it is the plan of a boot: what nextroot would do as the init of an
-/// initramfs, for a kernel command line.
+/// Before a soft reboot preflight is what to ask: it looks into the new root, and tells whether it would do. The plan shows how it
+/// would be done. At boot nextroot, as the init of an initramfs, works by such a plan, too: without SOURCE it can be read before a
+/// kernel command line is tried.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "plan")]
 #[argh(example = "nextroot plan slot:other")]
@@ -75,10 +82,11 @@ pub(super) struct Plan {
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    /// device with the hash tree; default: the partition whose UUID is the second half of the root hash
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
+    /// let systemd switch by itself, where RestrictFileSystemAccess= forbids programs on a tmpfs: else nextroot runs from one between
+    /// the two systems, moves the mounts, and goes back where the new root cannot be entered
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -93,13 +101,15 @@ pub(super) struct Plan {
     /// for the plan of a boot: kernel command line; default: the running kernel's
     #[argh(option, arg_name = "TEXT")]
     pub(super) cmdline: Option<String>,
-    /// for the plan of a boot: nextroot.conf that would be baked into the initramfs
+    /// for the plan of a boot: the configuration that mkinitrd --config would put into the initramfs; default: none. It is not
+    /// /etc/nextroot/nextroot.conf of this machine
     #[argh(option, arg_name = "FILE")]
     pub(super) config: Option<String>,
-    /// do not look at this machine: what it has is in FILE, as --show-facts printed it; needs no privilege
+    /// do not look at this machine: what there is to plan with is in FILE, which --show-facts printed, here or elsewhere; needs no
+    /// privilege
     #[argh(option, arg_name = "FILE")]
     pub(super) facts: Option<String>,
-    /// print what was found on this machine, for --facts, and not the plan
+    /// print what was found on this machine, and not the plan: for --facts, so that somebody else can see why it comes out so
     #[argh(switch)]
     pub(super) show_facts: bool,
     /// print it as JSON
@@ -128,10 +138,11 @@ pub(super) struct Stage {
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    /// device with the hash tree; default: the partition whose UUID is the second half of the root hash
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
+    /// let systemd switch by itself, where RestrictFileSystemAccess= forbids programs on a tmpfs: else nextroot runs from one between
+    /// the two systems, moves the mounts, and goes back where the new root cannot be entered
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -163,7 +174,7 @@ pub(super) struct Stage {
 
 /// Check whether SOURCE could be the next root, and tell what would run on, what would stop, and which mounts go along.
 ///
-/// Nothing is left changed. Where a check fails, stage would refuse it.
+/// It is opened and mounted for that, and closed again: nothing is left changed. Where a check fails, stage would refuse it.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "preflight")]
 #[argh(example = "nextroot preflight slot:other")]
@@ -180,10 +191,11 @@ pub(super) struct Preflight {
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    /// device with the hash tree; default: the partition whose UUID is the second half of the root hash
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
+    /// let systemd switch by itself, where RestrictFileSystemAccess= forbids programs on a tmpfs: else nextroot runs from one between
+    /// the two systems, moves the mounts, and goes back where the new root cannot be entered
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -288,10 +300,11 @@ pub(super) struct Reboot {
     /// root hash, in hexadecimal, where SOURCE does not say it
     #[argh(option, arg_name = "HEX")]
     pub(super) roothash: Option<String>,
-    /// device with the hash tree; default: found by the root hash, whose second half is its UUID
+    /// device with the hash tree; default: the partition whose UUID is the second half of the root hash
     #[argh(option, arg_name = "DEVICE")]
     pub(super) hash_device: Option<String>,
-    /// let systemd switch by itself, without a program of ours on a tmpfs in between, for systems that forbid such programs
+    /// let systemd switch by itself, where RestrictFileSystemAccess= forbids programs on a tmpfs: else nextroot runs from one between
+    /// the two systems, moves the mounts, and goes back where the new root cannot be entered
     #[argh(switch)]
     pub(super) direct: bool,
     /// take the mount at PATH along into the new root, where it would not be by itself; may be given again
@@ -340,7 +353,8 @@ pub(super) struct Rollback {
 
 /// Declare the running root healthy: its trial ends.
 ///
-/// As a rule that is done by itself, as [Trial] of nextroot.conf says. What roots before the previous one left is closed, as gc does.
+/// As a rule nobody types it: a root that is healthy, as [Trial] of nextroot.conf has it, is blessed by itself. Then gc's work is done,
+/// too.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "bless")]
 #[argh(error_code(0, "it is blessed"))]

@@ -8,6 +8,9 @@ use nextroot::mode::verity::{self, Activation, Closing, Written};
 use super::{bar::Bar, fail, show};
 
 /// Make, check and show dm-verity hash trees, open and close devices over them, as veritysetup(8) does.
+///
+/// A hash tree has a hash of each block of the data, and hashes of those, up to one, the root hash. A device over both gives only
+/// what matches it.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(example = "nextroot verity format os.erofs os.verity --root-hash-file os.roothash")]
 #[argh(example = "nextroot verity verify os.erofs os.verity --root-hash-file os.roothash")]

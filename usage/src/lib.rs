@@ -39,7 +39,8 @@ impl Early {
 
 /// Reads the words of a command line, the first of which is the program.
 ///
-/// An option's value may stand behind a `=`, as everywhere else; `-h` is `--help`, where it has no other meaning.
+/// An option's value may stand behind a `=`, as everywhere else; `-h` is `--help`, where it has no other meaning; `--version` of a
+/// command is the program's.
 ///
 /// # Errors
 ///
@@ -104,6 +105,8 @@ impl<'a> Command<'a> {
                 _ if word == "-h" && (self.flag(word).is_none() || options.peek().is_none()) => {
                     all.push(HELP)
                 }
+                // Nothing else counts then, or is missing.
+                _ if matches!(word, VERSION | "-V") && self.flag(word).is_none() => return Ok(vec![VERSION]),
                 _ if self.flag(word).is_some() && !self.is_switch(word) => {
                     all.extend([word].into_iter().chain(options.next()))
                 }
@@ -120,6 +123,7 @@ impl<'a> Command<'a> {
 }
 
 const HELP: &str = "--help";
+const VERSION: &str = "--version";
 
 /// What a command does that people do not type; `None` of one that they do.
 fn internal(command: &SubCommandInfo) -> Option<&'static str> {

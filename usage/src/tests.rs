@@ -10,7 +10,7 @@ struct Thing {
     #[argh(switch, short = 'V')]
     version: bool,
     #[argh(subcommand)]
-    command: Kind,
+    command: Option<Kind>,
 }
 
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
@@ -74,8 +74,24 @@ fn words_are_read() {
         ),
         (&["do", "it", "-h", "-h"], Do { hash: Some("-h".into()), ..of(None, false) }),
         (&["do", "a=b"], Do { what: "a=b".into(), ..of(None, false) }),
+        (&["do", "it", "--hash", "-V"], Do { hash: Some("-V".into()), ..of(None, false) }),
+        (&["do", "--", "--version"], Do { what: "--version".into(), ..of(None, false) }),
     ] {
-        assert_eq!(typed(words), Ok(Thing { version: false, command: Kind::Do(expected) }), "{words:?}");
+        let expected = Thing { version: false, command: Some(Kind::Do(expected)) };
+        assert_eq!(typed(words), Ok(expected), "{words:?}");
+    }
+}
+
+#[test]
+fn a_command_has_the_version_of_its_program() {
+    for words in [
+        &["--version"][..],
+        &["-V"],
+        &["do", "--version"],
+        &["redo", "-V"],
+        &["do", "it", "--twice", "--version"],
+    ] {
+        assert_eq!(typed(words), Ok(Thing { version: true, command: None }), "{words:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `format/config/host_config.rs`, `format/config/demands.rs`, `format/config/trial.rs`, `format/config/prewarm.rs`,
-//! `format/config/probe.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within its bounds; what is said of a file stands for a line of it; and reading it twice changes nothing but what is warned of.
+//! `format/config/probe.rs`: paths are absolute, below `/`, without `..`, and in one list only; a time is within its bounds;
+//! what is said of a file stands for a line of it; and reading it twice changes nothing but what is warned of.
 
 use std::time::Duration;
 
