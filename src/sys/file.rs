@@ -14,6 +14,9 @@ use crate::{format::kernel::devno::Devno, units::Bytes};
 
 use super::Error;
 
+/// A flag of open(2): a file that is a link is not opened, ELOOP.
+pub const NO_LINK: i32 = nix::libc::O_NOFOLLOW;
+
 /// An open regular file.
 #[derive(Debug)]
 pub struct RegularFile {

@@ -7,8 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::libc::O_NOFOLLOW;
-
 use crate::{
     format::verity::{
         hex,
@@ -16,7 +14,7 @@ use crate::{
         superblock::{self, VeritySuperblock},
         tree::{self, Tree},
     },
-    sys::file::{LONGEST_TEXT, named},
+    sys::file::{LONGEST_TEXT, NO_LINK, named},
     units::Bytes,
 };
 
@@ -119,7 +117,7 @@ pub fn save(root_hash: &RootHash, path: &Path) -> Result<(), Error> {
     let write = || {
         let mut options = OpenOptions::new();
         let mut file =
-            options.write(true).create(true).truncate(true).custom_flags(O_NOFOLLOW).open(&unfinished)?;
+            options.write(true).create(true).truncate(true).custom_flags(NO_LINK).open(&unfinished)?;
         file.write_all(root_hash.to_string().as_bytes()).map(|()| file)
     };
     let file = write().map_err(|source| Error::File { what: "write", path: unfinished.clone(), source })?;

@@ -7,9 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::libc::O_NOFOLLOW;
-
-use crate::units::Bytes;
+use crate::{sys::file::NO_LINK, units::Bytes};
 
 use super::failure::Error;
 
@@ -53,7 +51,7 @@ impl Opened {
         let name = unfinished(path);
         // What another run left there; who writes both parts into one file has it open already. A link that somebody else put there
         // leads to a file that nobody named.
-        let options = options.create(true).truncate(false).custom_flags(O_NOFOLLOW);
+        let options = options.create(true).truncate(false).custom_flags(NO_LINK);
         let opened = Self::new(&name, options).map_err(Error::of_making)?;
         let unfinished = Some(Unfinished { path: name, is_finished: false });
         Ok(Self { path: path.to_owned(), unfinished, ..opened })
