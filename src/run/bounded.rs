@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, PipeReader, Read, Write},
+    os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -24,15 +25,27 @@ pub enum Ended {
 
 /// Runs a program with what it writes going to our standard error, and kills it at the limit.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> io::Result<Ended> {
+    passed_on(Command::new(program), arguments, limit)
+}
+
+/// The same with this program, for a service that outlives a soft reboot: so does what it runs. systemd 254 knows that by the first
+/// character of its name, later ones by its control group.
+pub fn run_self_as_survivor(arguments: &[&str], limit: Duration) -> io::Result<Ended> {
+    let mut command = Command::new(SELF);
+    command.arg0("@nextroot");
+    passed_on(command, arguments, limit)
+}
+
+fn passed_on(command: Command, arguments: &[&str], limit: Duration) -> io::Result<Ended> {
     // The program must not stop because nobody reads what it says, ignoring.
-    watched(program, arguments, limit, |part| drop(io::stderr().write_all(part)))
+    watched(command, arguments, limit, |part| drop(io::stderr().write_all(part)))
 }
 
 /// The same, with the last that it wrote instead of all of it: one line, as far as there was any.
 pub fn last_words(program: &str, arguments: &[&str], limit: Duration) -> io::Result<(Ended, Option<String>)> {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
-    let ended = watched(program, arguments, limit, move |part| {
+    let ended = watched(Command::new(program), arguments, limit, move |part| {
         let mut kept = keeper.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(part);
         let excess = kept.len().saturating_sub(LONGEST);
@@ -107,13 +120,12 @@ fn last_line(text: &str) -> Option<String> {
 }
 
 fn watched(
-    program: &str,
+    mut command: Command,
     arguments: &[&str],
     limit: Duration,
     take: impl FnMut(&[u8]) + Send + 'static,
 ) -> io::Result<Ended> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let Some((heard, status)) = within(command, limit, |_| listen(reader, take))? else {
         return Ok(Ended::Killed);

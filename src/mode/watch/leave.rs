@@ -14,7 +14,7 @@ use crate::{
         state::State,
     },
     run::{
-        bounded::{self, Ended, SELF},
+        bounded::{self, Ended},
         journal, machine,
         soft_reboot::{
             asking,
@@ -95,7 +95,7 @@ impl Watch<'_> {
             // Once PID 1 is asked, journald may be gone.
             journal::tell(&Event::Leaving { root: self.root.clone(), why: why.to_owned() });
         }
-        match bounded::run(SELF, &["watch", "--back", why], TO_STAGE) {
+        match bounded::run_self_as_survivor(&["watch", "--back", why], TO_STAGE) {
             Ok(Ended::Exit(Some(0))) => Return::Asked(Instant::now()),
             Ok(Ended::Exit(Some(code))) if code == i32::from(LATER) => Return::Locked,
             Ok(Ended::Killed) => Return::Stuck("the root before could not be staged in time".to_owned()),
@@ -163,7 +163,7 @@ impl Watch<'_> {
 
     fn answer(&self) -> Answer {
         match self.systemctl.manager() {
-            Ok(manager) => Answer::Is(manager),
+            Ok(told) => Answer::Is(told.manager),
             Err(asking::Error::Start { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 Answer::NobodyAsks
             }
@@ -186,7 +186,7 @@ impl Watch<'_> {
     /// was gone back to is the last that there is.
     fn give_up(&self, why: &str) {
         if !self.came_back {
-            let told = match bounded::run(SELF, &["watch", "--mark"], TO_MARK) {
+            let told = match bounded::run_self_as_survivor(&["watch", "--mark"], TO_MARK) {
                 Ok(Ended::Exit(Some(0))) => None,
                 Ok(ended) => Some(ended.to_string()),
                 Err(error) => Some(error.to_string()),

@@ -7,7 +7,7 @@ use crate::{
     format::config::trial::Trial,
     plan::{
         event::Event,
-        health::{self, Clean, Descent, Duty, Manager, Seen, Silence, Verdict, judge},
+        health::{self, Clean, Descent, Duty, Manager, Restarts, Seen, Silence, Verdict, judge},
         locked::Locked,
         state::{OnTrial, Pass, Root, State},
     },
@@ -159,6 +159,7 @@ struct Watch<'a> {
     is_noted: bool,
     silence: Silence,
     descent: Descent,
+    restarts: Restarts,
     clean: Clean,
     /// The lock of another nextroot, as long as that keeps the root from being left, or from being blessed.
     locked: Locked,
@@ -183,6 +184,7 @@ impl<'a> Watch<'a> {
             is_noted: false,
             silence: Silence::default(),
             descent: Descent::default(),
+            restarts: Restarts::default(),
             clean: Clean::default(),
             locked: Locked::default(),
             told: None,
@@ -247,7 +249,9 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self) -> Seen {
         let asked = machine::monotonic();
-        let manager = self.systemctl.manager().map_err(|error| chain(&error));
+        let told = self.systemctl.manager().map_err(|error| chain(&error));
+        let restarts = self.restarts.after(told.as_ref().ok().and_then(|told| told.soft_reboots));
+        let manager = told.map(|told| told.manager);
         let now = machine::monotonic();
         let silent = self.silence.after(asked, now, manager.is_ok());
         let stopping = self.descent.after(now, &manager);
@@ -276,6 +280,7 @@ impl<'a> Watch<'a> {
             since,
             silent,
             stopping,
+            restarts,
             manager,
             units,
             clean,

@@ -1,4 +1,4 @@
-//! For how long it has been so: PID 1 silent, on its way down, or up without a failed unit.
+//! For how long it has been so: PID 1 silent, on its way down, or up without a failed unit; and how often it started again.
 
 use std::time::Duration;
 
@@ -32,6 +32,17 @@ impl Descent {
             Err(_) => {}
         }
         self.0.map(|since| now.saturating_sub(since))
+    }
+}
+
+/// How many soft reboots there had been when PID 1 was first asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Restarts(Option<u32>);
+
+impl Restarts {
+    /// Takes in how many there were by now, where PID 1 says so: how often the same root has started again.
+    pub fn after(&mut self, soft_reboots: Option<u32>) -> u32 {
+        soft_reboots.map_or(0, |count| count.saturating_sub(*self.0.get_or_insert(count)))
     }
 }
 
@@ -110,6 +121,16 @@ mod tests {
             (99, Ok(Some(Manager::Starting)), None),
         ] {
             assert_eq!(descent.after(second(now), &manager), expected.map(second), "{now}");
+        }
+    }
+
+    #[test]
+    fn starts_are_counted_from_the_first_answer() {
+        let mut restarts = Restarts::default();
+        for (count, expected) in
+            [(None, 0), (Some(3), 0), (Some(3), 0), (None, 0), (Some(4), 1), (Some(7), 4), (Some(1), 0)]
+        {
+            assert_eq!(restarts.after(count), expected, "{count:?}");
         }
     }
 

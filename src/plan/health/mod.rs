@@ -16,8 +16,8 @@ use super::state::{OnTrial, Root, State};
 mod lasting;
 mod unit;
 
-pub use lasting::{Clean, Descent, Silence};
-pub use unit::{MANAGER_PROPERTIES, Manager, UNIT_PROPERTIES, Unit};
+pub use lasting::{Clean, Descent, Restarts, Silence};
+pub use unit::{MANAGER_PROPERTIES, Manager, Told, UNIT_PROPERTIES, Unit};
 
 use unit::waits_for_restart;
 
@@ -63,6 +63,8 @@ pub struct Seen {
     pub silent: Duration,
     /// How long it has been on its way down: [`Descent`]; `None` where it is not.
     pub stopping: Option<Duration>,
+    /// How often it has started again, by soft reboots into itself: [`Restarts`].
+    pub restarts: u32,
     /// What PID 1 says, `None` where that is nothing that is known; `Err` with the reason where it does not answer.
     pub manager: Result<Option<Manager>, String>,
     /// The units that it has in memory; `Err` with the reason where they cannot be listed.
@@ -112,6 +114,10 @@ const LAST_SILENCE: Duration = Duration::from_secs(300);
 /// gets that, late, and a service that takes its time to stop gets its time. What is not over by then will not be.
 const DESCENT: Duration = Duration::from_secs(2100);
 
+/// How often it may start again before it is healthy: once, as somebody may have asked for it. One that does so for a service that fails
+/// would never end, or, where systemd has enough of that service, be up without it.
+const RESTARTS: u32 = 1;
+
 /// Judges.
 #[must_use]
 pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
@@ -132,6 +138,9 @@ pub fn judge(rules: &Trial, seen: &Seen) -> Verdict {
         },
         Ok(Some(Manager::Maintenance)) => {
             Verdict::Failed("it came up in rescue or emergency mode".to_owned())
+        }
+        Ok(Some(_)) if seen.restarts > RESTARTS => {
+            Verdict::Failed(format!("it started again {} times before it was healthy", seen.restarts))
         }
         Ok(Some(manager)) => match &seen.units {
             Err(why) => Verdict::NotYet(format!("its units cannot be listed: {why}")),
@@ -285,6 +294,7 @@ mod tests {
             since: second(20),
             silent: second(0),
             stopping: None,
+            restarts: 0,
             manager,
             units,
             clean: second(5),
@@ -517,6 +527,24 @@ mod tests {
                 ..seen(manager, &[])
             };
             assert_eq!(judge(&rules, &seen), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_root_that_soft_rebooted_itself_four_times_was_blessed() {
+        for (restarts, manager, expected) in [
+            (1, UP, Verdict::Healthy),
+            (2, UP, Verdict::Failed("it started again 2 times before it was healthy".to_owned())),
+            (
+                4,
+                Manager::Starting,
+                Verdict::Failed("it started again 4 times before it was healthy".to_owned()),
+            ),
+            // It is not over yet.
+            (4, Manager::Stopping, Verdict::Leaving),
+        ] {
+            let seen = Seen { restarts, ..seen(Ok(manager), &["a.service active"]) };
+            assert_eq!(judge(&rules(), &seen), expected, "{seen:?}");
         }
     }
 

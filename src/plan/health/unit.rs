@@ -21,7 +21,25 @@ pub enum Manager {
 }
 
 /// What is asked of the manager itself.
-pub const MANAGER_PROPERTIES: [&str; 4] = ["Version", "SystemState", "NJobs", "NFailedJobs"];
+pub const MANAGER_PROPERTIES: [&str; 5] =
+    ["Version", "SystemState", "NJobs", "NFailedJobs", "SoftRebootsCount"];
+
+/// What systemd answers when it is asked about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What it is at; `None` where it says nothing that is known.
+    pub manager: Option<Manager>,
+    /// How many soft reboots there were; `None` before systemd 256.
+    pub soft_reboots: Option<u32>,
+}
+
+impl Told {
+    /// By its properties.
+    #[must_use]
+    pub fn of(properties: &UnitProperties) -> Self {
+        Self { manager: Manager::of(properties), soft_reboots: properties.number("SoftRebootsCount") }
+    }
+}
 
 impl Manager {
     /// By its properties; `None` where they say nothing that is known.

@@ -10,7 +10,7 @@ use crate::{
         unit_properties::UnitProperties,
     },
     plan::{
-        health::{self, Manager},
+        health::{self, Told},
         preflight::unit::{PROPERTIES, Unit},
         report,
         watchdog::{self, Watchdog},
@@ -65,10 +65,10 @@ impl Systemctl {
         Ok(self.show(&arguments)?.iter().filter_map(Unit::of).collect())
     }
 
-    /// What PID 1 says of itself; `None` where it says nothing that is known.
-    pub fn manager(&self) -> Result<Option<Manager>, Error> {
+    /// What PID 1 says of itself.
+    pub fn manager(&self) -> Result<Told, Error> {
         let properties = format!("--property={}", health::MANAGER_PROPERTIES.join(","));
-        Ok(self.show(&[&properties])?.iter().find_map(Manager::of))
+        Ok(self.show(&[&properties])?.first().map(Told::of).unwrap_or_default())
     }
 
     /// The hardware watchdog that PID 1 feeds, where it does.
