@@ -325,7 +325,7 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-const FILES: [(&str, &str); 24] = [
+const FILES: [(&str, &str); 26] = [
     ("names.toml", include_str!("../scenarios/names.toml")),
     ("machines.toml", include_str!("../scenarios/machines.toml")),
     ("faults.toml", include_str!("../scenarios/faults.toml")),
@@ -340,9 +340,11 @@ const FILES: [(&str, &str); 24] = [
     ("verity.toml", include_str!("../scenarios/verity.toml")),
     ("back.toml", include_str!("../scenarios/back.toml")),
     ("trial.toml", include_str!("../scenarios/trial.toml")),
+    ("ends.toml", include_str!("../scenarios/ends.toml")),
     ("entries.toml", include_str!("../scenarios/entries.toml")),
     ("exit.toml", include_str!("../scenarios/exit.toml")),
     ("injected.toml", include_str!("../scenarios/injected.toml")),
+    ("interrupted.toml", include_str!("../scenarios/interrupted.toml")),
     ("prewarm.toml", include_str!("../scenarios/prewarm.toml")),
     ("report.toml", include_str!("../scenarios/report.toml")),
     ("critical.toml", include_str!("../scenarios/critical.toml")),
