@@ -41,6 +41,7 @@ endif
 # Whoever typed -j has said how many.
 PARALLEL = $(if $(findstring --jobserver,$(MAKEFLAGS)),,-j2)
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 PREFIX ?= /usr
 # What is installed is the vendor's part: /etc/nextroot belongs to whoever runs the machine.
 UNITS   = $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -48,7 +49,7 @@ SHARE   = $(DESTDIR)$(PREFIX)/share
 # What those need who run the program, with the decisions that they name; the rest of docs/ is for those who change it.
 GUIDES  = boot-counting.md building.md cmdline.md fleet.md operations.md preflight.md signatures.md soft-reboot.md threat-model.md
 
-.PHONY: help deps build rig trees prepared programs inits beside fuzzer init-size install deb demo test test-full check checked matrix matrix-verity matrix-metrics vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
+.PHONY: help deps build rig trees prepared programs inits beside fuzzer init-size install deb lint-deb demo test test-full check checked matrix matrix-verity matrix-metrics vm soak bench bench-initrd bench-mkinitrd bench-growth bench-soft-reboot bench-verity bench-programs audit fuzz fuzz-planted
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -112,7 +113,15 @@ install: ## binaries, units, configuration, catalog, kernel-install plugin, man 
 
 deb: build ## a Debian package, in target/deb/
 	@mkdir -p target/deb
-	@./dist/deb/build $(abspath $(DIST)) target/deb $$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+	@./dist/deb/build $(abspath $(DIST)) target/deb $(VERSION)
+
+# It brings a hundred packages, so that `make deps` leaves it out.
+lint-deb: deb ## what lintian says of the Debian package, where lintian is installed: nothing
+	@if command -v lintian >/dev/null; then \
+		lintian --fail-on error,warning target/deb/nextroot_$(VERSION)_*.deb && echo "deb: lintian has nothing to say"; \
+	else \
+		echo "left out: lint-deb: no lintian is here" >&2; \
+	fi
 
 demo: deps build ## watch a boot from a verified root, soft reboots, and the refusal of a damaged one
 	@$(RIG) demo
@@ -198,7 +207,7 @@ prepared: deps rig
 	@$(MAKE) --no-print-directory matrix-verity
 
 checked: check
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory lint-deb
 
 beside:
 	@nice $(RIG) trees
