@@ -47,17 +47,19 @@ install_hook() {
 	systemctl daemon-reload
 	systemctl start nextroot-soft-reboot.service
 }
-# install_package: the Debian package, into a root that is read-only: what is written goes into memory. What it left on /var when it was
-# installed before goes first. From then on the package's programs are those that are found
-install_package() {
-	for directory in usr etc; do
+# writable NAME...: of a root that is read-only, a directory: what is written goes into memory
+writable() {
+	for directory in "$@"; do
 		mkdir -p "/run/rig/over/$directory" "/run/rig/work/$directory"
 		mount -t overlay -o "lowerdir=/$directory,upperdir=/run/rig/over/$directory,workdir=/run/rig/work/$directory" overlay "/$directory"
 	done
-	mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/lib/dpkg/triggers
-	touch /var/lib/dpkg/status /var/lib/dpkg/available
-	does purge dpkg --force-depends --purge nextroot
-	does install dpkg --force-depends -i nextroot.deb
+}
+# install_package: the Debian package. What it left on /var when it was installed before goes first. From then on the package's programs
+# are those that are found
+install_package() {
+	writable usr etc
+	does purge dpkg --purge nextroot
+	does install dpkg -i nextroot.deb
 	say package "$(dpkg-query -W -f '${Status}' nextroot)"
 	PATH=/usr/bin:/usr/sbin
 }
