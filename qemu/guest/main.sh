@@ -211,12 +211,33 @@ counts() {
 	case $all in "holes=0 processes=1 "*) [ "${silent%% *}" -ge 3000 ] || all=on ;; esac
 	echo "$all"
 }
+# serves_until SECONDS: whether the survivor `beat` counts, again and again until the machine restarts; where it does not in so many
+# seconds from the time in the file `gone` on, that is told as lost
+serves_until() {
+	while sleep 5; do
+		say beats "$(counts beat)"
+		[ $(($(ms) - $(cat gone))) -lt $(($1 * 1000)) ] || say lost "the machine still runs"
+	done
+}
 # silences NAME FROM TO: between two times, each in which a service did nothing for longer than 300 ms
 silences() {
 	awk -v from="$2" -v to="$3" '
 		BEGIN { time = from }
 		$2 >= from && $2 <= to { if ($2 - time > 300) print time, $2; time = $2 }
 		END { if (to - time > 300) print time, to }' "$1.beats"
+}
+# left_after SECONDS: whether the root between this life and the one before was left so many seconds after it began, with what it takes
+# besides: ten seconds, and twice as long as it took to leave this root, at the time in the file `gone`, and to start it again; one that
+# is left at once (0) has to start, too. It begins with the watcher's word
+left_after() {
+	now=$(ms)
+	set -- $(($1 * 1000)) $(cat gone) $(dmesg | sed -n 's/^\[ *\([0-9]*\)\.\([0-9]\{3\}\).* watch: on trial: .*/\1\2/p' | tail -n 2)
+	there=$(($4 - $3)) switch=$(($3 - $2 + now - $4))
+	if [ $there -ge $1 ] && [ $there -le $(($1 + (2 + ($1 == 0)) * switch + 10000)) ]; then
+		echo yes
+	else
+		echo "left after $there ms, a switch takes $switch ms"
+	fi
 }
 settled() { systemctl is-system-running --wait; }
 # Waits until the watcher has blessed this root, and is gone
@@ -238,6 +259,17 @@ things() {
 # same NAME FILE FILE: whether both say the same, and what differs
 same() {
 	if cmp -s "$2" "$3"; then say "$1" same; else diff "$2" "$3" | say "$1"; fi
+}
+# nothing_left [HASH]: whether things are as in the file `before`, once the watcher is gone and gc has closed what it can; but for what
+# stays, as docs/soft-reboot.md says: the device of the root with this root hash, which runs or ran before, units that do nothing, and the mount by
+# which systemd carries credentials
+nothing_left() {
+	while [ -e /run/systemd/system/nextroot-watcher.service ]; do sleep 0.2; done
+	nextroot gc >closed || say lost "gc: $(cat closed)"
+	udevadm settle
+	things >after
+	sed -i "/^dm $1-verity\$/d; /^unit systemd-veritysetup@\(root\|usr\)\.service\$/d; /^mount \/run\/credentials tmpfs\$/d" before after
+	same left before after
 }
 # killed_at_each NAME BEFORE COMMAND...: nextroot COMMAND, killed with SIGKILL when it has said so many lines, once for each that it
 # says, after BEFORE; then it is taken back, twice, which has to leave what is in the file `before`. Says what was killed, and what is left
