@@ -188,6 +188,8 @@ ill() {
 }
 # mounted DEVICE: when its ext4 was checked last, and how often it was mounted since
 mounted() { tune2fs -l "$1" | grep '^Last checked:\|ount count:' | sort | tr -s ' \n' ' '; }
+# checks [FROM]: how often a file system was checked since then, in milliseconds, or since the machine was started. systemd-fsck@ starts in each life, and passes over what is mounted
+checks() { journalctl -b -o short-monotonic -t systemd-fsck | tr -d '[]' | awk -v from="${1:-0}" '$1 * 1000 > from && /clean/ { n++ } END { print n + 0 }'; }
 # Milliseconds since the machine was started
 ms() { awk '{ print int($1 * 1000) }' /proc/uptime; }
 # heart NAME [FROM [TO]]: what the beats of a survivor say, all of them or those between two times: numbers that are missing,
