@@ -1,7 +1,10 @@
 //! What a newcomer watches: Debian boots from a verified root and soft-reboots into another and back, while a
 //! client asks its services; then one byte of the image is changed, and the boot is refused.
 
-use std::{process::ExitCode, time::Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use regex::Regex;
 
@@ -25,21 +28,24 @@ const SERVICES: [(&str, &str); 3] = [
     ("asked", "answers of a web service behind a socket that survives"),
     ("ordinary", "an ordinary service, stopped and started again"),
 ];
+/// How long it may take, once there are trees and images.
+const LIMIT: Duration = Duration::from_secs(240);
 /// Characters of a timeline.
 const WIDTH: usize = 64;
 
 /// Shows it.
 pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
-    let begun = Instant::now();
     let scenario = scenario::all()?.into_iter().find(|scenario| scenario.name == SCENARIO);
     let scenario: Scenario = scenario.ok_or("the scenario to show is gone")?;
-    let good = scenario.boot.first().ok_or("the scenario has no boot")?;
+    let mut good = scenario.boot.first().cloned().ok_or("the scenario has no boot")?;
     rig.prepare(&[&scenario], progress)?;
+    let begun = Instant::now();
+    good.limit = good.limit.min(LIMIT.as_secs());
 
     progress.line(
         "1. Debian 13 from power-on, root A on dm-verity; then B is staged while A serves, a soft reboot into B, and one back to A",
     );
-    let mut started = boot::start(rig, good, Console::Log, progress)?;
+    let mut started = boot::start(rig, &good, Console::Log, progress)?;
     let heard = tell(&mut started, progress)?;
     let mut problem = started.judge(&heard)?;
     let good_log = started.log();
@@ -47,7 +53,8 @@ pub(crate) fn run(rig: &Rig, progress: &Progress) -> Outcome<ExitCode> {
 
     progress.line("");
     progress.line("2. The same image with one byte of A's file system changed, from power-on");
-    let mut boot: Boot = good.clone();
+    let mut boot: Boot = good;
+    boot.limit = LIMIT.saturating_sub(begun.elapsed()).as_secs();
     for disk in &mut boot.disks {
         disk.faults = vec![Fault::Flip { partition: "os_1".to_owned(), at: 1030 }];
     }
@@ -84,6 +91,7 @@ fn interruptions(heard: &Heard, progress: &Progress) {
             "   {about}, from the wish until the new system had started ('#' serves, '.' is away)"
         ));
         timeline(&heard.witness, life).iter().for_each(|line| progress.line(line));
+        staging(&heard.witness, life).iter().for_each(|line| progress.line(line));
     }
     let asked = said(&heard.witness, 3, "asked").last().unwrap_or_default();
     let count = |name: &str| {
@@ -124,6 +132,17 @@ fn timeline(witness: &[String], life: u32) -> Vec<String> {
         lines.push(format!("   {name:9} {} away {away:>6}  {about}", bar(switch, &silences)));
     }
     lines
+}
+
+/// How a client fared while the root of this life was staged.
+fn staging(witness: &[String], life: u32) -> Option<String> {
+    let (took, waited) = said(witness, life, "staging").last()?.split_once(' ')?;
+    let seconds = |ms: &str| Some(ms.parse::<f64>().ok()? / 1e3);
+    Some(format!(
+        "   it was staged in {:.1} s, while the client waited {:.1} s at most",
+        seconds(took)?,
+        seconds(waited)?
+    ))
 }
 
 /// A span of time, and what of it a service was silent, in characters.
@@ -177,6 +196,7 @@ mod tests {
             "rig: 2 silent-asked=2000 2400",
             "rig: 2 silent-asked=7000 7400",
             "rig: 3 silent-survivor=1000 7400",
+            "rig: 2 staging=3420 560",
         ];
         let witness = witness.map(str::to_owned);
         let [scale, survivor, asked, ordinary] = timeline(&witness, 2).try_into().unwrap();
@@ -188,6 +208,9 @@ mod tests {
         ] {
             assert!(line.contains(&format!(" {bar} away ")) && line.contains(away), "{line}");
         }
+        let told = staging(&witness, 2).unwrap();
+        assert!(told.contains(" in 3.4 s, ") && told.contains(" 0.6 s at most"), "{told}");
+        assert_eq!(staging(&witness, 3), None);
         assert_eq!(timeline(&witness, 3), ["   the guest did not tell of it"]);
     }
 }
