@@ -56,6 +56,7 @@ fn look(source: Option<String>) -> Machine {
     let configured = config.stage.source.clone();
     Machine {
         is_root: is_root(),
+        booted: Path::new("/run/systemd/system").is_dir(),
         system: system::Running::default().look(),
         own_mounts: running::shares_mounts().is_err(),
         verity,

@@ -16,6 +16,8 @@ use super::{
 pub struct Machine {
     /// Whether who asks may look at everything.
     pub is_root: bool,
+    /// Whether systemd is PID 1 (sd_booted(3)), whether it answers or not.
+    pub booted: bool,
     /// The running system, as preflight looks at it.
     pub system: System,
     /// Whether PID 1 sees other mounts than whoever asks.
@@ -38,6 +40,13 @@ pub struct Machine {
     pub prewarm: Prewarm,
     /// What the source leads to, the one that was asked for, the configured one, or `slot:other`.
     pub next: Option<Next>,
+}
+
+impl Machine {
+    /// Whether systemd does not answer whoever asks, as without root on a machine without D-Bus: of what it says nothing is known.
+    fn is_deaf(&self) -> bool {
+        self.booted && !self.is_root && self.system.systemd.is_none()
+    }
 }
 
 /// How the kernel has dm-verity.
@@ -92,7 +101,8 @@ pub fn examine(machine: &Machine) -> Vec<Check> {
     });
     let (unwatched, direct, prewarm) = (machine.unwatched, machine.direct, machine.prewarm);
     let asked = Asked { unwatched, direct, prewarm, ..Asked::default() };
-    own.chain(preflight::of_system(&asked, &machine.system)).collect()
+    let of_system = || preflight::of_system(&asked, &machine.system);
+    own.chain((!machine.is_deaf()).then(of_system).into_iter().flatten()).collect()
 }
 
 type Found = (Verdict, String, Option<&'static str>);
@@ -123,6 +133,7 @@ fn fail(found: impl Into<String>, advice: &'static str) -> Found {
 
 fn systemd(machine: &Machine) -> Found {
     match &machine.system.systemd {
+        None if machine.is_deaf() => warn("not looked at: systemctl gets no answer", "ask as root"),
         None => fail("PID 1 is no systemd, or does not tell its version", "boot with systemd 254 or newer"),
         Some(systemd) if systemd.number < OLDEST => {
             fail(format!("{systemd} has no soft reboot"), "install systemd 254 or newer")
@@ -214,6 +225,7 @@ fn mend_source(source: &str, root: Option<&Root>) -> &'static str {
 fn hook(machine: &Machine) -> Found {
     let unit = machine.system.units.iter().find(|unit| unit.id == HOOK);
     match unit {
+        None if machine.is_deaf() => warn("not looked at", "ask as root"),
         Some(unit) if unit.is_up() => ok(format!("{HOOK} is there")),
         _ => warn(
             format!(
@@ -305,6 +317,13 @@ mod tests {
                 usize::from(!expected.starts_with("ok "))
             );
         }
+        // An ordinary user got no answer of systemd, and was told that there is none.
+        let deaf = Machine { booted: true, verity: Some(Verity::Loaded), ..Machine::default() };
+        let checks = examine(&deaf);
+        assert!(checks.iter().all(|check| check.result != Verdict::Fail), "{:#?}", told(&deaf));
+        assert_eq!((checks.len(), &checks[0].name), (TABLE.len(), &"systemd"));
+        let deaf = Machine { is_root: true, ..deaf };
+        assert!(told(&deaf)[0].starts_with("fail systemd"));
         // What preflight asks of a running system comes with it.
         assert!(examine(&well()).iter().any(|check| check.name == "watcher"));
         let mut checks = examine(&Machine::default()).into_iter();
