@@ -8,6 +8,7 @@ use crate::{
         soft_reboot::{
             running, staging,
             state::{self, Store},
+            system,
         },
     },
 };
@@ -87,6 +88,11 @@ pub enum Error {
     /// An old systemd.
     #[error("systemd {0} has no soft reboot: {SINCE} or newer is needed")]
     Old(u32),
+    /// It has crashed.
+    #[error(
+        "PID 1 does not answer, and would never go: see its last lines in the kernel log; systemctl reboot --force --force restarts the machine"
+    )]
+    Deaf(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The signal.
     #[error("ask PID 1 for a soft reboot")]
     Signal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -156,6 +162,10 @@ pub fn go(
     mut tell: impl FnMut(&str),
 ) -> Result<Staged, Error> {
     can_be_asked()?;
+    // Where the watcher asks, nobody has to answer: it restarts the machine after a while.
+    if let Some(error) = system::Running::default().is_deaf() {
+        return Err(Error::Deaf(error.into()));
+    }
     let state = running::settled::<Error>(&Store::default())?;
     let force = written.force;
     let mut named = match written.names_a_root() {

@@ -30,7 +30,7 @@ use crate::{
 };
 
 use crate::run::{
-    soft_reboot::{inspect, manager_conf, units::Systemctl, watcher::program_in_root},
+    soft_reboot::{asking, inspect, manager_conf, units::Systemctl, watcher::program_in_root},
     tree::Tree,
 };
 
@@ -79,6 +79,12 @@ fn line(tree: &mut Tree, path: &str) -> Option<String> {
 }
 
 impl Running {
+    /// Why PID 1 will not do what it is asked for: nobody is there to answer. One that is late may still do it.
+    #[must_use]
+    pub fn is_deaf(&self) -> Option<asking::Error> {
+        self.systemctl.version().err().filter(|error| matches!(error, asking::Error::Failed { .. }))
+    }
+
     /// Reads what of it decides by what a switch is watched over.
     #[must_use]
     pub fn look_at_handover(&self) -> Handover {
