@@ -216,7 +216,7 @@ counts() {
 # serves_until SECONDS: whether the survivor `beat` counts, again and again until the machine restarts; where it does not in so many
 # seconds from the time in the file `gone` on, that is told as lost
 serves_until() {
-	while sleep 5; do
+	while sleep 1; do
 		say beats "$(counts beat)"
 		[ $(($(ms) - $(cat gone))) -lt $(($1 * 1000)) ] || say lost "the machine still runs"
 	done
