@@ -163,7 +163,9 @@ fn the_picture_has_the_times_of_the_json() {
                 (Some(unit), _) if unit["fate"] == "survived" => vec![("survived", begin, end)],
                 (Some(unit), _) => {
                     let time = |name: &str| at(&unit, name).unwrap();
-                    let (stopping, stopped) = (time("stopping_us"), time("stopped_us"));
+                    let stopping = time("stopping_us");
+                    // Of what ended when there was no journal nobody knows.
+                    let stopped = at(&unit, "stopped_us").unwrap_or(stopping);
                     let (starting, active) = (time("starting_us"), time("active_us"));
                     vec![
                         ("active", begin, stopping),
