@@ -76,7 +76,7 @@ fn fail(error: &dyn Error) {
 fn cut(error: &dyn Error) -> String {
     const LONGEST: usize = 4000;
     let steers = |c: char| c.is_control() && c != '\n';
-    let mut text = error.to_string().replace(steers, "\u{fffd}");
+    let mut text = error.to_string().replace(steers, "?");
     if let Some((at, _)) = text.char_indices().nth(LONGEST) {
         text.replace_range(at.., "...");
     }

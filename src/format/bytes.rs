@@ -39,5 +39,5 @@ pub fn text(bytes: &[u8], offset: usize, length: usize) -> Option<String> {
 }
 /// What somebody else wrote, without characters by which it would begin a line of its own or steer a terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

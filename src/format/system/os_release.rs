@@ -80,7 +80,11 @@ pub fn variable(bytes: &[u8], wanted: &str) -> Option<String> {
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let mut values =
         lines.filter_map(|line| line.trim_start().split_once('=')).filter(|(name, _)| *name == wanted);
-    values.next_back().and_then(|(_, value)| unquote(value.trim())).filter(|value| !value.is_empty())
+    values
+        .next_back()
+        .and_then(|(_, value)| unquote(value.trim()))
+        .map(|value| printable(&value))
+        .filter(|value| !value.is_empty())
 }
 
 /// The value that a shell would assign; `None` where quotes are not closed or do not enclose all of it.
@@ -187,7 +191,7 @@ mod tests {
             ("PRETTY_NAME=Kiosk", "Kiosk"),
             ("PRETTY_NAME=", "Linux"),
             ("", "Linux"),
-            ("PRETTY_NAME=\"\u{1b}[2J\u{9b}1mKiosk\r\"", "\u{fffd}[2J\u{fffd}1mKiosk\u{fffd}"),
+            ("PRETTY_NAME=\"\u{1b}[2J\u{9b}1mKiosk\r\"", "?[2J?1mKiosk?"),
         ] {
             assert_eq!(OsRelease::parse(file.as_bytes()).unwrap().name(), name, "{file}");
         }
