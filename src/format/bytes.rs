@@ -38,6 +38,7 @@ pub fn text(bytes: &[u8], offset: usize, length: usize) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 /// What somebody else wrote, without characters by which it would begin a line of its own or steer a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+/// `instead` stands for each.
+pub(crate) fn printable(text: &str, instead: char) -> String {
+    text.chars().map(|c| if c.is_control() { instead } else { c }).collect()
 }

@@ -163,7 +163,7 @@ pub fn go(
 ) -> Result<Staged, Error> {
     can_be_asked()?;
     // Where the watcher asks, nobody has to answer: it restarts the machine after a while.
-    if let Some(error) = system::Running::default().is_deaf() {
+    if let Some(error) = system::Running::default().unanswered() {
         return Err(Error::Deaf(error.into()));
     }
     let state = running::settled::<Error>(&Store::default())?;

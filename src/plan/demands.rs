@@ -5,6 +5,7 @@ use std::{cmp::Ordering, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::format::{
+    bytes::printable,
     config::{
         image_policy::{self, Designator, Flags, ImagePolicy},
         ini::Placed,
@@ -209,8 +210,7 @@ pub fn allow_version(least: &Placed<String>, what: &str, found: Option<&str>) ->
 /// What an image says of itself, as far as it fits into a line, without characters that a terminal would act on.
 fn plain(text: &str) -> String {
     const LONGEST: usize = 64;
-    let mut shown: String =
-        text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown = printable(&text.chars().take(LONGEST).collect::<String>(), ' ');
     if text.chars().nth(LONGEST).is_some() {
         shown.push_str("...");
     }

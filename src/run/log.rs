@@ -74,7 +74,7 @@ impl Log {
         let time = self.elapsed();
         let (seconds, millis) = (time.as_secs(), time.subsec_millis());
         for line in text.lines() {
-            let line = format!("nextroot: [{seconds:3}.{millis:03}] {}", printable(line));
+            let line = format!("nextroot: [{seconds:3}.{millis:03}] {}", printable(line, '?'));
             let mut kmsg = self.kmsg.lock().unwrap_or_else(PoisonError::into_inner);
             let written = kmsg.as_mut().map(|kmsg| kmsg.write(level, &line));
             if !matches!(written, Some(Ok(()))) {

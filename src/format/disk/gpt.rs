@@ -190,7 +190,7 @@ impl Header {
             first_lba: first,
             last_lba: last,
             attributes: le64(entry, 48).ok_or_else(short)?,
-            label: printable(&String::from_utf16_lossy(&units)),
+            label: printable(&String::from_utf16_lossy(&units), '?'),
         }))
     }
 }

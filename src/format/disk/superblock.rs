@@ -135,7 +135,7 @@ fn uuid(bytes: &[u8], offset: usize) -> Option<String> {
 }
 
 fn found(kind: Kind, uuid: Option<String>, label: Option<String>, size: Option<u64>) -> Option<Superblock> {
-    let [uuid, label] = [uuid, label].map(|text| text.map(|text| printable(&text)));
+    let [uuid, label] = [uuid, label].map(|text| text.map(|text| printable(&text, '?')));
     Some(Superblock { kind, uuid, label, size: size.map(Bytes) })
 }
 

@@ -60,8 +60,8 @@ impl OsRelease {
                 "IMAGE_VERSION" => &mut release.image_version,
                 _ => continue,
             };
-            let value = unquote(value.trim()).ok_or_else(|| Error::Quotes { line, name: name.to_owned() })?;
-            *field = Some(printable(&value)).filter(|value| !value.is_empty());
+            let value = assigned(value).ok_or_else(|| Error::Quotes { line, name: name.to_owned() })?;
+            *field = Some(value).filter(|value| !value.is_empty());
         }
         Ok(release)
     }
@@ -80,11 +80,12 @@ pub fn variable(bytes: &[u8], wanted: &str) -> Option<String> {
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     let mut values =
         lines.filter_map(|line| line.trim_start().split_once('=')).filter(|(name, _)| *name == wanted);
-    values
-        .next_back()
-        .and_then(|(_, value)| unquote(value.trim()))
-        .map(|value| printable(&value))
-        .filter(|value| !value.is_empty())
+    values.next_back().and_then(|(_, value)| assigned(value)).filter(|value| !value.is_empty())
+}
+
+/// The value of a line, without what os-release(5) would not have in it: characters that cannot be printed.
+fn assigned(text: &str) -> Option<String> {
+    unquote(text.trim()).map(|value| printable(&value, '?'))
 }
 
 /// The value that a shell would assign; `None` where quotes are not closed or do not enclose all of it.

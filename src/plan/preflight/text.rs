@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use crate::format::bytes::printable;
+
 use super::{Check, Report, Verdict};
 
 /// Names in a line of units that stop.
@@ -14,7 +16,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\nsurvives ({}):", self.survives.len())?;
         for survivor in &self.survives {
-            writeln!(f, "      {}: {}", survivor.unit, plain(&survivor.what.to_string()))?;
+            writeln!(f, "      {}: {}", survivor.unit, printable(&survivor.what.to_string(), ' '))?;
         }
         writeln!(f, "\nstops ({}):", self.stops.len())?;
         let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -34,10 +36,10 @@ impl fmt::Display for Report {
 impl fmt::Display for Check {
     /// One line: `warn  kernel         6.13 is in the new root ...: a full reboot ...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = plain(&self.found);
+        let found = printable(&self.found, ' ');
         write!(f, "{:<5} {:<14} {found}", self.result.to_string(), self.name)?;
         match &self.advice {
-            Some(advice) => write!(f, " -> {}", plain(advice)),
+            Some(advice) => write!(f, " -> {}", printable(advice, ' ')),
             None => Ok(()),
         }
     }
@@ -51,11 +53,6 @@ impl fmt::Display for Verdict {
             Self::Fail => "fail",
         })
     }
-}
-
-/// What others wrote, without characters that a terminal or a reader of lines would act on.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Words in lines of no more than [`WIDTH`] characters, where they fit.

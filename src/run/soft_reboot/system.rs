@@ -81,7 +81,7 @@ fn line(tree: &mut Tree, path: &str) -> Option<String> {
 impl Running {
     /// Why PID 1 will not do what it is asked for: nobody is there to answer. One that is late may still do it.
     #[must_use]
-    pub fn is_deaf(&self) -> Option<asking::Error> {
+    pub fn unanswered(&self) -> Option<asking::Error> {
         self.systemctl.version().err().filter(|error| matches!(error, asking::Error::Failed { .. }))
     }
 
